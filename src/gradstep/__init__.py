@@ -1,0 +1,32 @@
+"""Linear models by minibatch stochastic gradient descent, checked against closed-form least squares."""
+
+from importlib.metadata import version as _version
+
+from gradstep import datasets as datasets
+from gradstep import losses as losses
+from gradstep import penalties as penalties
+from gradstep import plots as plots
+from gradstep import textbook as textbook
+from gradstep._closed_form import ClosedForm as ClosedForm
+from gradstep._closed_form import closed_form as closed_form
+from gradstep._fit import fit as fit
+from gradstep._kernels.formula import formula as formula
+from gradstep._result import Check as Check
+from gradstep._result import ConvergenceWarning as ConvergenceWarning
+from gradstep._result import Diverged as Diverged
+from gradstep._result import Fit as Fit
+from gradstep._result import History as History
+from gradstep._result import Interrupted as Interrupted
+from gradstep._result import Progress as Progress
+from gradstep._result import Stop as Stop
+from gradstep._solvers.textbook import Sgd as Sgd
+from gradstep._solvers.textbook import sgd as sgd
+from gradstep._versions import show_versions as show_versions
+from gradstep.datasets import load_diamonds as load_diamonds
+from gradstep.losses import Loss as Loss
+from gradstep.losses import squared as squared
+from gradstep.penalties import Penalty as Penalty
+from gradstep.penalties import l2 as l2
+from gradstep.textbook import check_gradient as check_gradient
+
+__version__ = _version("gradstep")

@@ -1,0 +1,297 @@
+"""Closed-form least squares through `scipy.linalg`: the check. It shares no code with the solvers."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import ArrayLike, NDArray
+
+from gradstep import _input
+from gradstep.losses import Loss, squared
+from gradstep.penalties import Penalty, l2
+
+_EPS = float(np.finfo(np.float64).eps)
+
+
+class _Factor(NamedTuple):
+    """What is kept of the table: enough to measure a distance to the solution without reading the rows again."""
+
+    centre: NDArray[np.float64]
+    """(d,) weighted means of the columns, 0 without an intercept."""
+    scale: NDArray[np.float64]
+    """(d,) weighted root-mean-square of the centred columns, 1 for a column that is constant."""
+    R: NDArray[np.float64]
+    """(min(n, d), d) triangular factor of the centred, scaled columns, rows times the root of their weight."""
+    total_weight: float
+
+
+@dataclass(frozen=True)
+class ClosedForm:
+    """The closed-form solution of a least-squares problem, as `closed_form` returns it.
+
+    Attributes
+    ----------
+    coef : ndarray, (d,) or (d, k)
+        Coefficients in the caller's units.
+    intercept : float or ndarray (k,)
+        Intercept; 0 without one.
+    rank : int
+        Rank of the centred, scaled columns: singular values above ``max(n, d) * eps`` times the largest.
+    condition : float
+        Largest over smallest singular value of the centred, scaled columns, penalty included; over those kept, if
+        the rank is short.
+    residual_sd : float or ndarray (k,)
+        ``sqrt(sum weight_i residual_i**2 / degrees_of_freedom)``, in units of ``y``; NaN where no degree is left.
+    degrees_of_freedom : float
+        Rows of positive weight less the intercept less the rank (with a penalty: less the effective rank, the sum of
+        ``s**2 / (s**2 + alpha)``).
+    standard_errors : ndarray, (d,) or (d, k)
+        Standard errors of ``coef``; NaN for coefficients that a short rank leaves undetermined. With a penalty they
+        are those of the penalised estimate about its own expectation: its bias is not in them.
+    intercept_standard_error : float or ndarray (k,)
+        Standard error of the intercept; 0 without one.
+    dependent : tuple of int
+        Columns that are linear combinations of the columns before them (and of the intercept), empty at full rank.
+    objective : float
+        The objective at the solution: half the weighted mean squared residual, summed over outputs, plus penalty.
+    """
+
+    coef: NDArray[np.float64]
+    intercept: float | NDArray[np.float64]
+    rank: int
+    condition: float
+    residual_sd: float | NDArray[np.float64]
+    degrees_of_freedom: float
+    standard_errors: NDArray[np.float64]
+    intercept_standard_error: float | NDArray[np.float64]
+    dependent: tuple[int, ...]
+    objective: float
+    _factor: _Factor
+
+    def __str__(self) -> str:
+        d = self.coef.shape[0]
+        lines = [
+            f"Closed form by scipy.linalg: {d} columns, rank {self.rank}, condition {self.condition:.3g}",
+            f"  objective {self.objective:.6g}, residual standard deviation {_short(self.residual_sd)} "
+            f"on {self.degrees_of_freedom:g} degrees of freedom",
+        ]
+        if self.dependent:
+            lines.append(f"  columns {_listed(self.dependent)} depend on the columns before them: minimum norm")
+        if self.coef.ndim == 1:
+            lines.append("  column        coefficient     standard error")
+            shown = range(min(d, 20))
+            lines += [f"  {j:6d} {self.coef[j]:18.10g} {self.standard_errors[j]:18.4g}" for j in shown]
+            if d > len(shown):
+                lines.append(f"  ... and {d - len(shown)} more")
+            lines.append(f"  intercept {self.intercept:15.10g} {self.intercept_standard_error:18.4g}")
+        return "\n".join(lines)
+
+    def distance(
+        self, coef: NDArray[np.float64], intercept: float | NDArray[np.float64]
+    ) -> tuple[float, float]:
+        """Return how far other coefficients are from these, in standard errors and relative.
+
+        The first number is ``norm(X (w - w*)) / sigma`` with weighted rows and the intercept among the columns: no
+        linear combination of the coefficients is further off than that many of its own standard errors. The second
+        is the same norm over that of the solution's own fitted values. The worst output counts.
+        """
+        f = self._factor
+        moved, fitted = (_fitted_norm(f, c, b) for c, b in ((coef - self.coef, np.subtract(intercept, self.intercept)),
+                                                             (self.coef, np.asarray(self.intercept))))  # fmt: skip
+        with np.errstate(divide="ignore", invalid="ignore"):
+            errors = np.where(moved == 0, 0.0, moved / self.residual_sd)
+            relative = np.where(moved == 0, 0.0, moved / fitted)
+        return float(np.max(errors)), float(np.max(relative))
+
+
+def closed_form(
+    X: ArrayLike,
+    y: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+    penalty: Penalty | None = None,
+    intercept: bool = True,  # noqa: FBT001, FBT002 - the published signature
+) -> ClosedForm:
+    """Least squares solved directly through `scipy.linalg`, for checking a fit.
+
+    Minimises ``sum_i weight_i (x_i w + b - y_i)**2 / (2 sum_i weight_i) + alpha/2 sum_j w_j**2``. The columns are
+    centred (with an intercept) and divided by their weighted root-mean-square, in float64; one QR factorisation of
+    columns and response leaves a triangular problem, whose singular values give solution, rank and condition.
+
+    Parameters
+    ----------
+    X : array_like, (n, d)
+        Predictors, any real dtype; computed in float64 on a copy.
+    y : array_like, (n,) or (n, k)
+        Response, or ``k`` responses.
+    sample_weight : array_like (n,), optional
+        Analytic weights, not negative: doubling one equals repeating the row, for the coefficients. None means equal
+        weights.
+    penalty : Penalty, optional
+        None, or `l2`: other penalties have no closed form.
+    intercept : bool, default True
+        Whether an intercept is fitted. It is never penalised.
+
+    Returns
+    -------
+    ClosedForm
+        Coefficients in the caller's units with standard errors, rank, condition and dependent columns. When the rank
+        is short the solution is the one of minimum norm *in columns divided by their root-mean-square*; that is not
+        the one that `scipy.linalg.lstsq` gives on raw columns.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For input that `fit` would refuse, and for a penalty other than `l2`.
+
+    References
+    ----------
+    G. H. Golub and C. F. Van Loan, *Matrix Computations*, 4th edition, Johns Hopkins 2013, sections 5.3 and 5.5.
+
+    Examples
+    --------
+    >>> import gradstep as gs
+    >>> X, y = gs.textbook.make_linear([2.0, -3.4], 4.2, 1000, noise=0.01, seed=1)
+    >>> exact = gs.closed_form(X, y)
+    >>> exact.coef.round(2)
+    array([ 2. , -3.4])
+    >>> exact.rank, exact.dependent
+    (2, ())
+    """
+    rows = _input.rows(X, y, sample_weight)
+    penalty = _input.penalty(penalty)
+    if not exists(squared(), penalty):
+        raise ValueError(f"penalty: {penalty} has no closed form; None or gs.l2(alpha) is needed.")
+    alpha = ridge_strength(penalty)
+    intercept = _input.flag("intercept", intercept)
+    return solve(rows.X, rows.y, rows.weight, alpha, intercept=intercept)
+
+
+def exists(loss: Loss, penalty: Penalty | None) -> bool:
+    """Whether the problem has a closed form: the squared loss with no penalty or `l2`."""
+    return loss == squared() and (penalty is None or penalty == l2(ridge_strength(penalty)))
+
+
+def ridge_strength(penalty: Penalty | None) -> float:
+    """Return alpha of an l2 penalty, 0 for none."""
+    return penalty.params[0] if penalty is not None and penalty.params else 0.0
+
+
+def solve(
+    X: NDArray[np.floating], y: NDArray[np.float64], weight: NDArray[np.float64], alpha: float, *, intercept: bool
+) -> ClosedForm:
+    """Solve for input that has passed the gate."""
+    n, d = X.shape
+    outputs = y.shape[1:]
+    Y = y.reshape(n, -1)
+    v = np.full(n, weight[0]) if weight.size == 1 else weight
+    total_weight = float(v.sum())
+    share = v / total_weight
+
+    # Columns and response side by side, in the order LAPACK wants, so that the factorisation makes no further copy.
+    A = np.empty((n, d + Y.shape[1]), order="F")
+    A[:, :d] = X
+    A[:, d:] = Y
+    centre = share @ A if intercept else np.zeros(A.shape[1])
+    A -= centre
+    # The largest entry goes first, so that squares neither overflow nor vanish.
+    largest = np.abs(A).max(axis=0)
+    A /= np.where(largest > 0, largest, 1.0)
+    scale = np.sqrt(share @ np.square(A))
+    # What centring a constant column leaves is rounding, not a column.
+    constant = scale * largest <= n * _EPS * np.abs(centre)
+    A[:, constant] = 0.0
+    scale[constant] = 1.0
+    A /= scale
+    unit = np.where(constant, 1.0, largest * scale)
+    A *= np.sqrt(v)[:, np.newaxis]
+
+    _, R = scipy.linalg.qr(A, mode="raw", overwrite_a=True, check_finite=False)
+    left = min(n, d)
+    triangle, rotated, rest = R[:left, :d], R[:left, d:], R[left:, d:]
+
+    # Ridge rows act on coefficients in the caller's units: w_j = u_j unit_y / unit_j.
+    ridge = np.diag(np.sqrt(alpha * total_weight) / unit[:d]) if alpha > 0 else np.zeros((0, d))
+    U, s, Vt = scipy.linalg.svd(np.vstack((triangle, ridge)), full_matrices=False, check_finite=False)
+    rank = int(np.count_nonzero(s > max(n, d) * _EPS * s[0])) if s.size and s[0] > 0 else 0
+    solver = (Vt[:rank].T / s[:rank]) @ U[:left, :rank].T
+    u = solver @ rotated
+
+    residual = triangle @ u - rotated
+    unit_y = unit[d:]
+    coef = u / unit[:d, np.newaxis] * unit_y
+    residual_sum = (np.square(residual).sum(axis=0) + np.square(rest).sum(axis=0)) * np.square(unit_y)
+    positive = int(np.count_nonzero(v))
+    degrees = positive - int(intercept) - (float(np.sum((triangle @ solver).diagonal())) if alpha > 0 else rank)
+    residual_sd = np.sqrt(residual_sum / degrees) if degrees > 0 else np.full(Y.shape[1], np.nan)
+
+    spread = np.sqrt(np.square(solver).sum(axis=1)) / unit[:d]
+    # The part of each column's axis outside the row space: there the coefficient is the norm's choice, not the data's.
+    undetermined = 1.0 - np.square(Vt[:rank]).sum(axis=0) > np.sqrt(_EPS)
+    spread[undetermined] = np.nan
+    mean = centre[:d] / unit[:d]
+    intercept_spread = np.sqrt(1.0 / total_weight + np.square(mean @ solver).sum()) if intercept else 0.0
+    offset = centre[d:] - centre[:d] @ coef if intercept else np.zeros(Y.shape[1])
+    objective = float(np.sum(residual_sum) / (2 * total_weight) + alpha / 2 * np.sum(np.square(coef)))
+
+    def shaped(columns: NDArray[np.float64]) -> NDArray[np.float64]:
+        return columns.reshape((*columns.shape[:-1], *outputs))
+
+    def number(values: NDArray[np.float64]) -> float | NDArray[np.float64]:
+        return values if outputs else float(values[0])
+
+    return ClosedForm(
+        coef=shaped(coef),
+        intercept=number(offset),
+        rank=rank,
+        condition=float(s[0] / s[rank - 1]) if rank else 1.0,
+        residual_sd=number(residual_sd),
+        degrees_of_freedom=degrees,
+        standard_errors=shaped(spread[:, np.newaxis] * residual_sd),
+        intercept_standard_error=number(intercept_spread * residual_sd),
+        dependent=_dependent_columns(triangle, rank, constant[:d]) if alpha == 0 else (),
+        objective=objective,
+        _factor=_Factor(centre[:d], unit[:d], triangle, total_weight),
+    )
+
+
+def _dependent_columns(R: NDArray[np.float64], rank: int, constant: NDArray[np.bool_]) -> tuple[int, ...]:
+    """Name the columns of a factor that depend on those before them."""
+    d = R.shape[1]
+    if rank == d:
+        return ()
+    kept: list[int] = []
+    basis = np.zeros((R.shape[0], 0))
+    norms = np.sqrt(np.square(R).sum(axis=0))
+    for j in range(d):
+        if len(kept) == rank or constant[j]:
+            continue
+        rest = R[:, j]
+        for _ in range(2):  # twice is enough to project out what the first pass's rounding leaves
+            rest = rest - basis @ (basis.T @ rest)
+        length = float(np.sqrt(rest @ rest))
+        if length > np.sqrt(_EPS) * norms[j]:
+            kept.append(j)
+            basis = np.column_stack((basis, rest / length))
+    if len(kept) < rank:  # nearly dependent columns, told apart only by pivoting
+        kept = list(scipy.linalg.qr(R, mode="r", pivoting=True, check_finite=False)[1][:rank])
+    return tuple(sorted(set(range(d)) - {int(j) for j in kept}))
+
+
+def _fitted_norm(
+    f: _Factor, coef: NDArray[np.float64], intercept: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the norm of `X coef + intercept` over weighted rows, an entry an output."""
+    coef = coef.reshape(coef.shape[0], -1)
+    around = f.R @ (coef * f.scale[:, np.newaxis])
+    at_centre = np.ravel(intercept) + f.centre @ coef
+    return np.sqrt(np.square(around).sum(axis=0) + f.total_weight * np.square(at_centre))
+
+
+def _short(values: float | NDArray[np.float64]) -> str:
+    return np.array2string(np.asarray(values), precision=6, threshold=6)
+
+
+def _listed(columns: tuple[int, ...], most: int = 12) -> str:
+    shown = ", ".join(map(str, columns[:most]))
+    return shown if len(columns) <= most else f"{shown} and {len(columns) - most} more"

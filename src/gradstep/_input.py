@@ -1,0 +1,258 @@
+"""The one gate: looks at what the caller passed. Every input error is raised here, before any work."""
+
+import math
+import operator
+from collections.abc import Callable, Iterable
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradstep._solvers.textbook import Sgd
+from gradstep._table.dense import Rows
+from gradstep.losses import Loss
+from gradstep.penalties import Penalty
+
+_BLOCK = 1 << 16  # rows checked at a time
+
+
+def rows(X: object, y: object, sample_weight: object = None) -> Rows:
+    """Return the caller's table as the kernels read it; the caller's arrays are never written to."""
+    table = predictors(X)
+    n = len(table)
+    response = _array("y", y)
+    if response.ndim == 2 and response.shape[0] == 1 and n != 1:
+        raise ValueError(f"y: shape {response.shape} came; ({n},) or ({n}, k) is needed: pass y.T or y.ravel().")
+    if response.ndim not in {1, 2}:
+        raise ValueError(f"y: {response.ndim} dimensions came, shape {response.shape}; (n,) or (n, k) is needed.")
+    if len(response) != n:
+        raise ValueError(f"y: {len(response)} rows came and X has {n}; as many as X has are needed.")
+    if response.ndim == 2 and response.shape[1] == 0:
+        raise ValueError(f"y: shape {response.shape} came, without a column; at least one output is needed.")
+    _finite("y", response)
+    return Rows(_readonly(table), _readonly(_as(response, np.float64)), _weights(sample_weight, n))
+
+
+def predictors(X: object, columns: int | None = None) -> NDArray[np.floating]:
+    """Return X as a C-ordered float32 or float64 array, checked; of a given number of columns, if one is given."""
+    table = _array("X", X)
+    if table.ndim == 1:
+        raise ValueError(
+            f"X: 1 dimension came, shape {table.shape}; (n, d) is needed. "
+            "For one column pass X[:, np.newaxis], for one row X[np.newaxis]."
+        )
+    if table.ndim != 2:
+        raise ValueError(f"X: {table.ndim} dimensions came, shape {table.shape}; (n, d) is needed.")
+    if table.shape[0] == 0:
+        raise ValueError(f"X: no rows came, shape {table.shape}; at least one is needed.")
+    if table.shape[1] == 0:
+        raise ValueError(f"X: no columns came, shape {table.shape}; at least one is needed.")
+    if columns is not None and table.shape[1] != columns:
+        raise ValueError(f"X: {table.shape[1]} columns came; the fit has {columns} and needs as many.")
+    _finite("X", table)
+    # Whole numbers up to 64 bits go to float64, halves to float32, which holds them exactly.
+    small = table.dtype.kind == "f" and table.dtype.itemsize <= 4
+    return _as(table, np.float32 if small else np.float64)
+
+
+def _weights(sample_weight: object, n: int) -> NDArray[np.float64]:
+    if sample_weight is None:
+        return _readonly(np.ones(1))
+    weight = _array("sample_weight", sample_weight)
+    if weight.shape != (n,):
+        raise ValueError(f"sample_weight: shape {weight.shape} came; ({n},) is needed, one weight a row of X.")
+    _finite("sample_weight", weight)
+    negative = weight < 0
+    if negative.any():
+        i = int(negative.argmax())
+        raise ValueError(f"sample_weight: {weight[i]} came at position {i}; weights of at least 0 are needed.")
+    largest = float(weight.max())
+    if largest == 0:
+        raise ValueError("sample_weight: all weights are zero; at least one positive weight is needed.")
+    # To mean 1, over the largest first so that no sum overflows. One row needs no array: its weight is 1.
+    weight = weight.astype(np.float64) / largest
+    return _readonly(weight / weight.mean())
+
+
+def _array(name: str, value: object) -> NDArray[Any]:
+    """Return value as a real numeric array, not yet converted."""
+    if hasattr(value, "tocsr"):
+        raise TypeError(
+            f"{name}: a sparse {type(value).__name__} came; a dense array is needed: pass {name}.toarray()."
+        )
+    if isinstance(value, np.ma.MaskedArray):
+        masked = np.ma.getmaskarray(value)
+        if masked.any():
+            raise ValueError(
+                f"{name}: {int(masked.sum())} masked entries came, the first at {_position(masked)}; "
+                "an array without masked entries is needed: drop or fill them."
+            )
+        value = value.data
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ValueError(
+            f"{name}: a {type(value).__name__} came that is no rectangular array ({error}); "
+            "rows of equal length are needed."
+        ) from error
+    if array.dtype.kind not in "fiub":
+        kinds = {"O": "object", "U": "string", "S": "bytes", "c": "complex", "M": "datetime", "m": "timedelta"}
+        kind = kinds.get(array.dtype.kind, "structured")
+        raise TypeError(f"{name}: {kind} data came (dtype {array.dtype}); real numbers are needed.")
+    return array
+
+
+def _finite(name: str, array: NDArray[Any]) -> None:
+    if array.dtype.kind != "f":
+        return
+    for first in range(0, len(array), _BLOCK):
+        block = array[first : first + _BLOCK]
+        # A sum is finite only if every entry is, and is faster than looking at each.
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(block.sum()):
+                continue
+        bad = ~np.isfinite(block)
+        if bad.any():
+            i, *rest = np.unravel_index(int(bad.argmax()), block.shape)
+            entry = block[(i, *rest)]
+            where = (first + int(i), *map(int, rest))
+            at = f"row {where[0]}, column {where[1]}" if len(where) == 2 else f"position {where[0]}"
+            raise ValueError(f"{name}: {entry} came at {at}; finite numbers are needed.")
+
+
+def _position(mask: NDArray[np.bool_]) -> str:
+    where = [int(i) for i in np.unravel_index(int(mask.argmax()), mask.shape)]
+    return f"row {where[0]}, column {where[1]}" if len(where) == 2 else f"position {where[0]}"
+
+
+def _as(array: NDArray[Any], dtype: type[np.floating]) -> NDArray[Any]:
+    """Return the array in C order, aligned, of this dtype: itself where it is so already."""
+    if array.dtype.itemsize > 8:  # long doubles may leave float64's range
+        with np.errstate(over="ignore"):
+            return np.array(array, dtype=dtype, order="C")
+    return np.require(array, dtype=dtype, requirements=["C", "A"])
+
+
+def _readonly(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a view that cannot be written: the caller's data stay safe, and kernels meet one type of array, not two."""
+    view = array.view(np.ndarray)
+    view.flags.writeable = False
+    return view
+
+
+def step(value: object) -> float:
+    """Return a step size."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"step: {value!r} came, a {type(value).__name__}; a positive number is needed, such as 0.03.")
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"step: {value!r} came; a finite number above 0 is needed, such as 0.03.")
+    return float(value)
+
+
+def whole(name: str, value: object, least: int) -> int:
+    """Return a whole number of at least `least`."""
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: {value!r} came; a whole number of at least {least} is needed.")
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(
+            f"{name}: {value!r} came, a {type(value).__name__}; a whole number of at least {least} is needed."
+        ) from None
+    if number < least:
+        raise ValueError(f"{name}: {value!r} came; a whole number of at least {least} is needed.")
+    return number
+
+
+def flag(name: str, value: object) -> bool:
+    """Return True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: {value!r} came, a {type(value).__name__}; True or False is needed.")
+    return bool(value)
+
+
+def loss(value: object) -> Loss:
+    """Return a loss."""
+    if not isinstance(value, Loss):
+        raise TypeError(f"loss: {_named(value)} came; a Loss is needed, such as gs.squared().")
+    return value
+
+
+def penalty(value: object) -> Penalty | None:
+    """Return a penalty or None."""
+    if value is not None and not isinstance(value, Penalty):
+        raise TypeError(f"penalty: {_named(value)} came; None or a Penalty is needed, such as gs.l2(0.1).")
+    return value
+
+
+def solver(value: object) -> Sgd:
+    """Return the solver's options."""
+    if isinstance(value, Sgd):
+        return value
+    if isinstance(value, str):
+        if value == "sgd":
+            return Sgd()
+        raise ValueError(f'solver: {value!r} came; "sgd" or gs.sgd(...) is needed.')
+    raise TypeError(f'solver: {_named(value)} came; "sgd" or gs.sgd(...) is needed.')
+
+
+def device(value: object) -> str:
+    """Return the device's name."""
+    if value is None:
+        return "cpu"
+    if not isinstance(value, str):
+        raise TypeError(f'device: {value!r} came; None, "cpu" or "cuda" is needed.')
+    if value not in {"cpu", "cuda"}:
+        raise ValueError(f'device: {value!r} came; None, "cpu" or "cuda" is needed.')
+    return value
+
+
+def check(value: object) -> bool | None:
+    """Return whether to check, None for where it is cheap."""
+    if isinstance(value, str) and value == "auto":
+        return None
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f'check: {value!r} came; "auto", True or False is needed.')
+    return bool(value)
+
+
+def callbacks(value: object) -> tuple[Callable[..., object], ...]:
+    """Return the callbacks."""
+    if callable(value) or not isinstance(value, Iterable):
+        raise TypeError(f"callbacks: {_named(value)} came; a sequence of callables is needed: put it in brackets.")
+    functions = tuple(value)
+    for i, function in enumerate(functions):
+        if not callable(function):
+            raise TypeError(f"callbacks: entry {i} is {function!r}; a callable of one argument is needed.")
+    return functions
+
+
+def _named(value: object) -> str:
+    name = getattr(value, "__name__", None)
+    return f"the function {name}, not called," if callable(value) and name else f"{value!r}"
+
+
+def number(name: str, value: object, least: float) -> float:
+    """Return a finite number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name}: {value!r} came, a {type(value).__name__}; a number of at least {least:g} is needed.")
+    if not (math.isfinite(value) and value >= least):
+        raise ValueError(f"{name}: {value!r} came; a finite number of at least {least:g} is needed.")
+    return float(value)
+
+
+def parameters(
+    w: object, b: object, columns: int | None = None, outputs: tuple[int, ...] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return coefficients (d,) or (d, k) and intercept () or (k,) in float64, for a table's shape if one is given."""
+    coef, intercept = (_as(_array(name, value), np.float64) for name, value in (("w", w), ("b", b)))
+    if coef.ndim not in {1, 2} or coef.size == 0:
+        raise ValueError(f"w: shape {coef.shape} came; (d,) or (d, k) is needed.")
+    if columns is not None and outputs is not None and coef.shape != (columns, *outputs):
+        raise ValueError(f"w: shape {coef.shape} came; {(columns, *outputs)} is needed, for X and y as they are.")
+    if intercept.shape not in {(), coef.shape[1:]}:
+        raise ValueError(f"b: shape {intercept.shape} came; {coef.shape[1:]} is needed, for w as it is.")
+    _finite("w", coef)
+    _finite("b", np.atleast_1d(intercept))
+    return coef, np.broadcast_to(intercept, coef.shape[1:])

@@ -1,0 +1,1 @@
+"""The compiled kernels: one file a device, each built from the same formulas."""

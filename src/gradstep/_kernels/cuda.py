@@ -1,0 +1,136 @@
+"""The CUDA kernel: the same run of rows as on the CPU, from the same formulas, by one block of threads.
+
+Steps follow one another, so the threads of one block meet at a barrier twice a batch: first a thread takes a score (its
+row read in order), then a thread takes a weight and sums the batch's rows in order. Nothing is added atomically: same
+seed, same bits. Sums and weights are float64 whatever the data. This module is imported when a device is asked for.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+from numba import config, cuda, float64
+from numpy.typing import NDArray
+
+Formula = Callable[..., float]
+Kernel = Callable[..., None]
+
+SIMULATED = bool(config.ENABLE_CUDASIM)
+# The simulator runs a Python thread for each: a small block meets every case of a ragged edge just as well.
+THREADS = 16 if SIMULATED else 256
+_SCRATCH_ROWS = 1 << 16
+
+
+def state() -> str:
+    """Say in a few words whether kernels can run here, and on what."""
+    if SIMULATED:
+        return "simulator (NUMBA_ENABLE_CUDASIM=1)"
+    try:
+        if not cuda.is_available():
+            return "no usable device: no NVIDIA driver or no GPU was found"
+        device = cuda.get_current_device()
+        name = device.name.decode() if isinstance(device.name, bytes) else device.name
+    except Exception as error:  # noqa: BLE001 - a driver fails in many ways, and each means that there is no device
+        return f"no usable device: {error}".splitlines()[0]
+    return f"{name}, compute capability {'.'.join(map(str, device.compute_capability))}"
+
+
+def place(*arrays: NDArray[np.floating]) -> tuple[NDArray[np.floating], ...]:
+    """Return copies of X, y and weights on the device, y with a column an output.
+
+    Raises
+    ------
+    RuntimeError
+        If there is no usable device.
+    """
+    found = state()
+    if found.startswith("no usable device"):
+        raise RuntimeError(
+            f'device: "cuda" came, and there is {found}; pass device="cpu", or install an NVIDIA driver and '
+            '`pip install "gradstep[cuda]"`, or set NUMBA_ENABLE_CUDASIM=1 before Python starts for the simulator.'
+        )
+    X, y, weight = arrays
+    return tuple(cuda.to_device(array) for array in (X, y.reshape(len(X), -1), weight))
+
+
+def build(value: Formula, slope: Formula, prox: Formula) -> Callable[..., None]:
+    """Return the kernel as a plain Python function, for `cuda.jit` or for a compiler without a device."""
+
+    def epoch(  # type: ignore[no-untyped-def]
+        X, y, weight, order, shuffled, start, stop, batch, rate, intercept, w, total, loss_sum, slopes, p, q
+    ):
+        thread = cuda.threadIdx.x
+        threads = cuda.blockDim.x
+        partial = cuda.shared.array(THREADS, float64)
+        n, d = X.shape
+        k = y.shape[1]
+        stride = 0 if weight.size == 1 else 1
+        losses = 0.0
+        row = start
+        while row < stop:
+            first = row - row % batch
+            last = min(first + batch, n)
+            end = min(min(last, stop), row + slopes.shape[0])
+            share = 1.0 / (last - first)
+            for score in range(thread, (end - row) * k, threads):
+                t = score // k
+                c = score % k
+                i = order[row + t - start] if shuffled else row + t
+                z = w[d, c]
+                for j in range(d):
+                    z += X[i, j] * w[j, c]
+                v = weight[i * stride]
+                losses += v * value(z, y[i, c], p)
+                slopes[t, c] = v * slope(z, y[i, c], p)
+            cuda.syncthreads()
+            for entry in range(thread, (d + 1) * k, threads):
+                j = entry // k
+                c = entry % k
+                g = 0.0 if row == first else total[j, c]
+                if j < d:
+                    for t in range(end - row):
+                        i = order[row + t - start] if shuffled else row + t
+                        g += slopes[t, c] * X[i, j]
+                else:
+                    for t in range(end - row):
+                        g += slopes[t, c]
+                total[j, c] = g
+                if end == last:
+                    if j < d:
+                        w[j, c] = prox(w[j, c] - rate * (g * share), rate, q)
+                    elif intercept:
+                        w[j, c] -= rate * (g * share)
+            cuda.syncthreads()
+            row = end
+        partial[thread] = losses
+        cuda.syncthreads()
+        if thread == 0:
+            # A sum of fixed shape, so that it has the same bits in every run.
+            for t in range(threads):
+                loss_sum[0] += partial[t]
+
+    return epoch
+
+
+@lru_cache(maxsize=64)
+def epoch_kernel(value: Formula, slope: Formula, prox: Formula, several: bool) -> Kernel:  # noqa: ARG001
+    """Return the epoch for the given formulas, called as `gradstep._kernels.cpu.epoch_kernel` says.
+
+    Rows lie on the device (see `place`); order, weights and sums come from the host and go back to it.
+    """
+    kernel = cuda.jit(build(value, slope, prox))
+
+    def epoch(X, y, weight, order, start, stop, batch, rate, intercept, w, total, loss_sum, p, q):  # type: ignore[no-untyped-def]
+        k = y.shape[1]
+        shuffled = order.size > 0
+        arrays = [np.ascontiguousarray(array) for array in (w.reshape(-1, k), total.reshape(-1, k), loss_sum)]
+        on_device = [cuda.to_device(array) for array in arrays]
+        order = cuda.to_device(np.ascontiguousarray(order) if shuffled else np.zeros(1, dtype=np.int64))
+        slopes = cuda.device_array((min(batch, stop - start, _SCRATCH_ROWS), k), dtype=np.float64)
+        kernel[1, THREADS](
+            X, y, weight, order, shuffled, start, stop, batch, rate, intercept, *on_device, slopes, p, q
+        )  # fmt: skip
+        for host, device in zip((w, total, loss_sum), on_device, strict=True):
+            host[...] = device.copy_to_host().reshape(host.shape)
+
+    return epoch

@@ -1,0 +1,289 @@
+"""What a fit returns: the coefficients, why it stopped, how it went, and how far it is from the closed form."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gradstep import _input
+from gradstep.losses import Loss
+from gradstep.penalties import Penalty
+
+AGREES_WITHIN = 0.01
+"""Standard errors within which a fit and the closed form are said to agree."""
+_EXACT_WITHIN = 1e-10  # and relative, for data without noise, where a standard error is nothing to measure by
+
+
+class Stop(Enum):
+    """Why a fit ended: each member is a sentence with its remedy."""
+
+    EPOCHS = "all epochs were run; for a smaller distance raise epochs, lower step or raise batch_size"
+    CALLBACK = "a callback asked to stop; the coefficients are those of that moment"
+    INTERRUPTED = "interrupted from the keyboard; the coefficients are those of that moment"
+    DIVERGED = "the objective grew instead of falling; lower step or standardise the columns"
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.value}"
+
+
+class Diverged(ArithmeticError):  # noqa: N818 - it reads as what happened
+    """A step was too large for the data and the batch.
+
+    Attributes
+    ----------
+    stop : Stop
+        `Stop.DIVERGED`.
+    step : float
+        The step that was asked for.
+    largest_stable_step : float
+        The step above which minibatch SGD diverges on these data with this batch; NaN for other losses than squared.
+    """
+
+    def __init__(self, message: str, step: float, largest_stable_step: float) -> None:
+        super().__init__(message)
+        self.stop = Stop.DIVERGED
+        self.step = step
+        self.largest_stable_step = largest_stable_step
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during a fit. It stops a script as any `KeyboardInterrupt` does; `fit` holds what was reached.
+
+    Attributes
+    ----------
+    fit : Fit
+        The fit as it stood, with ``stop`` equal to `Stop.INTERRUPTED` and no check.
+    """
+
+    def __init__(self, fit: "Fit") -> None:
+        super().__init__("fit interrupted; what was reached is in the attribute `fit` of this exception")
+        self.fit = fit
+
+
+class ConvergenceWarning(UserWarning):
+    """A fit that is worse than predicting the mean."""
+
+
+class Progress(NamedTuple):
+    """What a callback is given, after each 5 to 50 ms of work and at the end of each epoch."""
+
+    epoch: int
+    """Epochs finished."""
+    epochs: int
+    """Epochs asked for."""
+    epoch_ended: bool
+    """Whether this call closes an epoch."""
+    row_reads: int
+    """Rows read so far."""
+    objective: float
+    """Running objective of the present epoch so far."""
+    coef: NDArray[np.float64]
+    """Coefficients at this moment, a copy."""
+    intercept: float | NDArray[np.float64]
+    """Intercept at this moment."""
+    seconds: float
+    """Seconds since the fit began."""
+
+
+@dataclass(frozen=True)
+class History:
+    """How a fit went: one entry an epoch.
+
+    Attributes
+    ----------
+    epoch : ndarray of int
+        1, 2, ...
+    objective : ndarray
+        Running objective: the mean of the losses met in the epoch, each before its batch's step, plus the penalty at
+        the epoch's end. It costs nothing and lags behind.
+    exact_objective : ndarray
+        Objective of all rows at the epoch's end where ``gs.sgd(exact_objective=True)`` asked for it, else empty.
+    step : ndarray
+        Step size.
+    seconds : ndarray
+        Seconds since the fit began, at the epoch's end.
+    """
+
+    epoch: NDArray[np.int64]
+    objective: NDArray[np.float64]
+    exact_objective: NDArray[np.float64]
+    step: NDArray[np.float64]
+    seconds: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.epoch)
+
+    def __str__(self) -> str:
+        exact = self.exact_objective.size > 0
+        lines = ["epoch   running objective" + ("     exact objective" if exact else "") + "        step   seconds"]
+        for i in range(len(self)):
+            at_end = f"{self.exact_objective[i]:20.10g}" if exact else ""
+            lines.append(
+                f"{self.epoch[i]:5d}{self.objective[i]:20.10g}{at_end}{self.step[i]:12.4g}{self.seconds[i]:10.4f}"
+            )
+        return "\n".join(lines)
+
+
+class Check(NamedTuple):
+    """A fit beside `closed_form`.
+
+    `distance` is ``norm(X (w - w*)) / sigma``: no linear combination of the coefficients is further from the exact
+    one than that many of its own standard errors. The worst output counts.
+    """
+
+    distance: float
+    """In standard errors; NaN where no degree of freedom is left to measure one by."""
+    relative: float
+    """``norm(X (w - w*)) / norm(X w*)``."""
+    rank: int
+    """Rank of the columns."""
+    condition: float
+    """Condition number of the centred, scaled columns."""
+    dependent: tuple[int, ...]
+    """Columns that depend on the columns before them."""
+    objective_gap: float
+    """Objective of the fit less that of the closed form, relative to the latter."""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the two agree to a hundredth of a standard error, or to 1e-10 relative where there is no noise."""
+        return self.distance <= AGREES_WITHIN or self.relative <= _EXACT_WITHIN
+
+    @property
+    def verdict(self) -> str:
+        """The check in a sentence."""
+        if self.agrees:
+            return f"The fit agrees with the closed form: {_distance(self)}."
+        if self.distance <= 1:
+            return (
+                f"The fit is close to the closed form but does not agree with it: {_distance(self)}, "
+                f"where {AGREES_WITHIN} would be agreement."
+            )
+        return (
+            f"The fit is NOT the least-squares answer: {_distance(self)}. Raise epochs; where that no longer helps, "
+            "lower step or raise batch_size."
+        )
+
+
+def _distance(check: Check) -> str:
+    if np.isfinite(check.distance):
+        return f"it is {check.distance:.2g} standard errors away at the worst linear combination"
+    return f"it is {check.relative:.2g} away relative to the fitted values (no noise to measure a standard error by)"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted linear model. It cannot be changed; its arrays are read-only.
+
+    Attributes
+    ----------
+    coef : ndarray, (d,) or (d, k)
+        Coefficients in the caller's units.
+    intercept : float or ndarray (k,)
+        Intercept; 0 without one.
+    objective : float
+        Objective of all rows at these coefficients: weighted mean loss, summed over outputs, plus penalty.
+    stop : Stop
+        Why the fit ended.
+    history : History
+        One entry an epoch.
+    check : Check or None
+        The fit beside the closed form, where that was made.
+    check_note : str
+        Why there is no check, where there is none.
+    loss : Loss
+        The loss.
+    penalty : Penalty or None
+        The penalty.
+    step : float
+        Step size.
+    batch_size : int
+        Rows of a batch: as asked for, at most n.
+    seed : int
+        Seed of the order of rows.
+    device : str
+        ``"cpu"`` or ``"cuda"``.
+    rows : int
+        Rows of the table, n.
+    row_reads : int
+        Rows read by the solver, the last look at the objective included; over ``rows`` it is the number of passes.
+    seconds : float
+        Wall time of the whole call, check and compilation included.
+    """
+
+    coef: NDArray[np.float64]
+    intercept: float | NDArray[np.float64]
+    objective: float
+    stop: Stop
+    history: History
+    check: Check | None
+    check_note: str
+    loss: Loss
+    penalty: Penalty | None
+    step: float
+    batch_size: int
+    seed: int
+    device: str
+    rows: int
+    row_reads: int
+    seconds: float
+
+    def predict(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Return the scores ``X coef + intercept``.
+
+        Parameters
+        ----------
+        X : array_like, (n, d)
+            Rows to predict, in the units of the fit.
+
+        Returns
+        -------
+        ndarray, (n,) or (n, k)
+            Predictions in float64.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For input that `fit` would refuse, or another number of columns than the fit has.
+
+        Examples
+        --------
+        >>> import gradstep as gs
+        >>> X, y = gs.textbook.make_linear([2.0, -3.4], 4.2, 1000, noise=0.01, seed=1)
+        >>> gs.fit(X, y, step=0.03, batch_size=10, epochs=3).predict([[1.0, 1.0]]).round(1)
+        array([2.8])
+        """
+        return _input.predictors(X, columns=len(self.coef)) @ self.coef + self.intercept
+
+    def __str__(self) -> str:
+        d, outputs = len(self.coef), self.coef.shape[1:]
+        penalty = "" if self.penalty is None else f" + {self.penalty.name}{self.penalty.params}"
+        ended = f"last running objective {self.history.objective[-1]:.6g}, " if len(self.history) else ""
+        lines = [
+            f"gradstep fit: {self.loss.name} loss{penalty}, {self.rows} rows x {d} columns"
+            + (f", {outputs[0]} outputs" if outputs else ""),
+            f"  method     minibatch SGD, step {self.step:g}, batch {self.batch_size}, "
+            f"{len(self.history)} epochs, seed {self.seed}, on {self.device}",
+            f"  objective  {self.objective:.10g} ({ended}{self.row_reads / self.rows:.4g} passes over the rows)",
+            f"  check      {self.check_note if self.check is None else self.check.verdict}",
+        ]
+        if self.check is not None:
+            c = self.check
+            lines.append(
+                f"             distance {c.distance:.3g} SE, relative {c.relative:.3g}, rank {c.rank} of {d}, "
+                f"condition {c.condition:.3g}, objective {c.objective_gap:.3g} above the closed form's"
+            )
+            if c.dependent:
+                lines.append(f"             columns {_listed(c.dependent)} depend on the columns before them")
+        lines += [f"  stop       {self.stop}", f"  seconds    {self.seconds:.3g}"]
+        if not outputs:
+            shown = ", ".join(f"{value:.6g}" for value in self.coef[:8]) + (", ..." if d > 8 else "")
+            lines += [f"  coef       {shown}", f"  intercept  {self.intercept:.10g}"]
+        return "\n".join(lines)
+
+
+def _listed(columns: tuple[int, ...], most: int = 12) -> str:
+    shown = ", ".join(map(str, columns[:most]))
+    return shown if len(columns) <= most else f"{shown} and {len(columns) - most} more"

@@ -1,0 +1,54 @@
+"""What a bug report needs."""
+
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+_PACKAGES = ("gradstep", "numpy", "scipy", "numba", "llvmlite", "numba-cuda", "matplotlib")
+
+
+def show_versions() -> None:
+    """Print versions, CPU, threads, cache folder and the state of CUDA, for a bug report.
+
+    Examples
+    --------
+    >>> import gradstep as gs
+    >>> gs.show_versions()  # doctest: +ELLIPSIS
+    gradstep ...
+    """
+    for name, text in _facts():
+        print(f"{name:<12} {text}")
+
+
+def _facts() -> list[tuple[str, str]]:
+    import numba  # noqa: PLC0415
+
+    from gradstep._kernels import cuda  # noqa: PLC0415
+
+    facts = [(name, _installed(name)) for name in _PACKAGES]
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    variables = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_DISABLE_JIT")
+    return [
+        *facts,
+        ("python", sys.version.replace("\n", " ")),
+        ("system", platform.platform()),
+        ("cpu", f"{_cpu_name()}, {numba.config.CPU_NAME or 'native'} code"),
+        ("threads", f"{usable} usable; " + (", ".join(f"{v}={os.environ[v]}" for v in variables if v in os.environ)
+                                            or "no limits set")),
+        ("cache", "none: kernels are compiled in memory, once a process"),
+        ("cuda", cuda.state()),
+    ]  # fmt: skip
+
+
+def _installed(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _cpu_name() -> str:
+    import llvmlite.binding  # noqa: PLC0415
+
+    return f"{platform.machine()} {llvmlite.binding.get_host_cpu_name()}"
