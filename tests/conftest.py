@@ -1,0 +1,20 @@
+"""Devices to test on: the CPU, and CUDA in the simulator or on a real device."""
+
+import os
+
+import pytest
+
+from gradstep._kernels import cuda
+
+JIT_OFF = os.environ.get("NUMBA_DISABLE_JIT") == "1"
+SIMULATED = cuda.SIMULATED
+needs_jit = pytest.mark.skipif(JIT_OFF, reason="far too slow with the JIT off")
+
+_no_device = cuda.state().startswith("no usable device")
+CUDA_MARKS = () if SIMULATED else (pytest.mark.gpu, pytest.mark.skipif(_no_device, reason=cuda.state()))
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=CUDA_MARKS)])
+def device(request):
+    """Run a test on each device there is."""
+    return request.param
