@@ -23,7 +23,8 @@ class _Factor(NamedTuple):
     """(d,) weighted root-mean-square of the centred columns, 1 for a column that is constant."""
     R: NDArray[np.float64]
     """(min(n, d), d) triangular factor of the centred, scaled columns, rows times the root of their weight."""
-    total_weight: float
+    rows: int
+    """Rows of positive weight; their weights have mean 1."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class ClosedForm:
         Largest over smallest singular value of the centred, scaled columns, penalty included; over those kept, if
         the rank is short.
     residual_sd : float or ndarray (k,)
-        ``sqrt(sum weight_i residual_i**2 / degrees_of_freedom)``, in units of ``y``; NaN where no degree is left.
+        ``sqrt(sum weight_i residual_i**2 / degrees_of_freedom)``, in units of ``y``, the weights scaled to mean 1 over
+        rows of positive weight; NaN where no degree is left.
     degrees_of_freedom : float
         Rows of positive weight less the intercept less the rank (with a penalty: less the effective rank, the sum of
         ``s**2 / (s**2 + alpha)``).
@@ -184,9 +186,11 @@ def solve(
     n, d = X.shape
     outputs = y.shape[1:]
     Y = y.reshape(n, -1)
-    v = np.full(n, weight[0]) if weight.size == 1 else weight
-    total_weight = float(v.sum())
-    share = v / total_weight
+    v = np.ones(n) if weight.size == 1 else weight
+    positive = int(np.count_nonzero(v))
+    share = v / v.sum()
+    # To mean 1 over the rows that count: a row of weight zero is then the same as no row in every number below.
+    v = share * positive
 
     # Columns and response side by side, in the order LAPACK wants, so that the factorisation makes no further copy.
     A = np.empty((n, d + Y.shape[1]), order="F")
@@ -211,7 +215,7 @@ def solve(
     triangle, rotated, rest = R[:left, :d], R[:left, d:], R[left:, d:]
 
     # Ridge rows act on coefficients in the caller's units: w_j = u_j unit_y / unit_j.
-    ridge = np.diag(np.sqrt(alpha * total_weight) / unit[:d]) if alpha > 0 else np.zeros((0, d))
+    ridge = np.diag(np.sqrt(alpha * positive) / unit[:d]) if alpha > 0 else np.zeros((0, d))
     U, s, Vt = scipy.linalg.svd(np.vstack((triangle, ridge)), full_matrices=False, check_finite=False)
     rank = int(np.count_nonzero(s > max(n, d) * _EPS * s[0])) if s.size and s[0] > 0 else 0
     solver = (Vt[:rank].T / s[:rank]) @ U[:left, :rank].T
@@ -221,7 +225,6 @@ def solve(
     unit_y = unit[d:]
     coef = u / unit[:d, np.newaxis] * unit_y
     residual_sum = (np.square(residual).sum(axis=0) + np.square(rest).sum(axis=0)) * np.square(unit_y)
-    positive = int(np.count_nonzero(v))
     degrees = positive - int(intercept) - (float(np.sum((triangle @ solver).diagonal())) if alpha > 0 else rank)
     residual_sd = np.sqrt(residual_sum / degrees) if degrees > 0 else np.full(Y.shape[1], np.nan)
 
@@ -230,9 +233,11 @@ def solve(
     undetermined = 1.0 - np.square(Vt[:rank]).sum(axis=0) > np.sqrt(_EPS)
     spread[undetermined] = np.nan
     mean = centre[:d] / unit[:d]
-    intercept_spread = np.sqrt(1.0 / total_weight + np.square(mean @ solver).sum()) if intercept else 0.0
+    intercept_spread = np.sqrt(1.0 / positive + np.square(mean @ solver).sum()) if intercept else 0.0
     offset = centre[d:] - centre[:d] @ coef if intercept else np.zeros(Y.shape[1])
-    objective = float(np.sum(residual_sum) / (2 * total_weight) + alpha / 2 * np.sum(np.square(coef)))
+    objective = float(np.sum(residual_sum)) / (2 * positive)
+    if alpha > 0:
+        objective += alpha / 2 * float(np.sum(np.square(coef)))
 
     def shaped(columns: NDArray[np.float64]) -> NDArray[np.float64]:
         return columns.reshape((*columns.shape[:-1], *outputs))
@@ -251,7 +256,7 @@ def solve(
         intercept_standard_error=number(intercept_spread * residual_sd),
         dependent=_dependent_columns(triangle, rank, constant[:d]) if alpha == 0 else (),
         objective=objective,
-        _factor=_Factor(centre[:d], unit[:d], triangle, total_weight),
+        _factor=_Factor(centre[:d], unit[:d], triangle, positive),
     )
 
 
@@ -285,7 +290,7 @@ def _fitted_norm(
     coef = coef.reshape(coef.shape[0], -1)
     around = f.R @ (coef * f.scale[:, np.newaxis])
     at_centre = np.ravel(intercept) + f.centre @ coef
-    return np.sqrt(np.square(around).sum(axis=0) + f.total_weight * np.square(at_centre))
+    return np.sqrt(np.square(around).sum(axis=0) + f.rows * np.square(at_centre))
 
 
 def _short(values: float | NDArray[np.float64]) -> str:
