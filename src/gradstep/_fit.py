@@ -92,8 +92,8 @@ def fit(
     TypeError, ValueError
         If an argument cannot be used: the message names it, what came and what is needed.
     Diverged
-        If the objective became infinite, or ended above where it started, or ended worse than predicting the mean
-        with a step above the largest stable one.
+        If the objective became infinite, or ended worse than predicting the mean with a step above the largest stable
+        one (for losses where that is not known: worse than at the start).
     Interrupted
         On Ctrl-C, within a fraction of a second, with the fit as it stood.
     RuntimeError
@@ -148,7 +148,9 @@ def fit(
 
     objective, checked, note = np.nan, None, "not made: the fit was interrupted"
     if stop is Stop.DIVERGED:
-        raise _diverged(rows, loss, settings, f"the objective became infinite in epoch {state.epoch + 1}")
+        # The epoch that was running: `state.epoch` counts it already if it ended with this round.
+        found = f"the objective became infinite in epoch {state.epoch + (state.row < table.n)}"
+        raise _diverged(loss, settings, found, _largest_stable_step(rows, loss, settings))
     if stop is not Stop.INTERRUPTED:
         objective = table.objective(state.w)
         _guard(rows, loss, settings, objective)
@@ -194,10 +196,9 @@ def _drive(
                     break
     except KeyboardInterrupt:
         stop = Stop.INTERRUPTED
-    columns = [_frozen(np.array(column, dtype=float)) for column in zip(*entries, strict=True)] or [np.empty(0)] * 5
-    epoch, objective, at_ends, rate, seconds = columns
-    history = History(_frozen(epoch.astype(np.int64)), objective, at_ends if exact else np.empty(0), rate, seconds)
-    return state, stop, history
+    epoch, objective, at_ends, rate, seconds = np.array(entries, dtype=float).reshape(-1, 5).T.copy()
+    columns = epoch.astype(np.int64), objective, at_ends[: len(epoch) if exact else 0], rate, seconds
+    return state, stop, History(*map(_frozen, columns))
 
 
 def _guard(rows: Rows, loss: Loss, settings: Pass, objective: float) -> None:
@@ -212,22 +213,24 @@ def _guard(rows: Rows, loss: Loss, settings: Pass, objective: float) -> None:
     if objective <= from_mean + 1e-9 * from_zero:
         return
     found = f"the objective ended at {objective:.6g}, where predicting the mean gives {from_mean:.6g}"
-    if objective > from_zero or settings.rate > _largest_stable_step(rows, loss, settings):
-        raise _diverged(rows, loss, settings, found)
+    largest = _largest_stable_step(rows, loss, settings)
+    if settings.rate > largest or (np.isnan(largest) and objective > from_zero):
+        raise _diverged(loss, settings, found, largest)
     warnings.warn(
-        f"fit: {found}: too few steps, too small a step"
+        f"fit: {found}: too few steps, a step too small or too large"
         f"{'' if settings.intercept else ', an intercept missing'}, or columns in need of standardising.",
         ConvergenceWarning,
         stacklevel=3,
     )
 
 
-def _diverged(rows: Rows, loss: Loss, settings: Pass, found: str) -> Diverged:
-    largest = _largest_stable_step(rows, loss, settings)
+def _diverged(loss: Loss, settings: Pass, found: str, largest: float) -> Diverged:
     if np.isnan(largest):
-        remedy = "try a tenth of it"
+        remedy = f"the {loss.name} loss knows no largest stable step: try a tenth of this one"
     elif largest == 0:
         remedy = "no step is stable, because the squares of X overflow: standardise the columns"
+    elif settings.rate <= largest:
+        remedy = f"steps to {largest:.3g} are stable in mean square, but these rows are too uneven: try a tenth of it"
     else:
         remedy = (
             f"the largest stable step for these data and batches of {settings.batch} is {largest:.3g}: "

@@ -10,6 +10,8 @@ from gradstep._result import Fit
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_MOST_MARKERS = 40  # beyond, a curve of dots hides itself
+
 
 def learning_curve(fit: Fit, closed_form: ClosedForm | None = None, ax: "Axes | None" = None) -> "Axes":
     """Draw the objective of a fit over its epochs, and the closed form's objective as the floor below it.
@@ -47,13 +49,17 @@ def learning_curve(fit: Fit, closed_form: ClosedForm | None = None, ax: "Axes | 
         ax = Figure(figsize=(6, 4), layout="constrained").add_subplot()
     history = fit.history
     exact = history.exact_objective.size > 0
-    ax.plot(history.epoch, history.objective, "o-", label="running objective", color="tab:blue", markersize=4)
+    marker = "o" if len(history) <= _MOST_MARKERS else ""
+    ax.plot(history.epoch, history.objective, label="running objective", color="tab:blue", marker=marker, markersize=4)
     if exact:
-        ax.plot(history.epoch, history.exact_objective, "s-", label="objective", color="tab:orange", markersize=4)
+        ax.plot(
+            history.epoch, history.exact_objective, label="objective", color="tab:orange", marker=marker, markersize=4
+        )
     if closed_form is not None:
         ax.axhline(closed_form.objective, color="0.4", linestyle="--", label="closed form")
     if np.all(history.objective > 0):
         ax.set_yscale("log")
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set_xlabel("epoch")
     ax.set_ylabel("objective")
     ax.legend(frameon=False)

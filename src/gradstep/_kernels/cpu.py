@@ -27,6 +27,20 @@ def place(*arrays: NDArray[np.floating]) -> tuple[NDArray[np.floating], ...]:
     return arrays
 
 
+@njit(nogil=True, error_model="numpy")
+def shuffle_in(order, start, draws):  # type: ignore[no-untyped-def]
+    """Put numbers `start`, `start` + 1, ... at random places among those before them in `order`, one for each draw.
+
+    `draws` are uniform in [0, 1). From 0 to n in any number of calls it makes each order of n numbers equally likely:
+    Knuth, *The Art of Computer Programming* 2, 3rd edition 1997, section 3.4.2, in its inside-out form.
+    """
+    for t in range(draws.size):
+        i = start + t
+        j = uint64(draws[t] * (i + 1))
+        order[uint64(i)] = order[j]
+        order[j] = i
+
+
 @lru_cache(maxsize=64)
 def epoch_kernel(value: Formula, slope: Formula, prox: Formula, several: bool) -> Kernel:
     """Return the compiled epoch for a loss's formulas and a penalty's, for one output or for several.

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gradstep._kernels.cpu import shuffle_in
 from gradstep._table.dense import NO_ORDER, Dense, Pass
 
 
@@ -58,9 +59,17 @@ def sgd(*, shuffle: bool = True, exact_objective: bool = False) -> Sgd:
     return Sgd(bool(shuffle), bool(exact_objective))
 
 
+# Rows put in order by one call: some 20 ms of work, so that Ctrl-C is served during a long table's shuffling too.
+_SHUFFLED_PER_CALL = 1 << 19
+
+
 def row_order(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """Return the order of `n` rows in one epoch: a function of seed and epoch alone, so that any epoch can be redone."""
-    return np.random.default_rng((seed, epoch)).permutation(n)
+    rng = np.random.default_rng((seed, epoch))
+    order = np.empty(n, dtype=np.int64)
+    for start in range(0, n, _SHUFFLED_PER_CALL):
+        shuffle_in(order, start, rng.random(min(_SHUFFLED_PER_CALL, n - start)))
+    return order
 
 
 @dataclass
