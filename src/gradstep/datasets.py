@@ -41,7 +41,7 @@ def load_diamonds() -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]
     --------
     >>> import gradstep as gs
     >>> X, y, feature_names = gs.load_diamonds()
-    >>> X.shape, y[0], feature_names[:2], feature_names[-1]
+    >>> X.shape, float(y[0]), feature_names[:2], feature_names[-1]
     ((53940, 23), 326.0, ['carat', 'depth'], 'clarity=IF')
     """
     with (files("gradstep") / "data" / "diamonds.csv.gz").open("rb") as packed, gzip.open(packed, "rt") as text:

@@ -59,6 +59,35 @@ def epoch_kernel(value: Formula, slope: Formula, prox: Formula, several: bool) -
 
     With ``rate`` 0 and ``batch`` n it is the full gradient and the loss in one read.
     """
+    add = _adds_rows_of_several_outputs(value, slope) if several else _adds_rows(value, slope)
+    take_step = _takes_steps(prox)
+
+    @njit(nogil=True, error_model="numpy")
+    def epoch(X, y, weight, order, start, stop, batch, rate, intercept, w, total, loss_sum, p, q):  # type: ignore[no-untyped-def]
+        n, d = X.shape
+        flat = w.reshape(w.size)
+        flat_total = total.reshape(total.size)
+        coefs = d * (flat.size // (d + 1))
+        size = flat.size if intercept else coefs
+        full = 1.0 / batch
+        row = start
+        first = start - start % batch
+        while row < stop:
+            last = min(first + batch, n)
+            end = min(last, stop)
+            if row == first:
+                flat_total[:] = 0.0
+            add(X, y, weight, order, start, row, end, w, total, loss_sum, p)
+            if end == last:
+                share = full if last - first == batch else 1.0 / (last - first)
+                take_step(flat, flat_total, share, rate, coefs, size, q)
+                first = last
+            row = end
+
+    return epoch  # type: ignore[no-any-return]
+
+
+def _adds_rows(value: Formula, slope: Formula) -> Kernel:
     @_sums
     def add_rows(X, y, weight, order, start, first, last, w, total, loss_sum, p):  # type: ignore[no-untyped-def]
         d = X.shape[1]
@@ -80,8 +109,12 @@ def epoch_kernel(value: Formula, slope: Formula, prox: Formula, several: bool) -
         total[d] = slopes
         loss_sum[0] = losses
 
+    return add_rows  # type: ignore[no-any-return]
+
+
+def _adds_rows_of_several_outputs(value: Formula, slope: Formula) -> Kernel:
     @_sums
-    def add_rows_several(X, y, weight, order, start, first, last, w, total, loss_sum, p):  # type: ignore[no-untyped-def]
+    def add_rows(X, y, weight, order, start, first, last, w, total, loss_sum, p):  # type: ignore[no-untyped-def]
         d = X.shape[1]
         k = y.shape[1]
         stride = uint64(0 if weight.size == 1 else 1)
@@ -107,8 +140,10 @@ def epoch_kernel(value: Formula, slope: Formula, prox: Formula, several: bool) -
                     total[j, c] += x * z[c]
         loss_sum[0] = losses
 
-    add = add_rows_several if several else add_rows
+    return add_rows  # type: ignore[no-any-return]
 
+
+def _takes_steps(prox: Formula) -> Kernel:
     # Not reordered: `textbook.sgd_step` computes the same two roundings in NumPy, so both give the same bits.
     @_exact
     def take_step(w, total, share, rate, coefs, size, q):  # type: ignore[no-untyped-def]
@@ -117,26 +152,4 @@ def epoch_kernel(value: Formula, slope: Formula, prox: Formula, several: bool) -
         for j in range(coefs, size):
             w[j] -= rate * (total[j] * share)
 
-    @njit(nogil=True, error_model="numpy")
-    def epoch(X, y, weight, order, start, stop, batch, rate, intercept, w, total, loss_sum, p, q):  # type: ignore[no-untyped-def]
-        n, d = X.shape
-        flat = w.reshape(w.size)
-        flat_total = total.reshape(total.size)
-        coefs = d * (flat.size // (d + 1))
-        size = flat.size if intercept else coefs
-        full = 1.0 / batch
-        row = start
-        first = start - start % batch
-        while row < stop:
-            last = min(first + batch, n)
-            end = min(last, stop)
-            if row == first:
-                flat_total[:] = 0.0
-            add(X, y, weight, order, start, row, end, w, total, loss_sum, p)
-            if end == last:
-                share = full if last - first == batch else 1.0 / (last - first)
-                take_step(flat, flat_total, share, rate, coefs, size, q)
-                first = last
-            row = end
-
-    return epoch  # type: ignore[no-any-return]
+    return take_step  # type: ignore[no-any-return]

@@ -1,0 +1,88 @@
+"""The CUDA kernels compile to real PTX for compute capability 9.0, without a driver."""
+
+import re
+
+import pytest
+from conftest import JIT_OFF, SIMULATED
+
+pytest.importorskip("numba_cuda", reason='numba-cuda is not installed: pip install -e ".[gputest]" brings it')
+if SIMULATED or JIT_OFF:
+    pytest.skip("the simulator and the JIT switched off compile nothing", allow_module_level=True)
+
+from numba import boolean, cuda, float32, float64, int64, types
+from numba.cuda import dispatcher
+
+from gradstep._kernels.cuda import build
+from gradstep.losses import LOSSES
+from gradstep.penalties import NO_PENALTY, l2
+
+TARGET = (9, 0)
+losses = pytest.mark.parametrize("loss", [constructor() for constructor in LOSSES], ids=lambda loss: loss.name)
+penalties = pytest.mark.parametrize("penalty", [NO_PENALTY, l2(0.1)], ids=lambda penalty: penalty.name)
+
+
+@pytest.fixture(autouse=True)
+def compile_for_the_target(monkeypatch):
+    # Device functions are compiled for the current device, of which there is none. The name is private to numba-cuda,
+    # whose version the extra pins.
+    class Target:
+        compute_capability = TARGET
+
+    if not hasattr(dispatcher, "get_current_device"):
+        pytest.skip("this numba-cuda has no numba.cuda.dispatcher.get_current_device to stand in for")
+    monkeypatch.setattr(dispatcher, "get_current_device", lambda: Target)
+
+
+def array(dtype, ndim):
+    return types.Array(dtype, ndim, "C")
+
+
+def parameters(params, dtype):
+    return types.UniTuple(dtype, len(params))
+
+
+def ptx_of(function, signature):
+    ptx, _ = cuda.compile_ptx(function, signature, cc=TARGET)
+    assert ".target sm_90" in ptx
+    return ptx
+
+
+@losses
+@penalties
+@pytest.mark.parametrize("dtype", [float32, float64], ids=str)
+def test_the_epoch_compiles(loss, penalty, dtype):
+    kernel = build(loss.value, loss.slope, penalty.prox)
+    weights, numbers = array(float64, 2), array(float64, 1)
+    ptx = ptx_of(
+        kernel,
+        (
+            array(dtype, 2), weights, numbers, array(int64, 1), boolean, int64, int64, int64, float64, boolean,
+            weights, weights, numbers, weights, parameters(loss.params, float64), parameters(penalty.params, float64),
+        ),
+    )  # fmt: skip
+    assert ".visible .entry" in ptx
+    # Two barriers a batch and one before the last sum; each row of float32 data is loaded as such.
+    assert len(re.findall(r"bar\.sync|barrier\.sync", ptx)) >= 3
+    assert ("ld.global.f32" in ptx or "ld.global.b32" in ptx or "ld.f32" in ptx) == (dtype is float32)
+    assert not re.search(r"^\s*(@\S+\s+)?(atom|red)\.", ptx, re.MULTILINE)
+
+
+def element_wise(function):
+    def kernel(first, second, out, p):
+        i = cuda.grid(1)
+        if i < out.size:
+            out[i] = function(first[i], second[i], p)
+
+    return kernel
+
+
+@losses
+@penalties
+def test_float32_formulas_hold_no_double(loss, penalty):
+    for function, params in (
+        (loss.value, loss.params), (loss.slope, loss.params), (loss.curvature, loss.params), (penalty.prox, penalty.params)
+    ):  # fmt: skip
+
+        single = array(float32, 1)
+        ptx = ptx_of(element_wise(function), (single, single, single, parameters(params, float32)))
+        assert ptx.count("f64") == 0
