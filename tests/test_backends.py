@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from reference import sgd
 
 import gradstep as gs
 from gradstep._kernels import cuda
 from gradstep._solvers.textbook import row_order
 from gradstep._table.dense import Dense, Pass, Rows
+from reference import sgd
 
 # (n, d, k or None, batch, epochs): ragged last batch, batch 1, batch n, batch above n, n = 1, d = 1, one output in a
 # column of its own, rows beyond one block of threads.

@@ -213,5 +213,5 @@ def test_distance_is_the_worst_contrast_in_standard_errors():
 
 def test_other_penalties_have_no_closed_form():
     custom = gs.Penalty("mine", gs.l2(1.0).value, lambda w, t, p: w, (1.0,))
-    with pytest.raises(ValueError, match="penalty: .* has no closed form; None or gs.l2"):
+    with pytest.raises(ValueError, match=r"penalty: .* has no closed form; None or gs\.l2"):
         gs.closed_form([[1.0], [2.0]], [1.0, 2.0], penalty=custom)

@@ -10,11 +10,10 @@ import warnings
 
 import numpy as np
 import pytest
-from conftest import needs_jit
 
 import gradstep as gs
+from conftest import needs_jit
 from gradstep._solvers.textbook import largest_stable_step, row_order
-
 
 # NumPy's scalars, which stand in for compiled code with the JIT off, say so when they overflow.
 overflows = pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
@@ -38,9 +37,7 @@ def test_meets_the_closed_form(k, weighted, penalty, intercept):
     y = y if intercept else y - y.mean(axis=0)
     weight = np.random.default_rng(1).uniform(0.2, 2.0, 200) if weighted else None
     # Full batches, so that no noise of the batches keeps the method away.
-    fit = gs.fit(
-        X, y, step=0.5, batch_size=200, epochs=150, sample_weight=weight, penalty=penalty, intercept=intercept
-    )
+    fit = gs.fit(X, y, step=0.5, batch_size=200, epochs=150, sample_weight=weight, penalty=penalty, intercept=intercept)
     assert fit.check.distance <= 1e-9
     assert fit.check.agrees
     assert abs(fit.check.objective_gap) <= 1e-12
@@ -283,7 +280,9 @@ def test_columns_that_overflow_have_no_stable_step():
 
 def test_worse_than_the_mean_warns():
     X, y = standardised()
-    with pytest.warns(gs.ConvergenceWarning, match=r"predicting the mean gives .*: too few steps, a step too small") as w:
+    with pytest.warns(
+        gs.ConvergenceWarning, match=r"predicting the mean gives .*: too few steps, a step too small"
+    ) as w:
         gs.fit(X, y + 1000, step=1e-5, epochs=1)
     assert w[0].filename == __file__
     with pytest.warns(gs.ConvergenceWarning, match="an intercept missing"):

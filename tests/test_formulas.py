@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from conftest import needs_jit
 from numba import njit
 
 import gradstep as gs
+from conftest import needs_jit
 from gradstep.losses import LOSSES
 from gradstep.penalties import NO_PENALTY, PENALTIES
 

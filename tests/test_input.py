@@ -5,9 +5,9 @@ import re
 import numpy as np
 import pytest
 import scipy.sparse
-from conftest import SIMULATED
 
 import gradstep as gs
+from conftest import SIMULATED
 from gradstep import _fit
 from gradstep._kernels import cuda
 
@@ -88,7 +88,7 @@ BAD = [
     ("solver", "adam", ValueError, "solver: 'adam' came; \"sgd\" or gs.sgd"),
     ("solver", 3, TypeError, "solver: 3 came"),
     ("solver", gs.sgd, TypeError, "solver: the function sgd, not called, came"),
-    ("device", "gpu", ValueError, "device: 'gpu' came; None, \"cpu\" or \"cuda\" is needed"),
+    ("device", "gpu", ValueError, 'device: \'gpu\' came; None, "cpu" or "cuda" is needed'),
     ("device", 0, TypeError, "device: 0 came"),
     ("check", "yes", TypeError, "check: 'yes' came; \"auto\", True or False is needed"),
     ("callbacks", print, TypeError, "callbacks: the function print, not called, came; a sequence of callables"),
@@ -212,7 +212,9 @@ def test_large_finite_sums_are_not_mistaken_for_infinity():
 
 @pytest.mark.skipif(SIMULATED or not cuda.state().startswith("no usable device"), reason="there is a device")
 def test_cuda_without_a_device_is_one_sentence_with_the_ways_out():
-    pattern = r'device: "cuda" came, and there is no usable device: .*; pass device="cpu", or install an NVIDIA driver .*'
+    pattern = (
+        r'device: "cuda" came, and there is no usable device: .*; pass device="cpu", or install an NVIDIA driver .*'
+    )
     with pytest.raises(RuntimeError, match=pattern) as raised:
         gs.fit(X0, Y0, step=0.05, device="cuda")
     assert "\n" not in str(raised.value)

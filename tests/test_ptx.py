@@ -3,6 +3,7 @@
 import re
 
 import pytest
+
 from conftest import JIT_OFF, SIMULATED
 
 pytest.importorskip("numba_cuda", reason='numba-cuda is not installed: pip install -e ".[gputest]" brings it')
@@ -79,10 +80,8 @@ def element_wise(function):
 @losses
 @penalties
 def test_float32_formulas_hold_no_double(loss, penalty):
-    for function, params in (
-        (loss.value, loss.params), (loss.slope, loss.params), (loss.curvature, loss.params), (penalty.prox, penalty.params)
-    ):  # fmt: skip
-
+    of_loss = [(function, loss.params) for function in (loss.value, loss.slope, loss.curvature)]
+    for function, params in [*of_loss, (penalty.prox, penalty.params)]:
         single = array(float32, 1)
         ptx = ptx_of(element_wise(function), (single, single, single, parameters(params, float32)))
         assert ptx.count("f64") == 0

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from reference import sgd
 
 import gradstep as gs
 from gradstep._solvers.textbook import row_order
 from gradstep.losses import LOSSES
 from gradstep.textbook import gradient, linear, make_linear, minibatches, sgd_step
+from reference import sgd
 
 
 def by_hand(X, y, w, b, batch, epochs, step, **options):
@@ -28,9 +28,7 @@ def test_by_hand_is_the_fit_bit_for_bit(dtype, k, d, batch, shuffle):
     X = X.astype(dtype)
     w, b = (np.zeros(d), 0.0) if k is None else (np.zeros((d, k)), np.zeros(k))
     w, b = by_hand(X, y, w, b, batch, 2, 0.003, shuffle=shuffle, seed=5)
-    fit = gs.fit(
-        X, y, step=0.003, batch_size=batch, epochs=2, seed=5, solver=gs.sgd(shuffle=shuffle), check=False
-    )
+    fit = gs.fit(X, y, step=0.003, batch_size=batch, epochs=2, seed=5, solver=gs.sgd(shuffle=shuffle), check=False)
     np.testing.assert_array_equal(w, fit.coef)
     np.testing.assert_array_equal(b, fit.intercept)
 
@@ -108,7 +106,12 @@ def test_check_gradient_confirms_every_loss(loss, layout, k):
     report = gs.check_gradient(loss, X, y, layout=layout)
     assert report.agrees
     assert report.error < 1e-8
-    shapes = {("denominator", None): (4,), ("denominator", 2): (4, 2), ("numerator", None): (1, 4), ("numerator", 2): (2, 4)}
+    shapes = {
+        ("denominator", None): (4,),
+        ("denominator", 2): (4, 2),
+        ("numerator", None): (1, 4),
+        ("numerator", 2): (2, 4),
+    }
     assert report.analytical.shape == report.numerical.shape == shapes[layout, k]
     assert "The derivatives agree" in str(report)
 

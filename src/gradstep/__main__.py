@@ -1,7 +1,6 @@
 """`python -m gradstep`: the main job on the textbook example and on a real table, in plain words."""
 
 import argparse
-import sys
 import textwrap
 from importlib.util import find_spec
 from pathlib import Path
@@ -95,9 +94,11 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _verdict(fit: gs.Fit) -> None:
     assert fit.check is not None  # noqa: S101 - both tables are small enough for check="auto"
-    print(f"\n   Objective {fit.check.objective_gap:.1e} (relative) above the least possible; {fit.seconds:.2f} seconds.")
+    print(
+        f"\n   Objective {fit.check.objective_gap:.1e} (relative) above the least possible; {fit.seconds:.2f} seconds."
+    )
     print(textwrap.fill(fit.check.verdict, 100, initial_indent="   ", subsequent_indent="   "))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -47,7 +47,8 @@ class ClosedForm:
         rows of positive weight; NaN where no degree is left.
     degrees_of_freedom : float
         Rows of positive weight less the intercept less the rank (with a penalty: less the effective rank, the sum of
-        ``s**2 / (s**2 + alpha)``).
+        ``s**2 / (s**2 + alpha)`` with ``s`` the singular values of the centred, weighted columns in the caller's units
+        over the root of the rows of positive weight).
     standard_errors : ndarray, (d,) or (d, k)
         Standard errors of ``coef``; NaN for coefficients that a short rank leaves undetermined. With a penalty they
         are those of the penalised estimate about its own expectation: its bias is not in them.
@@ -75,8 +76,10 @@ class ClosedForm:
         d = self.coef.shape[0]
         lines = [
             f"Closed form by scipy.linalg: {d} columns, rank {self.rank}, condition {self.condition:.3g}",
-            f"  objective {self.objective:.6g}, residual standard deviation {_short(self.residual_sd)} "
-            f"on {self.degrees_of_freedom:g} degrees of freedom",
+            (
+                f"  objective {self.objective:.6g}, residual standard deviation {_short(self.residual_sd)} "
+                f"on {self.degrees_of_freedom:g} degrees of freedom"
+            ),
         ]
         if self.dependent:
             lines.append(f"  columns {_listed(self.dependent)} depend on the columns before them: minimum norm")
@@ -89,14 +92,34 @@ class ClosedForm:
             lines.append(f"  intercept {self.intercept:15.10g} {self.intercept_standard_error:18.4g}")
         return "\n".join(lines)
 
-    def distance(
-        self, coef: NDArray[np.float64], intercept: float | NDArray[np.float64]
-    ) -> tuple[float, float]:
+    def distance(self, coef: NDArray[np.float64], intercept: float | NDArray[np.float64]) -> tuple[float, float]:
         """Return how far other coefficients are from these, in standard errors and relative.
 
-        The first number is ``norm(X (w - w*)) / sigma`` with weighted rows and the intercept among the columns: no
-        linear combination of the coefficients is further off than that many of its own standard errors. The second
-        is the same norm over that of the solution's own fitted values. The worst output counts.
+        The worst of several outputs counts.
+
+        Parameters
+        ----------
+        coef : ndarray, (d,) or (d, k)
+            Coefficients in the caller's units.
+        intercept : float or ndarray (k,)
+            Their intercept.
+
+        Returns
+        -------
+        errors : float
+            ``norm(X (w - w*)) / residual_sd`` with weighted rows and the intercept among the columns: no linear
+            combination of the coefficients is further off than that many of its own standard errors. NaN where no
+            degree of freedom is left to measure one by.
+        relative : float
+            The same norm over that of the solution's own fitted values.
+
+        Examples
+        --------
+        >>> import gradstep as gs
+        >>> X, y = gs.textbook.make_linear([2.0, -3.4], 4.2, 1000)
+        >>> exact = gs.closed_form(X, y)
+        >>> exact.distance(exact.coef, exact.intercept)
+        (0.0, 0.0)
         """
         f = self._factor
         moved, fitted = (_fitted_norm(f, c, b) for c, b in ((coef - self.coef, np.subtract(intercept, self.intercept)),
@@ -112,7 +135,7 @@ def closed_form(
     y: ArrayLike,
     sample_weight: ArrayLike | None = None,
     penalty: Penalty | None = None,
-    intercept: bool = True,  # noqa: FBT001, FBT002 - the published signature
+    intercept: bool = True,
 ) -> ClosedForm:
     """Least squares solved directly through `scipy.linalg`, for checking a fit.
 
@@ -192,27 +215,12 @@ def solve(
     # To mean 1 over the rows that count: a row of weight zero is then the same as no row in every number below.
     v = share * positive
 
-    # Columns and response side by side, in the order LAPACK wants, so that the factorisation makes no further copy.
-    A = np.empty((n, d + Y.shape[1]), order="F")
-    A[:, :d] = X
-    A[:, d:] = Y
-    centre = share @ A if intercept else np.zeros(A.shape[1])
-    A -= centre
-    # The largest entry goes first, so that squares neither overflow nor vanish.
-    largest = np.abs(A).max(axis=0)
-    A /= np.where(largest > 0, largest, 1.0)
-    scale = np.sqrt(share @ np.square(A))
-    # What centring a constant column leaves is rounding, not a column.
-    constant = scale * largest <= n * _EPS * np.abs(centre)
-    A[:, constant] = 0.0
-    scale[constant] = 1.0
-    A /= scale
-    unit = np.where(constant, 1.0, largest * scale)
+    A, centre, unit, constant = _standardised(X, Y, share, intercept=intercept)
     A *= np.sqrt(v)[:, np.newaxis]
-
     _, R = scipy.linalg.qr(A, mode="raw", overwrite_a=True, check_finite=False)
     left = min(n, d)
-    triangle, rotated, rest = R[:left, :d], R[:left, d:], R[left:, d:]
+    triangle: NDArray[np.float64] = R[:left, :d]
+    rotated, rest = R[:left, d:], R[left:, d:]
 
     # Ridge rows act on coefficients in the caller's units: w_j = u_j unit_y / unit_j.
     ridge = np.diag(np.sqrt(alpha * positive) / unit[:d]) if alpha > 0 else np.zeros((0, d))
@@ -260,6 +268,29 @@ def solve(
     )
 
 
+def _standardised(
+    X: NDArray[np.floating], Y: NDArray[np.float64], share: NDArray[np.float64], *, intercept: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Return columns and response side by side, centred and of unit weighted mean square; centres, units, constants."""
+    n, d = X.shape
+    # In the order LAPACK wants, so that the factorisation makes no further copy.
+    A = np.empty((n, d + Y.shape[1]), order="F")
+    A[:, :d] = X
+    A[:, d:] = Y
+    centre: NDArray[np.float64] = share @ A if intercept else np.zeros(A.shape[1])
+    A -= centre
+    # The largest entry goes first, so that squares neither overflow nor vanish.
+    largest = np.abs(A).max(axis=0)
+    A /= np.where(largest > 0, largest, 1.0)
+    scale: NDArray[np.float64] = np.sqrt(share @ np.square(A))
+    # What centring a constant column leaves is rounding, not a column.
+    constant = scale * largest <= n * _EPS * np.abs(centre)
+    A[:, constant] = 0.0
+    scale[constant] = 1.0
+    A /= scale
+    return A, centre, np.where(constant, 1.0, largest * scale), constant
+
+
 def _dependent_columns(R: NDArray[np.float64], rank: int, constant: NDArray[np.bool_]) -> tuple[int, ...]:
     """Name the columns of a factor that depend on those before them."""
     d = R.shape[1]
@@ -283,14 +314,13 @@ def _dependent_columns(R: NDArray[np.float64], rank: int, constant: NDArray[np.b
     return tuple(sorted(set(range(d)) - {int(j) for j in kept}))
 
 
-def _fitted_norm(
-    f: _Factor, coef: NDArray[np.float64], intercept: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _fitted_norm(f: _Factor, coef: NDArray[np.float64], intercept: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the norm of `X coef + intercept` over weighted rows, an entry an output."""
     coef = coef.reshape(coef.shape[0], -1)
     around = f.R @ (coef * f.scale[:, np.newaxis])
     at_centre = np.ravel(intercept) + f.centre @ coef
-    return np.sqrt(np.square(around).sum(axis=0) + f.rows * np.square(at_centre))
+    norms: NDArray[np.float64] = np.sqrt(np.square(around).sum(axis=0) + f.rows * np.square(at_centre))
+    return norms
 
 
 def _short(values: float | NDArray[np.float64]) -> str:

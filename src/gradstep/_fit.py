@@ -85,7 +85,7 @@ def fit(
     Returns
     -------
     Fit
-        Coefficients, objective, history, check and why the fit ended. ``print`` it.
+        Coefficients, objective, history, check and why the fit ended. Print it for a report.
 
     Raises
     ------
@@ -190,15 +190,17 @@ def _drive(
                     state.epoch, epochs, ended, table.row_reads, running, state.w[:-1].copy(), _intercept(state.w),
                     perf_counter() - began,
                 )  # fmt: skip
-                # Every callback hears of every round, whatever the others answer.
-                if any([callback(now) for callback in callbacks]):
+                answers = [callback(now) for callback in callbacks]  # each hears of each round
+                if any(answers):
                     stop = Stop.CALLBACK
                     break
     except KeyboardInterrupt:
         stop = Stop.INTERRUPTED
-    epoch, objective, at_ends, rate, seconds = np.array(entries, dtype=float).reshape(-1, 5).T.copy()
-    columns = epoch.astype(np.int64), objective, at_ends[: len(epoch) if exact else 0], rate, seconds
-    return state, stop, History(*map(_frozen, columns))
+    epoch, *numbers = np.array(entries, dtype=float).reshape(-1, 5).T.copy()
+    numbers[1] = numbers[1][: len(epoch) if exact else 0]
+    for array in (epoch := epoch.astype(np.int64), *numbers):
+        array.flags.writeable = False
+    return state, stop, History(epoch, *numbers)
 
 
 def _guard(rows: Rows, loss: Loss, settings: Pass, objective: float) -> None:
@@ -260,7 +262,7 @@ def _checked(
         (1.0 * n * d, CHECK_CELLS, "{:.2g} cells"),
     ):
         if wanted is None and amount > limit:
-            return None, f"not made: {what.format(amount)}, where check=\"auto\" goes to {limit:.0e}; check=True makes it"
+            return None, f'not made: {what.format(amount)}, where check="auto" goes to {limit:.0e}; check=True makes it'
     exact = _closed_form.solve(
         rows.X, rows.y, rows.weight, _closed_form.ridge_strength(penalty), intercept=settings.intercept
     )

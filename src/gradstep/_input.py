@@ -135,7 +135,7 @@ def _as(array: NDArray[Any], dtype: type[np.floating]) -> NDArray[Any]:
 
 
 def _readonly(array: NDArray[Any]) -> NDArray[Any]:
-    """Return a view that cannot be written: the caller's data stay safe, and kernels meet one type of array, not two."""
+    """Return a view that cannot be written: the caller's data stay safe, and kernels meet one type of array."""
     view = array.view(np.ndarray)
     view.flags.writeable = False
     return view
@@ -145,9 +145,10 @@ def step(value: object) -> float:
     """Return a step size."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"step: {value!r} came, a {type(value).__name__}; a positive number is needed, such as 0.03.")
-    if not (math.isfinite(value) and value > 0):
+    found = float(value)
+    if not (math.isfinite(found) and found > 0):
         raise ValueError(f"step: {value!r} came; a finite number above 0 is needed, such as 0.03.")
-    return float(value)
+    return found
 
 
 def whole(name: str, value: object, least: int) -> int:
@@ -237,9 +238,10 @@ def number(name: str, value: object, least: float) -> float:
     """Return a finite number of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name}: {value!r} came, a {type(value).__name__}; a number of at least {least:g} is needed.")
-    if not (math.isfinite(value) and value >= least):
+    found = float(value)
+    if not (math.isfinite(found) and found >= least):
         raise ValueError(f"{name}: {value!r} came; a finite number of at least {least:g} is needed.")
-    return float(value)
+    return found
 
 
 def parameters(

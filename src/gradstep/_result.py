@@ -264,8 +264,10 @@ class Fit:
         lines = [
             f"gradstep fit: {self.loss.name} loss{penalty}, {self.rows} rows x {d} columns"
             + (f", {outputs[0]} outputs" if outputs else ""),
-            f"  method     minibatch SGD, step {self.step:g}, batch {self.batch_size}, "
-            f"{len(self.history)} epochs, seed {self.seed}, on {self.device}",
+            (
+                f"  method     minibatch SGD, step {self.step:g}, batch {self.batch_size}, "
+                f"{len(self.history)} epochs, seed {self.seed}, on {self.device}"
+            ),
             f"  objective  {self.objective:.10g} ({ended}{self.row_reads / self.rows:.4g} passes over the rows)",
             f"  check      {self.check_note if self.check is None else self.check.verdict}",
         ]

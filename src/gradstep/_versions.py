@@ -22,8 +22,6 @@ def show_versions() -> None:
 
 
 def _facts() -> list[tuple[str, str]]:
-    import numba  # noqa: PLC0415
-
     from gradstep._kernels import cuda  # noqa: PLC0415
 
     facts = [(name, _installed(name)) for name in _PACKAGES]
@@ -33,7 +31,7 @@ def _facts() -> list[tuple[str, str]]:
         *facts,
         ("python", sys.version.replace("\n", " ")),
         ("system", platform.platform()),
-        ("cpu", f"{_cpu_name()}, {numba.config.CPU_NAME or 'native'} code"),
+        ("cpu", f"{_cpu_name()}"),
         ("threads", f"{usable} usable; " + (", ".join(f"{v}={os.environ[v]}" for v in variables if v in os.environ)
                                             or "no limits set")),
         ("cache", "none: kernels are compiled in memory, once a process"),
@@ -49,6 +47,6 @@ def _installed(name: str) -> str:
 
 
 def _cpu_name() -> str:
-    import llvmlite.binding  # noqa: PLC0415
+    import llvmlite.binding  # type: ignore[import-untyped]  # noqa: PLC0415
 
     return f"{platform.machine()} {llvmlite.binding.get_host_cpu_name()}"

@@ -1,9 +1,10 @@
-r"""Losses: what one score costs, each declared once as scalar formulas.
+"""Losses: what one score costs, each declared once as scalar formulas.
 
-A loss is `value(z, y, p)`, its derivative in the score `slope(z, y, p)` and its second derivative
-`curvature(z, y, p)`, where `z` is the score `x w + b`, `y` the response and `p` the tuple of parameters. CPU kernels,
-CUDA kernels, tests and documentation all call these same functions. `LOSSES`, the tuple of constructors at the end,
-is the only list of losses there is. (A second form that reads a whole row of scores, as softmax needs, is reserved.)
+A loss is ``value(z, y, p)``, its derivative in the score ``slope(z, y, p)`` and its second derivative
+``curvature(z, y, p)``, where ``z`` is the score ``x w + b``, ``y`` the response and ``p`` the tuple of parameters. CPU
+kernels, CUDA kernels, tests and documentation all call these same functions. ``LOSSES``, the tuple of constructors at
+the end, is the only list of losses there is. (A second form that reads a whole row of scores, as softmax needs, is
+reserved.)
 """
 
 from collections.abc import Callable

@@ -1,8 +1,8 @@
 """Penalties: what large coefficients cost, each declared once as scalar formulas.
 
-A penalty is `value(w, p)`, summed over the coefficients, and its proximal step `prox(w, t, p)`, the minimiser in `v` of
-`t * value(v, p) + (v - w)**2 / 2`, exact for any step `t`. The intercept is never penalised. `PENALTIES`, at the end, is
-the only list. `penalty=None` stands for none.
+A penalty is ``value(w, p)``, summed over the coefficients, and its proximal step ``prox(w, t, p)``, the minimiser in
+``v`` of ``t * value(v, p) + (v - w)**2 / 2``, exact for any step ``t``. The intercept is never penalised.
+``PENALTIES``, at the end, is the only list. ``penalty=None`` stands for none.
 """
 
 import math

@@ -59,7 +59,7 @@ def learning_curve(fit: Fit, closed_form: ClosedForm | None = None, ax: "Axes | 
         ax.axhline(closed_form.objective, color="0.4", linestyle="--", label="closed form")
     if np.all(history.objective > 0):
         ax.set_yscale("log")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.locator_params(axis="x", integer=True)
     ax.set_xlabel("epoch")
     ax.set_ylabel("objective")
     ax.legend(frameon=False)

@@ -84,7 +84,7 @@ def epoch_kernel(value: Formula, slope: Formula, prox: Formula, several: bool) -
                 first = last
             row = end
 
-    return epoch  # type: ignore[no-any-return]
+    return epoch
 
 
 def _adds_rows(value: Formula, slope: Formula) -> Kernel:
@@ -109,7 +109,7 @@ def _adds_rows(value: Formula, slope: Formula) -> Kernel:
         total[d] = slopes
         loss_sum[0] = losses
 
-    return add_rows  # type: ignore[no-any-return]
+    return add_rows
 
 
 def _adds_rows_of_several_outputs(value: Formula, slope: Formula) -> Kernel:
@@ -140,7 +140,7 @@ def _adds_rows_of_several_outputs(value: Formula, slope: Formula) -> Kernel:
                     total[j, c] += x * z[c]
         loss_sum[0] = losses
 
-    return add_rows  # type: ignore[no-any-return]
+    return add_rows
 
 
 def _takes_steps(prox: Formula) -> Kernel:
@@ -152,4 +152,4 @@ def _takes_steps(prox: Formula) -> Kernel:
         for j in range(coefs, size):
             w[j] -= rate * (total[j] * share)
 
-    return take_step  # type: ignore[no-any-return]
+    return take_step

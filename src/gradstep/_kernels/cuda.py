@@ -70,7 +70,7 @@ def build(value: Formula, slope: Formula, prox: Formula) -> Callable[..., None]:
         while row < stop:
             first = row - row % batch
             last = min(first + batch, n)
-            end = min(min(last, stop), row + slopes.shape[0])
+            end = min(last, stop, row + slopes.shape[0])
             share = 1.0 / (last - first)
             for score in range(thread, (end - row) * k, threads):
                 t = score // k

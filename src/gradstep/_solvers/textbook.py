@@ -11,7 +11,21 @@ from gradstep._table.dense import NO_ORDER, Dense, Pass
 
 
 class Sgd(NamedTuple):
-    """Options of minibatch SGD; see `sgd`."""
+    """Options of minibatch SGD, as `sgd` returns them.
+
+    Parameters
+    ----------
+    shuffle : bool, default True
+        Whether each epoch has its own order of rows.
+    exact_objective : bool, default False
+        Whether the objective of all rows is computed after each epoch.
+
+    Examples
+    --------
+    >>> import gradstep as gs
+    >>> gs.sgd(shuffle=False).shuffle
+    False
+    """
 
     shuffle: bool = True
     exact_objective: bool = False
@@ -64,7 +78,7 @@ _SHUFFLED_PER_CALL = 1 << 19
 
 
 def row_order(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """Return the order of `n` rows in one epoch: a function of seed and epoch alone, so that any epoch can be redone."""
+    """Return the order of `n` rows in one epoch, a function of seed and epoch alone: any epoch can be redone."""
     rng = np.random.default_rng((seed, epoch))
     order = np.empty(n, dtype=np.int64)
     for start in range(0, n, _SHUFFLED_PER_CALL):
@@ -116,9 +130,7 @@ class Textbook(NamedTuple):
 _MOST_COLUMNS_OF_MOMENTS = 2000  # the matrices of moments cost n d^2 operations and two d x d arrays
 
 
-def largest_stable_step(
-    X: NDArray[np.floating], weight: NDArray[np.float64], batch: int, *, intercept: bool
-) -> float:
+def largest_stable_step(X: NDArray[np.floating], weight: NDArray[np.float64], batch: int, *, intercept: bool) -> float:
     """Return the step above which minibatch SGD on the squared loss diverges, in mean square.
 
     With ``u`` a row, a one appended for the intercept, times the root of its weight, ``H = E[u u']``, ``lambda`` its

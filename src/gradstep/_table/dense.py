@@ -1,5 +1,6 @@
 """Dense rows in memory, on the CPU or on a CUDA device."""
 
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -44,13 +45,13 @@ class Dense:
     """
 
     def __init__(self, rows: Rows, loss: Loss, penalty: Penalty | None, device: str = "cpu") -> None:
-        self.n, self.d = rows.X.shape
+        self.n, self.d = int(rows.X.shape[0]), int(rows.X.shape[1])
         self.outputs = rows.y.shape[1:]
         self.device = device
         self.row_reads = 0
         self._loss_params = loss.params
         self._penalty = penalty or NO_PENALTY
-        backend = cpu if device == "cpu" else _cuda()
+        backend: ModuleType = cpu if device == "cpu" else _cuda()
         self._rows = backend.place(*rows)
         self._kernel = backend.epoch_kernel(loss.value, loss.slope, self._penalty.prox, bool(self.outputs))
         per_row = self.d * (self.outputs[0] if self.outputs else 1) + _ROW_COST
@@ -100,7 +101,7 @@ class Dense:
         return float(sum(value(coefficient, p) for coefficient in w[:-1].flat)) if p else 0.0
 
 
-def _cuda():  # type: ignore[no-untyped-def]
+def _cuda() -> ModuleType:
     # Imported on demand: `import gradstep` never touches CUDA.
     from gradstep._kernels import cuda  # noqa: PLC0415
 

@@ -126,9 +126,7 @@ def check_gradient(
     rows = _input.rows(X, y)
     d, outputs = rows.X.shape[1], rows.y.shape[1:]
     drawn = np.random.default_rng(0).standard_normal((d + 1, *outputs))
-    coef, intercept = _input.parameters(
-        drawn[:-1] if w is None else w, drawn[-1] if b is None else b, d, outputs
-    )
+    coef, intercept = _input.parameters(drawn[:-1] if w is None else w, drawn[-1] if b is None else b, d, outputs)
     point = np.concatenate((coef, intercept[np.newaxis]))
 
     table = Dense(rows, loss, None)
