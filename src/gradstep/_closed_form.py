@@ -8,6 +8,7 @@ import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
 from gradstep import _input
+from gradstep._result import listed
 from gradstep.losses import Loss, squared
 from gradstep.penalties import Penalty, l2
 
@@ -21,7 +22,7 @@ class _Factor(NamedTuple):
     """(d,) weighted means of the columns, 0 without an intercept."""
     scale: NDArray[np.float64]
     """(d,) weighted root-mean-square of the centred columns, 1 for a column that is constant."""
-    R: NDArray[np.float64]
+    R: NDArray[np.floating]
     """(min(n, d), d) triangular factor of the centred, scaled columns, rows times the root of their weight."""
     rows: int
     """Rows of positive weight; their weights have mean 1."""
@@ -82,7 +83,7 @@ class ClosedForm:
             ),
         ]
         if self.dependent:
-            lines.append(f"  columns {_listed(self.dependent)} depend on the columns before them: minimum norm")
+            lines.append(f"  columns {listed(self.dependent)} depend on the columns before them: minimum norm")
         if self.coef.ndim == 1:
             lines.append("  column        coefficient     standard error")
             shown = range(min(d, 20))
@@ -219,8 +220,7 @@ def solve(
     A *= np.sqrt(v)[:, np.newaxis]
     _, R = scipy.linalg.qr(A, mode="raw", overwrite_a=True, check_finite=False)
     left = min(n, d)
-    triangle: NDArray[np.float64] = R[:left, :d]
-    rotated, rest = R[:left, d:], R[left:, d:]
+    triangle, rotated, rest = R[:left, :d], R[:left, d:], R[left:, d:]
 
     # Ridge rows act on coefficients in the caller's units: w_j = u_j unit_y / unit_j.
     ridge = np.diag(np.sqrt(alpha * positive) / unit[:d]) if alpha > 0 else np.zeros((0, d))
@@ -291,7 +291,7 @@ def _standardised(
     return A, centre, np.where(constant, 1.0, largest * scale), constant
 
 
-def _dependent_columns(R: NDArray[np.float64], rank: int, constant: NDArray[np.bool_]) -> tuple[int, ...]:
+def _dependent_columns(R: NDArray[np.floating], rank: int, constant: NDArray[np.bool_]) -> tuple[int, ...]:
     """Name the columns of a factor that depend on those before them."""
     d = R.shape[1]
     if rank == d:
@@ -325,8 +325,3 @@ def _fitted_norm(f: _Factor, coef: NDArray[np.float64], intercept: NDArray[np.fl
 
 def _short(values: float | NDArray[np.float64]) -> str:
     return np.array2string(np.asarray(values), precision=6, threshold=6)
-
-
-def _listed(columns: tuple[int, ...], most: int = 12) -> str:
-    shown = ", ".join(map(str, columns[:most]))
-    return shown if len(columns) <= most else f"{shown} and {len(columns) - most} more"

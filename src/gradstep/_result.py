@@ -278,7 +278,7 @@ class Fit:
                 f"condition {c.condition:.3g}, objective {c.objective_gap:.3g} above the closed form's"
             )
             if c.dependent:
-                lines.append(f"             columns {_listed(c.dependent)} depend on the columns before them")
+                lines.append(f"             columns {listed(c.dependent)} depend on the columns before them")
         lines += [f"  stop       {self.stop}", f"  seconds    {self.seconds:.3g}"]
         if not outputs:
             shown = ", ".join(f"{value:.6g}" for value in self.coef[:8]) + (", ..." if d > 8 else "")
@@ -286,6 +286,7 @@ class Fit:
         return "\n".join(lines)
 
 
-def _listed(columns: tuple[int, ...], most: int = 12) -> str:
+def listed(columns: tuple[int, ...], most: int = 12) -> str:
+    """Return column numbers as text, the first few of many."""
     shown = ", ".join(map(str, columns[:most]))
     return shown if len(columns) <= most else f"{shown} and {len(columns) - most} more"
