@@ -321,6 +321,25 @@ def test_a_users_own_loss_needs_no_change_anywhere():
         gs.fit(X, y, loss=loss, step=1e4)
 
 
+def test_a_users_own_penalty_counts_in_the_objective():
+    @gs.formula
+    def value(w, p):
+        return w * w / type(w)(2)
+
+    @gs.formula
+    def prox(w, t, p):
+        return w / (1 + t)
+
+    X, y = standardised()
+    arguments = {"step": 0.3, "batch_size": 400, "epochs": 60, "solver": gs.sgd(exact_objective=True)}
+    own = gs.fit(X, y, penalty=gs.Penalty("mine", value, prox), **arguments)
+    ridge = gs.fit(X, y, penalty=gs.l2(1.0), **arguments)
+    np.testing.assert_allclose(own.coef, ridge.coef, rtol=1e-12)
+    np.testing.assert_allclose(own.history.exact_objective, ridge.history.exact_objective, rtol=1e-12)
+    assert own.check is None
+    assert ridge.check.agrees
+
+
 def test_the_check_is_made_while_it_is_cheap(monkeypatch):
     X, y = standardised()
     monkeypatch.setattr("gradstep._fit.CHECK_OPERATIONS", 100.0)

@@ -280,9 +280,9 @@ def _standardised(
     centre: NDArray[np.float64] = share @ A if intercept else np.zeros(A.shape[1])
     A -= centre
     # The largest entry goes first, so that squares neither overflow nor vanish.
-    largest = np.abs(A).max(axis=0)
+    largest = np.maximum(A.max(axis=0), -A.min(axis=0))
     A /= np.where(largest > 0, largest, 1.0)
-    scale: NDArray[np.float64] = np.sqrt(share @ np.square(A))
+    scale: NDArray[np.float64] = np.sqrt(np.einsum("i,ij,ij->j", share, A, A))
     # What centring a constant column leaves is rounding, not a column.
     constant = scale * largest <= n * _EPS * np.abs(centre)
     A[:, constant] = 0.0

@@ -97,8 +97,10 @@ class Dense:
 
     def penalty(self, w: NDArray[np.float64]) -> float:
         """Return the penalty at `w`, the intercept left out."""
+        if self._penalty is NO_PENALTY:
+            return 0.0
         value, p = self._penalty.value, self._penalty.params
-        return float(sum(value(coefficient, p) for coefficient in w[:-1].flat)) if p else 0.0
+        return float(sum(value(coefficient, p) for coefficient in w[:-1].flat))
 
 
 def _cuda() -> ModuleType:
