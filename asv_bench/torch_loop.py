@@ -13,7 +13,8 @@ def train(X, y, batch, step, epochs):
     loader = DataLoader(TensorDataset(X, y), batch_size=batch, shuffle=True)
     model = torch.nn.Linear(X.shape[1], 1)
     loss = torch.nn.MSELoss()
-    optimiser = torch.optim.SGD(model.parameters(), lr=step)
+    # The mean squared error has no half in it: half the step makes the same steps.
+    optimiser = torch.optim.SGD(model.parameters(), lr=step / 2)
     for _ in range(epochs):
         for rows, responses in loader:
             optimiser.zero_grad()

@@ -70,8 +70,30 @@ def test_the_check_says_no():
 def test_data_without_noise_are_judged_relative_to_the_fitted_values():
     X, y = standardised(noise=0.0)
     fit = gs.fit(X, y, step=0.5, batch_size=400, epochs=200)
+    assert np.isnan(fit.check.distance)
     assert fit.check.relative <= 1e-12
     assert fit.check.agrees
+    assert "no noise to measure a standard error by" in str(fit)
+    short = gs.fit(X, y, step=0.5, batch_size=400, epochs=5)
+    assert not short.check.agrees
+    assert "NOT" in short.check.verdict
+
+
+def test_a_large_offset_is_not_taken_for_a_lack_of_noise():
+    X, y = standardised()
+    fit = gs.fit(X, y + 1e9, step=0.5, batch_size=400, epochs=60)
+    assert fit.check.relative < 1e-8
+    assert fit.check.distance == pytest.approx(gs.closed_form(X, y + 1e9).distance(fit.coef, fit.intercept)[0])
+    assert fit.check.agrees == (fit.check.distance <= 0.01)
+
+
+def test_each_output_is_judged_by_its_own_noise():
+    X, y = standardised(k=2)
+    y[:, 0] = X @ np.ones(4)
+    full = {"step": 0.5, "batch_size": 400}
+    assert gs.fit(X, y, epochs=200, **full).check.agrees
+    # The output without noise keeps a relative error of 1e-6 when the other one agrees already.
+    assert not gs.fit(X, y, epochs=18, **full).check.agrees
 
 
 def test_duplicated_and_constant_columns_meet_the_minimum_norm():

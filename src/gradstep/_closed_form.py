@@ -8,11 +8,13 @@ import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
 from gradstep import _input
-from gradstep._result import listed
+from gradstep._result import AGREES_WITHIN, Check, listed
 from gradstep.losses import Loss, squared
 from gradstep.penalties import Penalty, l2
 
 _EPS = float(np.finfo(np.float64).eps)
+_NO_NOISE = 100 * _EPS  # residuals below this, relative to the fitted values, are rounding
+_EXACT_WITHIN = 1e-10  # and there a fit agrees that is this near, relative to the fitted values
 
 
 class _Factor(NamedTuple):
@@ -109,8 +111,8 @@ class ClosedForm:
         -------
         errors : float
             ``norm(X (w - w*)) / residual_sd`` with weighted rows and the intercept among the columns: no linear
-            combination of the coefficients is further off than that many of its own standard errors. NaN where no
-            degree of freedom is left to measure one by.
+            combination of the coefficients is further off than that many of its own standard errors. NaN where there
+            is no noise, or no degree of freedom, to measure one by.
         relative : float
             The same norm over that of the solution's own fitted values.
 
@@ -122,13 +124,8 @@ class ClosedForm:
         >>> exact.distance(exact.coef, exact.intercept)
         (0.0, 0.0)
         """
-        f = self._factor
-        moved, fitted = (_fitted_norm(f, c, b) for c, b in ((coef - self.coef, np.subtract(intercept, self.intercept)),
-                                                             (self.coef, np.asarray(self.intercept))))  # fmt: skip
-        with np.errstate(divide="ignore", invalid="ignore"):
-            errors = np.where(moved == 0, 0.0, moved / self.residual_sd)
-            relative = np.where(moved == 0, 0.0, moved / fitted)
-        return float(np.max(errors)), float(np.max(relative))
+        errors, relative = _distances(self, coef, intercept)
+        return float(np.fmax.reduce(errors)), float(relative.max())
 
 
 def closed_form(
@@ -247,21 +244,15 @@ def solve(
     if alpha > 0:
         objective += alpha / 2 * float(np.sum(np.square(coef)))
 
-    def shaped(columns: NDArray[np.float64]) -> NDArray[np.float64]:
-        return columns.reshape((*columns.shape[:-1], *outputs))
-
-    def number(values: NDArray[np.float64]) -> float | NDArray[np.float64]:
-        return values if outputs else float(values[0])
-
     return ClosedForm(
-        coef=shaped(coef),
-        intercept=number(offset),
+        coef=coef.reshape(d, *outputs),
+        intercept=_number(offset, outputs),
         rank=rank,
         condition=float(s[0] / s[rank - 1]) if rank else 1.0,
-        residual_sd=number(residual_sd),
+        residual_sd=_number(residual_sd, outputs),
         degrees_of_freedom=degrees,
-        standard_errors=shaped(spread[:, np.newaxis] * residual_sd),
-        intercept_standard_error=number(intercept_spread * residual_sd),
+        standard_errors=(spread[:, np.newaxis] * residual_sd).reshape(d, *outputs),
+        intercept_standard_error=_number(intercept_spread * residual_sd, outputs),
         dependent=_dependent_columns(triangle, rank, constant[:d]) if alpha == 0 else (),
         objective=objective,
         _factor=_Factor(centre[:d], unit[:d], triangle, positive),
@@ -314,6 +305,31 @@ def _dependent_columns(R: NDArray[np.floating], rank: int, constant: NDArray[np.
     return tuple(sorted(set(range(d)) - {int(j) for j in kept}))
 
 
+def compare(exact: ClosedForm, w: NDArray[np.float64], objective: float) -> Check:
+    """Put weights of a fit, the intercept last, and its objective beside the closed form."""
+    errors, relative = _distances(exact, w[:-1], w[-1])
+    within = np.where(np.isnan(errors), relative <= _EXACT_WITHIN, errors <= AGREES_WITHIN)
+    gap = (objective - exact.objective) / exact.objective if exact.objective > 0 else np.nan
+    return Check(
+        float(np.fmax.reduce(errors)), float(relative.max()), exact.rank, exact.condition, exact.dependent, gap,
+        bool(within.all()),
+    )  # fmt: skip
+
+
+def _distances(
+    exact: ClosedForm, coef: NDArray[np.float64], intercept: float | NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the distance of each output in standard errors, NaN for one without noise, and relative."""
+    f = exact._factor  # noqa: SLF001 - of this module
+    moved = _fitted_norm(f, coef - exact.coef, np.subtract(intercept, exact.intercept))
+    fitted = _fitted_norm(f, exact.coef, np.asarray(exact.intercept))
+    sd = np.ravel(exact.residual_sd)
+    # Residuals that are all rounding: a standard error would measure nothing.
+    measurable = sd * np.sqrt(f.rows) > _NO_NOISE * fitted
+    errors = np.divide(moved, sd, out=np.full(sd.shape, np.nan), where=measurable)
+    return errors, np.divide(moved, fitted, out=np.where(moved > 0, np.inf, 0.0), where=fitted > 0)
+
+
 def _fitted_norm(f: _Factor, coef: NDArray[np.float64], intercept: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the norm of `X coef + intercept` over weighted rows, an entry an output."""
     coef = coef.reshape(coef.shape[0], -1)
@@ -321,6 +337,10 @@ def _fitted_norm(f: _Factor, coef: NDArray[np.float64], intercept: NDArray[np.fl
     at_centre = np.ravel(intercept) + f.centre @ coef
     norms: NDArray[np.float64] = np.sqrt(np.square(around).sum(axis=0) + f.rows * np.square(at_centre))
     return norms
+
+
+def _number(values: NDArray[np.float64], outputs: tuple[int, ...]) -> float | NDArray[np.float64]:
+    return values if outputs else float(values[0])
 
 
 def _short(values: float | NDArray[np.float64]) -> str:

@@ -208,11 +208,12 @@ def _guard(rows: Rows, loss: Loss, settings: Pass, objective: float) -> None:
     # The table without its columns: predicting a constant reads no X.
     constant = Dense(rows._replace(X=rows.X[:, :0]), loss, None)
     w = constant.zeros()
-    from_zero = constant.objective(w)
-    weight = rows.weight if rows.weight.size > 1 else None
-    w[0] = np.average(rows.y, axis=0, weights=weight)
+    w[0] = np.average(rows.y, axis=0, weights=rows.weight) if rows.weight.size > 1 else rows.y.mean(axis=0)
     from_mean = constant.objective(w)
-    if objective <= from_mean + 1e-9 * from_zero:
+    if objective <= from_mean:
+        return
+    from_zero = constant.objective(constant.zeros())
+    if objective - from_mean <= 1e-9 * from_zero:  # of a response that is constant, say
         return
     found = f"the objective ended at {objective:.6g}, where predicting the mean gives {from_mean:.6g}"
     largest = _largest_stable_step(rows, loss, settings)
@@ -266,9 +267,7 @@ def _checked(
     exact = _closed_form.solve(
         rows.X, rows.y, rows.weight, _closed_form.ridge_strength(penalty), intercept=settings.intercept
     )
-    distance, relative = exact.distance(w[:-1], w[-1])
-    gap = (objective - exact.objective) / exact.objective if exact.objective > 0 else np.nan
-    return Check(distance, relative, exact.rank, exact.condition, exact.dependent, gap), ""
+    return _closed_form.compare(exact, w, objective), ""
 
 
 def _intercept(w: NDArray[np.float64]) -> float | NDArray[np.float64]:
