@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from conftest import SIMULATED, needs_jit
 
 ROOT = Path(__file__).parents[1]
