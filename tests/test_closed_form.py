@@ -10,6 +10,7 @@ import pytest
 import scipy.linalg
 
 import gradstep as gs
+from gradstep.penalties import NO_PENALTY
 
 DATA = Path(__file__).parent / "data"
 
@@ -204,7 +205,8 @@ def test_distance_is_the_worst_contrast_in_standard_errors():
     )
     distance, relative = exact.distance(moved, offset)
     assert distance == pytest.approx(expected, rel=1e-7)
-    fitted = X @ exact.coef + exact.intercept
+    fitted = X @ exact.coef
+    fitted -= np.average(fitted, weights=weight)
     assert relative == pytest.approx(np.sqrt(share @ difference**2 / (share @ fitted**2)), rel=1e-7)
     # No contrast is further off, in its own standard errors: try the coefficients one by one.
     errors = np.append(exact.standard_errors, exact.intercept_standard_error)
@@ -212,7 +214,17 @@ def test_distance_is_the_worst_contrast_in_standard_errors():
     assert exact.distance(exact.coef, exact.intercept) == (0.0, 0.0)
 
 
+@pytest.mark.parametrize("size", [1e-200, 1e-170, 1e140])
+def test_distances_do_not_depend_on_the_unit_of_the_response(size):
+    X, y, _ = problem()
+    exact, scaled = gs.closed_form(X, y), gs.closed_form(X, y * size)
+    moved = exact.coef * 1.01
+    np.testing.assert_allclose(
+        scaled.distance(moved * size, exact.intercept * size), exact.distance(moved, exact.intercept), rtol=1e-6
+    )
+
+
 def test_other_penalties_have_no_closed_form():
-    custom = gs.Penalty("mine", gs.l2(1.0).value, lambda w, t, p: w, (1.0,))
+    custom = gs.Penalty("mine", gs.l2(1.0).value, NO_PENALTY.prox, (1.0,))
     with pytest.raises(ValueError, match=r"penalty: .* has no closed form; None or gs\.l2"):
         gs.closed_form([[1.0], [2.0]], [1.0, 2.0], penalty=custom)

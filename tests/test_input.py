@@ -83,6 +83,19 @@ BAD = [
     ("intercept", 1, TypeError, "intercept: 1 came, a int; True or False is needed"),
     ("loss", gs.squared, TypeError, "loss: the function squared, not called, came; a Loss is needed"),
     ("loss", "squared", TypeError, "loss: 'squared' came"),
+    (
+        "loss",
+        gs.squared()._replace(slope=abs),
+        TypeError,
+        "loss: the slope of squared is .*; a function marked with @gs",
+    ),
+    (
+        "loss",
+        gs.Loss("x", gs.squared().value, None, None),
+        TypeError,
+        "loss: the slope of x is None; a function marked",
+    ),
+    ("penalty", gs.l2(1.0)._replace(prox=len), TypeError, "penalty: the prox of l2 is .*; a function marked"),
     ("penalty", gs.l2, TypeError, "penalty: the function l2, not called, came; None or a Penalty is needed"),
     ("penalty", 0.1, TypeError, "penalty: 0.1 came"),
     ("solver", "adam", ValueError, "solver: 'adam' came; \"sgd\" or gs.sgd"),
@@ -118,6 +131,36 @@ def test_closed_form_refuses_the_same(name, value, error, message):
 def test_options_are_refused_where_they_are_given():
     with pytest.raises(TypeError, match="sgd: shuffle is 'yes'; True or False is needed"):
         gs.sgd(shuffle="yes")
+
+
+class Frame:
+    """What a DataFrame of any library shows of itself."""
+
+    def __init__(self, columns):
+        self.columns, self._arrays = list(columns), [np.asarray(array) for array in columns.values()]
+        self.dtypes = [array.dtype for array in self._arrays]
+
+    def to_numpy(self, dtype=None):
+        return np.column_stack(self._arrays).astype(dtype)
+
+    def __array__(self, dtype=None, copy=None):
+        kinds = set(map(str, self.dtypes))
+        return np.column_stack([array.astype(object) if len(kinds) > 1 else array for array in self._arrays])
+
+
+def test_a_frame_of_numbers_and_truth_values_is_numbers():
+    truth = X0[:, 1] > 0
+    fit = gs.fit(Frame({"a": X0[:, 0], "b": truth, "c": np.arange(N)}), Y0, step=0.01, epochs=300)
+    plain = gs.fit(np.column_stack((X0[:, 0], truth, np.arange(N))), Y0, step=0.01, epochs=300)
+    np.testing.assert_array_equal(fit.coef, plain.coef)
+    one, alone = (gs.fit(X, Y0, step=0.1, epochs=300) for X in (Frame({"a": X0[:, 0]}), X0[:, :1]))
+    np.testing.assert_array_equal(one.coef, alone.coef)
+
+
+def test_a_frame_with_words_names_the_column():
+    frame = Frame({"a": X0[:, 0], "grade": np.array(["x"] * N)})
+    with pytest.raises(TypeError, match="X: column 'grade' holds <U1; real numbers are needed: turn categories"):
+        gs.fit(frame, Y0, step=0.05)
 
 
 def unaligned(array):

@@ -19,7 +19,7 @@ def by_hand(X, y, w, b, batch, epochs, step, **options):
 
 @pytest.mark.filterwarnings("ignore::gradstep.ConvergenceWarning")
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("k", [None, 2])
+@pytest.mark.parametrize("k", [None, 1, 2])
 @pytest.mark.parametrize("d", [1, 2, 7, 8, 33, 130])
 @pytest.mark.parametrize("batch", [1, 10, 64])
 @pytest.mark.parametrize("shuffle", [True, False])
@@ -96,6 +96,13 @@ def test_a_step_changes_nothing_in_place():
     np.testing.assert_array_equal(w, 1.0)
     np.testing.assert_array_equal(new, [0.5, 0.0])
     assert b == -1.0
+
+
+def test_a_step_refuses_shapes_that_differ():
+    with pytest.raises(ValueError, match=r"gradients: dw of shape \(3, 1\) came for w of shape \(3,\)"):
+        sgd_step((np.ones(3), 1.0), (np.ones((3, 1)), 1.0), 0.1)
+    w, _ = sgd_step(([1.0, 2.0], 0.0), ([1.0, 1.0], 0.0), 0.5)
+    np.testing.assert_array_equal(w, [0.5, 1.5])
 
 
 @pytest.mark.parametrize("loss", [constructor() for constructor in LOSSES], ids=lambda loss: loss.name)

@@ -31,6 +31,8 @@ def textbook_example() -> tuple[gs.Fit, gs.ClosedForm]:
     ):
         print(f"   {name:9}{truth:11.4f}{estimate:12.6f}{closed:15.6f}")
     _verdict(fit)
+    print("\n   The same with all rows in each step: learning rate 0.5, 30 epochs")
+    _verdict(gs.fit(X, y, step=0.5, batch_size=len(X), epochs=30))
     return fit, exact
 
 
@@ -63,7 +65,7 @@ def real_table() -> tuple[gs.Fit, gs.ClosedForm]:
 def picture(path: Path, shown: list[tuple[str, gs.Fit, gs.ClosedForm]]) -> None:
     """Draw the learning curves side by side into a file, where matplotlib is installed."""
     if find_spec("matplotlib") is None:
-        print('\nNo picture: matplotlib is not installed; pip install "gradstep[plot]" brings it.')
+        print('\nNo picture: matplotlib is not installed; the extra "plot" brings it.')
         return
     from matplotlib.figure import Figure  # noqa: PLC0415
 

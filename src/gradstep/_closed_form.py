@@ -1,5 +1,7 @@
 """Closed-form least squares through `scipy.linalg`: the check. It shares no code with the solvers."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -30,7 +32,7 @@ class _Factor(NamedTuple):
     """Rows of positive weight; their weights have mean 1."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ClosedForm:
     """The closed-form solution of a least-squares problem, as `closed_form` returns it.
 
@@ -114,7 +116,8 @@ class ClosedForm:
             combination of the coefficients is further off than that many of its own standard errors. NaN where there
             is no noise, or no degree of freedom, to measure one by.
         relative : float
-            The same norm over that of the solution's own fitted values.
+            The same norm over that of the solution's own fitted values about their mean (about 0 without an
+            intercept).
 
         Examples
         --------
@@ -229,9 +232,9 @@ def solve(
     residual = triangle @ u - rotated
     unit_y = unit[d:]
     coef = u / unit[:d, np.newaxis] * unit_y
-    residual_sum = (np.square(residual).sum(axis=0) + np.square(rest).sum(axis=0)) * np.square(unit_y)
+    residual_sum = np.square(residual).sum(axis=0) + np.square(rest).sum(axis=0)  # in units of y
     degrees = positive - int(intercept) - (float(np.sum((triangle @ solver).diagonal())) if alpha > 0 else rank)
-    residual_sd = np.sqrt(residual_sum / degrees) if degrees > 0 else np.full(Y.shape[1], np.nan)
+    residual_sd = np.sqrt(residual_sum / degrees) * unit_y if degrees > 0 else np.full(Y.shape[1], np.nan)
 
     spread = np.sqrt(np.square(solver).sum(axis=1)) / unit[:d]
     # The part of each column's axis outside the row space: there the coefficient is the norm's choice, not the data's.
@@ -240,7 +243,8 @@ def solve(
     mean = centre[:d] / unit[:d]
     intercept_spread = np.sqrt(1.0 / positive + np.square(mean @ solver).sum()) if intercept else 0.0
     offset = centre[d:] - centre[:d] @ coef if intercept else np.zeros(Y.shape[1])
-    objective = float(np.sum(residual_sum)) / (2 * positive)
+    with np.errstate(over="ignore"):
+        objective = float(np.sum(residual_sum * np.square(unit_y))) / (2 * positive)
     if alpha > 0:
         objective += alpha / 2 * float(np.sum(np.square(coef)))
 
@@ -321,22 +325,26 @@ def _distances(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the distance of each output in standard errors, NaN for one without noise, and relative."""
     f = exact._factor  # noqa: SLF001 - of this module
-    moved = _fitted_norm(f, coef - exact.coef, np.subtract(intercept, exact.intercept))
-    fitted = _fitted_norm(f, exact.coef, np.asarray(exact.intercept))
+    moved = np.hypot(*_fitted_norms(f, coef - exact.coef, np.subtract(intercept, exact.intercept)))
+    around, at_centre = _fitted_norms(f, exact.coef, np.asarray(exact.intercept))
     sd = np.ravel(exact.residual_sd)
     # Residuals that are all rounding: a standard error would measure nothing.
-    measurable = sd * np.sqrt(f.rows) > _NO_NOISE * fitted
+    measurable = sd * np.sqrt(f.rows) > _NO_NOISE * np.hypot(around, at_centre)
     errors = np.divide(moved, sd, out=np.full(sd.shape, np.nan), where=measurable)
+    fitted = np.where(around > 0, around, at_centre)
     return errors, np.divide(moved, fitted, out=np.where(moved > 0, np.inf, 0.0), where=fitted > 0)
 
 
-def _fitted_norm(f: _Factor, coef: NDArray[np.float64], intercept: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the norm of `X coef + intercept` over weighted rows, an entry an output."""
+def _fitted_norms(
+    f: _Factor, coef: NDArray[np.float64], intercept: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the norm of `X coef + intercept` over weighted rows, about the centre and of the centre, by output."""
     coef = coef.reshape(coef.shape[0], -1)
-    around = f.R @ (coef * f.scale[:, np.newaxis])
-    at_centre = np.ravel(intercept) + f.centre @ coef
-    norms: NDArray[np.float64] = np.sqrt(np.square(around).sum(axis=0) + f.rows * np.square(at_centre))
-    return norms
+    scores = f.R @ (coef * f.scale[:, np.newaxis])
+    # The largest goes first: squares of numbers of 1e-170 vanish.
+    largest: NDArray[np.float64] = np.abs(scores).max(axis=0)
+    around = largest * np.sqrt(np.square(scores / np.where(largest > 0, largest, 1.0)).sum(axis=0))
+    return around, np.sqrt(f.rows) * np.abs(np.ravel(intercept) + f.centre @ coef)
 
 
 def _number(values: NDArray[np.float64], outputs: tuple[int, ...]) -> float | NDArray[np.float64]:

@@ -1,7 +1,10 @@
 """`fit`, and the driver: the only loop, with its history, callbacks and Ctrl-C."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from time import perf_counter
 
 import numpy as np
@@ -14,10 +17,10 @@ from gradstep._table.dense import Dense, Pass, Rows
 from gradstep.losses import Loss, squared
 from gradstep.penalties import Penalty
 
-# The closed form costs 2 n d^2 operations and a float64 copy of X. Up to these it takes about a second at most, and
-# `check="auto"` makes it.
-CHECK_OPERATIONS = 4e9
-CHECK_CELLS = 3e7
+# The closed form costs 2 n d (d + k) operations and a float64 copy of X and y. Up to these it takes about a second at
+# most, and `check="auto"` makes it.
+CHECK_OPERATIONS = 2e9
+CHECK_CELLS = 2e7
 
 _SQUARED = squared()
 
@@ -72,15 +75,15 @@ def fit(
     intercept : bool, default True
         Whether to fit an intercept.
     seed : int, default 0
-        Seed of the order of rows, not negative. Same seed, same bits.
+        Seed of the order of rows, not negative. Same seed, same bits, on one machine.
     device : {None, "cpu", "cuda"}, default None
         Where the rows are read. None means the CPU.
     check : {"auto", True, False}, default "auto"
         Whether to solve the squared loss in closed form too and report the distance. ``"auto"`` does so while
-        ``2 n d**2 <= 4e9`` and ``n d <= 3e7``, about a second; the report says when it did not.
+        ``2 n d (d + k) <= 2e9`` and ``n (d + k) <= 2e7``, about a second; the report says when it did not.
     callbacks : sequence of callable, default ()
-        Each is called with a `Progress` after every 5 to 50 ms of work and at the end of each epoch; one that returns
-        something true stops the fit.
+        Each is called with a `Progress` after every call of the kernel, some 5 to 50 ms of work, and at the end of
+        each epoch; one that returns something true stops the fit.
 
     Returns
     -------
@@ -92,17 +95,18 @@ def fit(
     TypeError, ValueError
         If an argument cannot be used: the message names it, what came and what is needed.
     Diverged
-        If the objective became infinite, or ended worse than predicting the mean with a step above the largest stable
-        one (for losses where that is not known: worse than at the start).
+        If the objective became infinite, or ended above where it started with a step above the largest stable one
+        (or with a loss for which that is not known).
     Interrupted
-        On Ctrl-C, within a fraction of a second, with the fit as it stood.
+        On Ctrl-C, with the fit as it stood: within 0.2 s between calls of the kernel; after it where a kernel is being
+        compiled or the closed form solved, about a second.
     RuntimeError
         If ``device="cuda"`` and there is no usable device.
 
     Warns
     -----
     ConvergenceWarning
-        If the objective at the end is worse than that of predicting the mean.
+        If the fit is worse than predicting the mean, in any output.
 
     References
     ----------
@@ -137,30 +141,29 @@ def fit(
         raise ValueError("check: True came; only the squared loss with no penalty or l2 has a closed form to check by.")
     rows = _input.rows(X, y, sample_weight)
 
-    # One output in a column of its own takes the kernel of one output.
-    column = rows.y.shape[1:] == (1,)
-    if column:
-        rows = rows._replace(y=rows.y[:, 0])
     table = Dense(rows, loss, penalty, device)
     settings = Pass(min(batch_size, table.n), step, intercept)
-    method = Textbook(options, settings, seed)
-    state, stop, history = _drive(method, table, epochs, functions, began)
+    state, stop, history = _drive(Textbook(options, settings, seed), table, epochs, functions, began)
+    w = state.w
 
-    objective, checked, note = np.nan, None, "not made: the fit was interrupted"
-    if stop is Stop.DIVERGED:
-        # The epoch that was running: `state.epoch` counts it already if it ended with this round.
-        found = f"the objective became infinite in epoch {state.epoch + (state.row < table.n)}"
-        raise _diverged(loss, settings, found, _largest_stable_step(rows, loss, settings))
-    if stop is not Stop.INTERRUPTED:
-        objective = table.objective(state.w)
-        _guard(rows, loss, settings, objective)
-        checked, note = _checked(rows, loss, penalty, wanted, settings, state.w, objective)
-
-    w = state.w[:, np.newaxis] if column else state.w
+    objective, checked, note = np.nan, None, ""
+    try:
+        if stop is Stop.DIVERGED:
+            # The epoch that was running: `state.epoch` counts it already if it ended with this round.
+            found = f"the objective became infinite in epoch {state.epoch + (state.row < table.n)}"
+            raise _diverged(rows, loss, settings, found, _largest_stable_step(rows, loss, settings))
+        if stop is not Stop.INTERRUPTED:
+            losses = table.gradient(w)[0]
+            objective = float(losses.sum()) + table.penalty(w)
+            checked, note = _checked(rows, loss, penalty, wanted, settings, w, objective)
+            _guard(rows, loss, settings, losses, objective, checked)
+    except KeyboardInterrupt:
+        stop = Stop.INTERRUPTED
     result = Fit(
         coef=_frozen(w[:-1]), intercept=_intercept(w), objective=objective, stop=stop, history=history,
-        check=checked, check_note=note, loss=loss, penalty=penalty, step=step, batch_size=settings.batch, seed=seed,
-        device=device, rows=table.n, row_reads=table.row_reads, seconds=perf_counter() - began,
+        check=checked, check_note=note or ("" if checked else "not made: the fit was interrupted"), loss=loss,
+        penalty=penalty, step=step, batch_size=settings.batch, seed=seed, device=device, rows=table.n,
+        row_reads=table.row_reads, seconds=perf_counter() - began,
     )  # fmt: skip
     if stop is Stop.INTERRUPTED:
         raise Interrupted(result)
@@ -177,7 +180,7 @@ def _drive(
     try:
         while state.epoch < epochs:
             state = method.advance(table, state)
-            running = float(state.loss_sum[0]) / state.row + table.penalty(state.w)
+            running = float(state.loss_sum.sum()) / state.row + table.penalty(state.w)
             if not (np.isfinite(running) and np.isfinite(state.w).all()):
                 stop = Stop.DIVERGED
                 break
@@ -203,35 +206,67 @@ def _drive(
     return state, stop, History(epoch, *numbers)
 
 
-def _guard(rows: Rows, loss: Loss, settings: Pass, objective: float) -> None:
-    """Let no fit that is worse than predicting the mean come back in silence."""
+def _guard(
+    rows: Rows, loss: Loss, settings: Pass, losses: NDArray[np.float64], objective: float, checked: Check | None
+) -> None:
+    """Let no fit that is worse than predicting the mean, in any output, come back in silence."""
     # The table without its columns: predicting a constant reads no X.
     constant = Dense(rows._replace(X=rows.X[:, :0]), loss, None)
+    from_mean = constant.gradient(_mean_score(constant, rows, loss))[0]
+    if np.all(losses <= from_mean):
+        return
+    from_zero = constant.gradient(constant.zeros())[0]
+    excess = losses - from_mean
+    if np.all(excess <= 1e-9 * from_zero):  # of a response that is constant, say
+        return
+    c = int(excess.argmax())
+    output = f" of output {c}" if len(losses) > 1 else ""
+    found = f"the loss{output} ended at {losses[c]:.6g}, where predicting the mean gives {from_mean[c]:.6g}"
+    largest = _largest_stable_step(rows, loss, settings)
+    if objective > from_zero.sum() and not settings.rate <= largest:
+        raise _diverged(rows, loss, settings, found, largest)
+    if checked is not None and checked.agrees:
+        reason = "it agrees with the closed form, so that no other coefficients do better"
+        reason += "" if settings.intercept else " without an intercept"
+    elif settings.rate > largest:
+        reason = f"step {settings.rate:g} is above {largest:.3g}, the largest stable one"
+    else:
+        reason = "too few steps, a step too small or too large, or columns in need of standardising"
+        reason += "" if settings.intercept else "; and no intercept is fitted"
+    warnings.warn(f"fit: {found}: {reason}.", ConvergenceWarning, stacklevel=3)
+
+
+def _mean_score(constant: Dense, rows: Rows, loss: Loss) -> NDArray[np.float64]:
+    """Return the weights of a table without columns that predict the mean: of the squared loss, the mean itself."""
     w = constant.zeros()
     w[0] = np.average(rows.y, axis=0, weights=rows.weight) if rows.weight.size > 1 else rows.y.mean(axis=0)
-    from_mean = constant.objective(w)
-    if objective <= from_mean:
-        return
-    from_zero = constant.objective(constant.zeros())
-    if objective - from_mean <= 1e-9 * from_zero:  # of a response that is constant, say
-        return
-    found = f"the objective ended at {objective:.6g}, where predicting the mean gives {from_mean:.6g}"
-    largest = _largest_stable_step(rows, loss, settings)
-    if settings.rate > largest or (np.isnan(largest) and objective > from_zero):
-        raise _diverged(loss, settings, found, largest)
-    warnings.warn(
-        f"fit: {found}: too few steps, a step too small or too large"
-        f"{'' if settings.intercept else ', an intercept missing'}, or columns in need of standardising.",
-        ConvergenceWarning,
-        stacklevel=3,
-    )
+    if loss == _SQUARED:
+        return w
+    from scipy.optimize import minimize_scalar  # noqa: PLC0415 - slow to import, and not for the squared loss
+
+    for c in range(w.size):
+
+        def cost(score: float, c: int = c) -> float:
+            tried = w.copy()
+            tried.flat[c] = score
+            return float(constant.gradient(tried)[0][c])
+
+        with np.errstate(over="ignore", invalid="ignore"), suppress(RuntimeError):  # where there is no least cost
+            best = minimize_scalar(cost)
+            if best.fun < cost(w.flat[c]):
+                w.flat[c] = best.x
+    return w
 
 
-def _diverged(loss: Loss, settings: Pass, found: str, largest: float) -> Diverged:
+def _diverged(rows: Rows, loss: Loss, settings: Pass, found: str, largest: float) -> Diverged:
+    with np.errstate(over="ignore"):
+        too_large = not np.isfinite(np.square(rows.y).sum())
     if np.isnan(largest):
-        remedy = f"the {loss.name} loss knows no largest stable step: try a tenth of this one"
+        remedy = f"the largest stable step is known for the squared loss alone, not for {loss.name}: try a tenth of it"
     elif largest == 0:
         remedy = "no step is stable, because the squares of X overflow: standardise the columns"
+    elif too_large:
+        remedy = "no step helps, because the squares of y overflow: divide y by its standard deviation"
     elif settings.rate <= largest:
         remedy = f"steps to {largest:.3g} are stable in mean square, but these rows are too uneven: try a tenth of it"
     else:
@@ -256,11 +291,13 @@ def _checked(
     if wanted is False:
         return None, "not asked for (check=False)"
     if not _closed_form.exists(loss, penalty):
-        return None, f"not made: the {loss.name} loss with this penalty has no closed form"
+        with_penalty = f" with the penalty {penalty.name}" if penalty else ""
+        return None, f"not made: the {loss.name} loss{with_penalty} has no closed form"
     n, d = rows.X.shape
+    k = rows.y.size // n
     for amount, limit, what in (
-        (2.0 * n * d * d, CHECK_OPERATIONS, "2 n d^2 = {:.2g} operations"),
-        (1.0 * n * d, CHECK_CELLS, "{:.2g} cells"),
+        (2.0 * n * d * (d + k), CHECK_OPERATIONS, "2 n d (d + k) = {:.2g} operations"),
+        (1.0 * n * (d + k), CHECK_CELLS, "{:.2g} cells"),
     ):
         if wanted is None and amount > limit:
             return None, f'not made: {what.format(amount)}, where check="auto" goes to {limit:.0e}; check=True makes it'

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradstep._kernels.formula import is_formula
 from gradstep._solvers.textbook import Sgd
 from gradstep._table.dense import Rows
 from gradstep.losses import Loss
@@ -89,6 +90,8 @@ def _array(name: str, value: object) -> NDArray[Any]:
                 "an array without masked entries is needed: drop or fill them."
             )
         value = value.data
+    if hasattr(value, "dtypes") and hasattr(value, "columns") and hasattr(value, "to_numpy"):
+        value = _table_of_named_columns(name, value)
     try:
         array = np.asarray(value)
     except (ValueError, TypeError, RuntimeError) as error:
@@ -101,6 +104,16 @@ def _array(name: str, value: object) -> NDArray[Any]:
         kind = kinds.get(array.dtype.kind, "structured")
         raise TypeError(f"{name}: {kind} data came (dtype {array.dtype}); real numbers are needed.")
     return array
+
+
+def _table_of_named_columns(name: str, table: Any) -> object:
+    """Return a DataFrame as numbers; truth values beside numbers would make an array of objects of it."""
+    for column, dtype in zip(table.columns, table.dtypes, strict=True):
+        if getattr(dtype, "kind", "f") not in "fiub":
+            raise TypeError(
+                f"{name}: column {column!r} holds {dtype}; real numbers are needed: turn categories into 0/1 columns."
+            )
+    return table.to_numpy(dtype=np.float64) if len(set(map(str, table.dtypes))) > 1 else table
 
 
 def _finite(name: str, array: NDArray[Any]) -> None:
@@ -177,6 +190,7 @@ def loss(value: object) -> Loss:
     """Return a loss."""
     if not isinstance(value, Loss):
         raise TypeError(f"loss: {_named(value)} came; a Loss is needed, such as gs.squared().")
+    _formulas("loss", value.name, value=value.value, slope=value.slope, curvature=value.curvature)
     return value
 
 
@@ -184,7 +198,17 @@ def penalty(value: object) -> Penalty | None:
     """Return a penalty or None."""
     if value is not None and not isinstance(value, Penalty):
         raise TypeError(f"penalty: {_named(value)} came; None or a Penalty is needed, such as gs.l2(0.1).")
+    if value is not None:
+        _formulas("penalty", value.name, value=value.value, prox=value.prox)
     return value
+
+
+def _formulas(argument: str, name: str, **functions: object) -> None:
+    for role, function in functions.items():
+        if not is_formula(function):
+            raise TypeError(
+                f"{argument}: the {role} of {name} is {function!r}; a function marked with @gs.formula is needed."
+            )
 
 
 def solver(value: object) -> Sgd:

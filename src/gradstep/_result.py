@@ -1,5 +1,7 @@
 """What a fit returns: the coefficients, why it stopped, how it went, and how far it is from the closed form."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
@@ -16,9 +18,12 @@ AGREES_WITHIN = 0.01
 
 
 class Stop(Enum):
-    """Why a fit ended: each member is a sentence with its remedy."""
+    """Why a fit ended: each member is a sentence, with its remedy where one is needed.
 
-    EPOCHS = "all epochs were run; for a smaller distance raise epochs, lower step or raise batch_size"
+    EPOCHS, CALLBACK and INTERRUPTED come in ``fit.stop``, DIVERGED in the exception `Diverged`.
+    """
+
+    EPOCHS = "all epochs were run"
     CALLBACK = "a callback asked to stop; the coefficients are those of that moment"
     INTERRUPTED = "interrupted from the keyboard; the coefficients are those of that moment"
     DIVERGED = "the objective grew instead of falling; lower step or standardise the columns"
@@ -56,7 +61,7 @@ class Interrupted(KeyboardInterrupt):
         The fit as it stood, with ``stop`` equal to `Stop.INTERRUPTED` and no check.
     """
 
-    def __init__(self, fit: "Fit") -> None:
+    def __init__(self, fit: Fit) -> None:
         super().__init__("fit interrupted; what was reached is in the attribute `fit` of this exception")
         self.fit = fit
 
@@ -66,27 +71,39 @@ class ConvergenceWarning(UserWarning):
 
 
 class Progress(NamedTuple):
-    """What a callback is given, after each 5 to 50 ms of work and at the end of each epoch."""
+    """What a callback is given, after each call of the kernel and at the end of each epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        Epochs finished.
+    epochs : int
+        Epochs asked for.
+    epoch_ended : bool
+        Whether this call closes an epoch.
+    row_reads : int
+        Rows read so far.
+    objective : float
+        Running objective of the present epoch so far.
+    coef : ndarray, (d,) or (d, k)
+        Coefficients at this moment, a copy.
+    intercept : float or ndarray (k,)
+        Intercept at this moment.
+    seconds : float
+        Seconds since the fit began.
+    """
 
     epoch: int
-    """Epochs finished."""
     epochs: int
-    """Epochs asked for."""
     epoch_ended: bool
-    """Whether this call closes an epoch."""
     row_reads: int
-    """Rows read so far."""
     objective: float
-    """Running objective of the present epoch so far."""
     coef: NDArray[np.float64]
-    """Coefficients at this moment, a copy."""
     intercept: float | NDArray[np.float64]
-    """Intercept at this moment."""
     seconds: float
-    """Seconds since the fit began."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class History:
     """How a fit went: one entry an epoch.
 
@@ -128,39 +145,46 @@ class History:
 class Check(NamedTuple):
     """A fit beside `closed_form`.
 
-    `distance` is ``norm(X (w - w*)) / sigma``: no linear combination of the coefficients is further from the exact
-    one than that many of its own standard errors. The worst output counts.
+    Attributes
+    ----------
+    distance : float
+        ``norm(X (w - w*)) / sigma``, the intercept among the columns: no linear combination of the coefficients is
+        further from the exact one than that many of its own standard errors (with a penalty: of those that it would
+        have without). The worst output counts. NaN where there is no noise, or no degree of freedom, to measure by.
+    relative : float
+        ``norm(X (w - w*))`` over the norm of the exact fitted values about their mean (about 0 without an intercept).
+    rank : int
+        Rank of the columns.
+    condition : float
+        Condition number of the centred, scaled columns.
+    dependent : tuple of int
+        Columns that depend on the columns before them.
+    objective_gap : float
+        Objective of the fit less that of the closed form, relative to the latter.
+    agrees : bool
+        Whether every output is within 0.01 standard errors, or within 1e-10 relative where it has no noise.
     """
 
     distance: float
-    """In standard errors; NaN where there is no noise, or no degree of freedom, to measure one by."""
     relative: float
-    """``norm(X (w - w*)) / norm(X w*)``."""
     rank: int
-    """Rank of the columns."""
     condition: float
-    """Condition number of the centred, scaled columns."""
     dependent: tuple[int, ...]
-    """Columns that depend on the columns before them."""
     objective_gap: float
-    """Objective of the fit less that of the closed form, relative to the latter."""
     agrees: bool
-    """Whether every output is within a hundredth of a standard error, or 1e-10 relative where it has no noise."""
 
     @property
     def verdict(self) -> str:
         """The check in a sentence."""
         if self.agrees:
             return f"The fit agrees with the closed form: {_distance(self)}."
-        if self.distance <= 1:
-            return (
-                f"The fit is close to the closed form but does not agree with it: {_distance(self)}, "
-                f"where {AGREES_WITHIN} would be agreement."
-            )
-        return (
-            f"The fit is NOT the least-squares answer: {_distance(self)}. Raise epochs; where that no longer helps, "
-            "lower step or raise batch_size."
+        remedy = (
+            "While the objective still falls, raise epochs or step; where it no longer does, lower step or raise "
+            "batch_size: with a step that stays the same, the noise of small batches stays too."
         )
+        if self.distance <= 1:
+            return f"The fit is close to the closed form but does not agree with it: {_distance(self)}. {remedy}"
+        return f"The fit is NOT the least-squares answer: {_distance(self)}. {remedy}"
 
 
 def _distance(check: Check) -> str:
@@ -169,7 +193,7 @@ def _distance(check: Check) -> str:
     return f"it is {check.relative:.2g} away relative to the fitted values (no noise to measure a standard error by)"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fit:
     """A fitted linear model. It cannot be changed; its arrays are read-only.
 
@@ -180,7 +204,8 @@ class Fit:
     intercept : float or ndarray (k,)
         Intercept; 0 without one.
     objective : float
-        Objective of all rows at these coefficients: weighted mean loss, summed over outputs, plus penalty.
+        Objective of all rows at these coefficients: weighted mean loss, summed over outputs, plus penalty; NaN where
+        the fit was interrupted before it was computed.
     stop : Stop
         Why the fit ended.
     history : History
@@ -255,7 +280,7 @@ class Fit:
 
     def __str__(self) -> str:
         d, outputs = len(self.coef), self.coef.shape[1:]
-        penalty = "" if self.penalty is None else f" + {self.penalty.name}{self.penalty.params}"
+        penalty = "" if self.penalty is None else f" + {self.penalty!r}"
         ended = f"last running objective {self.history.objective[-1]:.6g}, " if len(self.history) else ""
         lines = [
             f"gradstep fit: {self.loss.name} loss{penalty}, {self.rows} rows x {d} columns"

@@ -1,5 +1,7 @@
 """The bundled table."""
 
+from __future__ import annotations
+
 import csv
 import gzip
 from importlib.resources import files

@@ -48,6 +48,9 @@ class Loss(NamedTuple):
     curvature: Callable[..., float]
     params: tuple[float, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"{self.name}({', '.join(map(repr, self.params))})"
+
 
 @formula
 def _squared_value(z, y, p):  # type: ignore[no-untyped-def]  # noqa: ARG001

@@ -44,6 +44,9 @@ class Penalty(NamedTuple):
     prox: Callable[..., float]
     params: tuple[float, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"{self.name}({', '.join(map(repr, self.params))})"
+
 
 @formula
 def _no_value(w, p):  # type: ignore[no-untyped-def]  # noqa: ARG001
@@ -78,7 +81,8 @@ def l2(alpha: float) -> Penalty:
     ----------
     alpha : float
         Strength, finite and not negative, in units of the objective over squared units of a coefficient. The data
-        term of the objective is a *mean* over rows, so ``alpha`` here is scikit-learn's ``Ridge(alpha) / n``.
+        term of the objective is a *mean* over rows, so ``alpha`` here is scikit-learn's ``Ridge(alpha)`` over n, or
+        over the sum of the weights.
 
     Returns
     -------

@@ -1,5 +1,7 @@
 """Pictures of a fit. matplotlib is imported when a picture is asked for, not before."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 _MOST_MARKERS = 40  # beyond, a curve of dots hides itself
 
 
-def learning_curve(fit: Fit, closed_form: ClosedForm | None = None, ax: "Axes | None" = None) -> "Axes":
+def learning_curve(fit: Fit, closed_form: ClosedForm | None = None, ax: Axes | None = None) -> Axes:
     """Draw the objective of a fit over its epochs, and the closed form's objective as the floor below it.
 
     Parameters
@@ -33,7 +35,7 @@ def learning_curve(fit: Fit, closed_form: ClosedForm | None = None, ax: "Axes | 
     Raises
     ------
     ImportError
-        If matplotlib is not installed: it comes with ``pip install "gradstep[plot]"``.
+        If matplotlib is not installed: the extra ``plot`` brings it.
 
     Examples
     --------

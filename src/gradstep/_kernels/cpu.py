@@ -55,7 +55,8 @@ def epoch_kernel(value: Formula, slope: Formula, prox: Formula, several: bool) -
     ``X`` is (n, d); ``y`` and ``w`` are (n,) and (d + 1,), or (n, k) and (d + 1, k) for several outputs, the
     intercept last in ``w``; ``weight`` has mean 1, or is one 1 for all rows; ``order`` holds the row numbers of
     ``start`` to ``stop``, or nothing for the rows as they stand; ``total``, shaped like ``w``, is the gradient's sum
-    over the running batch, and ``loss_sum[0]`` the sum of the losses met, each before its batch's step.
+    over the running batch, and ``loss_sum``, an entry an output, the sum of the losses met, each before its batch's
+    step.
 
     With ``rate`` 0 and ``batch`` n it is the full gradient and the loss in one read.
     """
@@ -120,7 +121,6 @@ def _adds_rows_of_several_outputs(value: Formula, slope: Formula) -> Kernel:
         stride = uint64(0 if weight.size == 1 else 1)
         shuffled = order.size > 0
         z = np.empty(k)
-        losses = loss_sum[0]
         for row in range(first, last):
             i = uint64(order[uint64(row - start)]) if shuffled else uint64(row)
             for c in range(k):
@@ -131,14 +131,13 @@ def _adds_rows_of_several_outputs(value: Formula, slope: Formula) -> Kernel:
                     z[c] += x * w[j, c]
             v = weight[i * stride]
             for c in range(k):
-                losses += v * value(z[c], y[i, c], p)
+                loss_sum[c] += v * value(z[c], y[i, c], p)
                 z[c] = v * slope(z[c], y[i, c], p)
                 total[d, c] += z[c]
             for j in range(d):
                 x = X[i, j]
                 for c in range(k):
                     total[j, c] += x * z[c]
-        loss_sum[0] = losses
 
     return add_rows
 

@@ -1,15 +1,16 @@
 """The CUDA kernel: the same run of rows as on the CPU, from the same formulas, by one block of threads.
 
 Steps follow one another, so the threads of one block meet at a barrier twice a batch: first a thread takes a score (its
-row read in order), then a thread takes a weight and sums the batch's rows in order. Nothing is added atomically: same
-seed, same bits. Sums and weights are float64 whatever the data. This module is imported when a device is asked for.
+row read in order), then a thread takes a weight, or an output's loss, and sums the batch's rows in order. Nothing is
+added atomically: same seed, same bits. Sums and weights are float64 whatever the data. This module is imported when a
+device is asked for.
 """
 
 from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
-from numba import config, cuda, float64
+from numba import config, cuda
 from numpy.typing import NDArray
 
 Formula = Callable[..., float]
@@ -46,8 +47,8 @@ def place(*arrays: NDArray[np.floating]) -> tuple[NDArray[np.floating], ...]:
     found = state()
     if found.startswith("no usable device"):
         raise RuntimeError(
-            f'device: "cuda" came, and there is {found}; pass device="cpu", or install an NVIDIA driver and '
-            '`pip install "gradstep[cuda]"`, or set NUMBA_ENABLE_CUDASIM=1 before Python starts for the simulator.'
+            f'device: "cuda" came, and there is {found}; pass device="cpu", or install an NVIDIA driver and numba-cuda '
+            '(the extra "cuda"), or set NUMBA_ENABLE_CUDASIM=1 before Python starts for the simulator.'
         )
     X, y, weight = arrays
     return tuple(cuda.to_device(array) for array in (X, y.reshape(len(X), -1), weight))
@@ -57,20 +58,18 @@ def build(value: Formula, slope: Formula, prox: Formula) -> Callable[..., None]:
     """Return the kernel as a plain Python function, for `cuda.jit` or for a compiler without a device."""
 
     def epoch(  # type: ignore[no-untyped-def]
-        X, y, weight, order, shuffled, start, stop, batch, rate, intercept, w, total, loss_sum, slopes, p, q
+        X, y, weight, order, shuffled, start, stop, batch, rate, intercept, w, total, loss_sum, scratch, p, q
     ):
         thread = cuda.threadIdx.x
         threads = cuda.blockDim.x
-        partial = cuda.shared.array(THREADS, float64)
         n, d = X.shape
         k = y.shape[1]
         stride = 0 if weight.size == 1 else 1
-        losses = 0.0
         row = start
         while row < stop:
             first = row - row % batch
             last = min(first + batch, n)
-            end = min(last, stop, row + slopes.shape[0])
+            end = min(last, stop, row + scratch.shape[1])
             share = 1.0 / (last - first)
             for score in range(thread, (end - row) * k, threads):
                 t = score // k
@@ -80,20 +79,22 @@ def build(value: Formula, slope: Formula, prox: Formula) -> Callable[..., None]:
                 for j in range(d):
                     z += X[i, j] * w[j, c]
                 v = weight[i * stride]
-                losses += v * value(z, y[i, c], p)
-                slopes[t, c] = v * slope(z, y[i, c], p)
+                scratch[0, t, c] = v * slope(z, y[i, c], p)
+                scratch[1, t, c] = v * value(z, y[i, c], p)
             cuda.syncthreads()
-            for entry in range(thread, (d + 1) * k, threads):
+            for entry in range(thread, (d + 2) * k, threads):
                 j = entry // k
                 c = entry % k
+                if j > d:
+                    for t in range(end - row):
+                        loss_sum[c] += scratch[1, t, c]
+                    continue
                 g = 0.0 if row == first else total[j, c]
-                if j < d:
-                    for t in range(end - row):
-                        i = order[row + t - start] if shuffled else row + t
-                        g += slopes[t, c] * X[i, j]
-                else:
-                    for t in range(end - row):
-                        g += slopes[t, c]
+                for t in range(end - row):
+                    x = 1.0
+                    if j < d:
+                        x = X[order[row + t - start] if shuffled else row + t, j]
+                    g += scratch[0, t, c] * x
                 total[j, c] = g
                 if end == last:
                     if j < d:
@@ -102,12 +103,6 @@ def build(value: Formula, slope: Formula, prox: Formula) -> Callable[..., None]:
                         w[j, c] -= rate * (g * share)
             cuda.syncthreads()
             row = end
-        partial[thread] = losses
-        cuda.syncthreads()
-        if thread == 0:
-            # A sum of fixed shape, so that it has the same bits in every run.
-            for t in range(threads):
-                loss_sum[0] += partial[t]
 
     return epoch
 
@@ -126,9 +121,9 @@ def epoch_kernel(value: Formula, slope: Formula, prox: Formula, several: bool) -
         arrays = [np.ascontiguousarray(array) for array in (w.reshape(-1, k), total.reshape(-1, k), loss_sum)]
         on_device = [cuda.to_device(array) for array in arrays]
         order = cuda.to_device(np.ascontiguousarray(order) if shuffled else np.zeros(1, dtype=np.int64))
-        slopes = cuda.device_array((min(batch, stop - start, _SCRATCH_ROWS), k), dtype=np.float64)
+        scratch = cuda.device_array((2, min(batch, stop - start, _SCRATCH_ROWS), k), dtype=np.float64)
         kernel[1, THREADS](
-            X, y, weight, order, shuffled, start, stop, batch, rate, intercept, *on_device, slopes, p, q
+            X, y, weight, order, shuffled, start, stop, batch, rate, intercept, *on_device, scratch, p, q
         )  # fmt: skip
         for host, device in zip((w, total, loss_sum), on_device, strict=True):
             host[...] = device.copy_to_host().reshape(host.shape)

@@ -49,3 +49,8 @@ def formula(function: F) -> F:
         register_jitable(fastmath=False)(function)
         setattr(function, _MARK, True)
     return function
+
+
+def is_formula(function: object) -> bool:
+    """Whether a function is marked."""
+    return callable(function) and getattr(function, _MARK, False) is True

@@ -1,5 +1,6 @@
 """Dense rows in memory, on the CPU or on a CUDA device."""
 
+from contextlib import nullcontext
 from types import ModuleType
 from typing import NamedTuple
 
@@ -7,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradstep._kernels import cpu
+from gradstep._kernels.interrupts import interrupts_held
 from gradstep.losses import Loss
 from gradstep.penalties import NO_PENALTY, Penalty
 
 # A call of the kernel reads about this many elements: 5 to 50 ms of work where it was measured, long enough to hide
 # the 2 microseconds of the call and short enough to serve Ctrl-C and callbacks in between. It depends on the shape
 # alone, never on the clock.
-_ELEMENTS_PER_CALL = 1 << 25
+_ELEMENTS_PER_CALL = 1 << 24
 _ROW_COST = 32  # elements' worth of time that fetching a row costs however few columns it has
 
 NO_ORDER = np.empty(0, dtype=np.int64)
@@ -51,15 +53,23 @@ class Dense:
         self.row_reads = 0
         self._loss_params = loss.params
         self._penalty = penalty or NO_PENALTY
+        # One output in a column of its own takes the kernel of one output.
+        k = rows.y.shape[1] if self.outputs else 1
+        self._shape = (self.d + 1, *(self.outputs if k > 1 else ()))
         backend: ModuleType = cpu if device == "cpu" else _cuda()
-        self._rows = backend.place(*rows)
-        self._kernel = backend.epoch_kernel(loss.value, loss.slope, self._penalty.prox, bool(self.outputs))
-        per_row = self.d * (self.outputs[0] if self.outputs else 1) + _ROW_COST
+        self._rows = backend.place(*rows._replace(y=rows.y if k > 1 else rows.y.reshape(-1)))
+        self._kernel = backend.epoch_kernel(loss.value, loss.slope, self._penalty.prox, k > 1)
+        self._compiled = False
+        per_row = self.d * k + _ROW_COST
         self.rows_per_call = max(1, _ELEMENTS_PER_CALL // per_row)
 
     def zeros(self) -> NDArray[np.float64]:
         """Return weights of zero."""
         return np.zeros((self.d + 1, *self.outputs))
+
+    def no_losses(self) -> NDArray[np.float64]:
+        """Return sums of losses, an entry an output, at zero."""
+        return np.zeros(self.outputs or 1)
 
     def epoch(
         self,
@@ -75,25 +85,27 @@ class Dense:
         `order` is the epoch's whole order of rows, or `NO_ORDER` for the rows as they stand.
         """
         stop = min(start + self.rows_per_call, self.n)
-        self._kernel(
-            *self._rows, order[start:stop], start, stop, *settings, w, total, loss_sum, self._loss_params,
-            self._penalty.params,
-        )  # fmt: skip
+        with nullcontext() if self._compiled else interrupts_held():
+            self._kernel(
+                *self._rows, order[start:stop], start, stop, *settings, w.reshape(self._shape),
+                total.reshape(self._shape), loss_sum, self._loss_params, self._penalty.params,
+            )  # fmt: skip
+        self._compiled = True
         self.row_reads += stop - start
         return stop
 
-    def gradient(self, w: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        """Return the weighted mean loss at `w` and its gradient, shaped like `w`, in one read; no penalty in either."""
+    def gradient(self, w: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return weighted mean losses at `w`, an entry an output, and their gradient, in one read; no penalty in it."""
         # The epoch itself with one batch and a step of 0: the same machine code whoever asks, hence the same bits.
         settings = Pass(batch=self.n, rate=0.0, intercept=True)
-        scratch, total, loss_sum, row = w.copy(), np.empty_like(w), np.zeros(1), 0
+        scratch, total, loss_sum, row = w.copy(), np.empty_like(w), self.no_losses(), 0
         while row < self.n:
             row = self.epoch(NO_ORDER, row, settings, scratch, total, loss_sum)
-        return float(loss_sum[0]) / self.n, total * (1.0 / self.n)
+        return loss_sum / self.n, total * (1.0 / self.n)
 
     def objective(self, w: NDArray[np.float64]) -> float:
         """Return the objective at `w`: weighted mean loss, summed over outputs, plus penalty."""
-        return self.gradient(w)[0] + self.penalty(w)
+        return float(self.gradient(w)[0].sum()) + self.penalty(w)
 
     def penalty(self, w: NDArray[np.float64]) -> float:
         """Return the penalty at `w`, the intercept left out."""

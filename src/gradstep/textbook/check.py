@@ -1,5 +1,7 @@
 """Analytical against numerical derivatives."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +15,7 @@ from gradstep.textbook.pieces import make_linear
 _SQUARED = squared()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GradientCheck:
     """Analytical beside numerical derivatives, as `check_gradient` returns them.
 
@@ -138,7 +140,7 @@ def check_gradient(
         above[entry] += h
         below[entry] -= h
         # The step as it was really taken, after rounding.
-        numerical[entry] = (table.gradient(above)[0] - table.gradient(below)[0]) / (above[entry] - below[entry])
+        numerical[entry] = (table.gradient(above)[0] - table.gradient(below)[0]).sum() / (above[entry] - below[entry])
 
     gap = np.abs(analytical - numerical)
     gap[np.isnan(gap)] = np.inf

@@ -1,5 +1,7 @@
 """Data, minibatches, model, gradient, step."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 
 import numpy as np
@@ -217,7 +219,7 @@ def sgd_step(parameters: Parameters, gradients: Parameters, step: float) -> Para
     Raises
     ------
     TypeError, ValueError
-        If ``step`` is not a positive finite number.
+        If ``step`` is not a positive finite number, or parameters and gradients differ in shape.
 
     References
     ----------
@@ -231,4 +233,10 @@ def sgd_step(parameters: Parameters, gradients: Parameters, step: float) -> Para
     (array([0.5, 0. ]), 0.5)
     """
     (w, b), (dw, db), rate = parameters, gradients, _input.step(step)
-    return w - rate * dw, b - rate * db
+    for name, value, slope in (("w", w, dw), ("b", b, db)):
+        if np.shape(value) != np.shape(slope):
+            raise ValueError(
+                f"gradients: d{name} of shape {np.shape(slope)} came for {name} of shape {np.shape(value)}; equal "
+                "shapes are needed."
+            )
+    return np.asarray(w) - rate * np.asarray(dw), b - rate * db
