@@ -29,7 +29,7 @@ import numpy as np
 import gradstep as gs
 from gradstep import _input
 from gradstep._solvers.textbook import Textbook
-from gradstep._table.dense import NO_ORDER, Dense, Pass
+from gradstep._table.dense import NO_ORDER, Dense, Settings
 
 STEP = 0.001  # far below the largest stable one for every table here; the time does not depend on it
 EXAMPLE_BATCH, EXAMPLE_STEP, EXAMPLE_EPOCHS = 10, 0.03, 3
@@ -95,7 +95,7 @@ def table(rows, columns):
 def our_epoch(X, y, batch, order=NO_ORDER):
     """Return a function that runs one epoch through gradstep's table, as its solver does."""
     rows = Dense(_input.rows(X, y), gs.squared(), None)
-    settings, w = Pass(batch, STEP, intercept=True), rows.zeros()
+    settings, w = Settings(batch, STEP, intercept=True), rows.zeros()
     total, loss_sum = np.zeros_like(w), np.zeros(1)
 
     def epoch():
@@ -155,7 +155,7 @@ def example(size):
     X, y = gs.textbook.make_linear([2.0, -3.4], 4.2, 1000, noise=0.01, seed=1)
     tensors = torch_loop.tensors(X, y)
     rows = Dense(_input.rows(X, y), gs.squared(), None)
-    method = Textbook(gs.sgd(), Pass(EXAMPLE_BATCH, EXAMPLE_STEP, intercept=True), 0)
+    method = Textbook(gs.sgd(), Settings(EXAMPLE_BATCH, EXAMPLE_STEP, intercept=True), 0)
 
     def fit():
         gs.fit(X, y, step=EXAMPLE_STEP, batch_size=EXAMPLE_BATCH, epochs=EXAMPLE_EPOCHS)

@@ -6,7 +6,7 @@ import pytest
 import gradstep as gs
 from gradstep._kernels import cuda
 from gradstep._solvers.textbook import row_order
-from gradstep._table.dense import Dense, Pass, Rows
+from gradstep._table.dense import Dense, Rows, Settings
 from reference import sgd
 
 # (n, d, k or None, batch, epochs): ragged last batch, batch 1, batch n, batch above n, n = 1, d = 1, one output in a
@@ -83,11 +83,11 @@ def test_an_epoch_cut_into_calls_anywhere_has_the_same_bits(device, k, batch):
     ends = []
     for rows_per_call in (50, 13, 1):
         dense = Dense(rows, gs.squared(), gs.l2(0.1), device)
-        dense.rows_per_call = rows_per_call
+        dense.rows_per_call = lambda batch, rows=rows_per_call: rows
         w, row = dense.zeros(), 0
         total, loss_sum, order = np.zeros_like(w), np.zeros(k or 1), row_order(50, 0, 0)
         while row < 50:
-            row = dense.epoch(order, row, Pass(batch, 0.05, True), w, total, loss_sum)
+            row = dense.epoch(order, row, Settings(batch, 0.05, True), w, total, loss_sum)
         assert dense.row_reads == 50
         ends.append((w.copy(), loss_sum))
     for w, loss_sum in ends[1:]:

@@ -15,8 +15,9 @@ import pytest
 
 import gradstep as gs
 from conftest import needs_jit
+from gradstep._guard import largest_stable_step
 from gradstep._kernels.interrupts import interrupts_held
-from gradstep._solvers.textbook import largest_stable_step, row_order
+from gradstep._solvers.textbook import row_order
 
 # NumPy's scalars, which stand in for compiled code with the JIT off, say so when they overflow.
 overflows = pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
@@ -333,7 +334,7 @@ def test_the_largest_stable_step_counts_weights():
 def test_many_columns_take_a_bound_on_the_safe_side(monkeypatch, batch):
     X, _ = standardised(d=30)
     exact = largest_stable_step(X, np.ones(1), batch, intercept=True)
-    monkeypatch.setattr("gradstep._solvers.textbook._MOST_COLUMNS_OF_MOMENTS", 2)
+    monkeypatch.setattr("gradstep._guard._MOST_COLUMNS_OF_MOMENTS", 2)
     bound = largest_stable_step(X, np.ones(1), batch, intercept=True)
     if batch == 400:  # gradient descent needs no more than the largest eigenvalue
         assert bound == pytest.approx(exact, rel=2e-3)

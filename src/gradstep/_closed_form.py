@@ -45,8 +45,7 @@ class ClosedForm:
     rank : int
         Rank of the centred, scaled columns: singular values above ``max(n, d) * eps`` times the largest.
     condition : float
-        Largest over smallest singular value of the centred, scaled columns, penalty included; over those kept, if
-        the rank is short.
+        Largest over smallest singular value of the centred, scaled columns; over those kept, if the rank is short.
     residual_sd : float or ndarray (k,)
         ``sqrt(sum weight_i residual_i**2 / degrees_of_freedom)``, in units of ``y``, the weights scaled to mean 1 over
         rows of positive weight; NaN where no degree is left.
@@ -76,6 +75,13 @@ class ClosedForm:
     dependent: tuple[int, ...]
     objective: float
     _factor: _Factor
+
+    def __post_init__(self) -> None:
+        for array in (self.coef, self.standard_errors, *self._factor[:3]):
+            array.flags.writeable = False
+
+    def __repr__(self) -> str:
+        return f"<ClosedForm of {len(self.coef)} columns: rank {self.rank}, objective {self.objective:.6g}>"
 
     def __str__(self) -> str:
         d = self.coef.shape[0]
@@ -113,8 +119,9 @@ class ClosedForm:
         -------
         errors : float
             ``norm(X (w - w*)) / residual_sd`` with weighted rows and the intercept among the columns: no linear
-            combination of the coefficients is further off than that many of its own standard errors. NaN where there
-            is no noise, or no degree of freedom, to measure one by.
+            combination of the coefficients that the data determine is further off than that many of its own standard
+            errors (with a penalty: of those that it would have without). NaN where there is no noise, or no degree of
+            freedom, to measure one by.
         relative : float
             The same norm over that of the solution's own fitted values about their mean (about 0 without an
             intercept).
@@ -195,7 +202,7 @@ def closed_form(
 
 def exists(loss: Loss, penalty: Penalty | None) -> bool:
     """Whether the problem has a closed form: the squared loss with no penalty or `l2`."""
-    return loss == squared() and (penalty is None or penalty == l2(ridge_strength(penalty)))
+    return loss == squared() and (penalty is None or penalty[:3] == l2(0.0)[:3])
 
 
 def ridge_strength(penalty: Penalty | None) -> float:
@@ -207,46 +214,46 @@ def solve(
     X: NDArray[np.floating], y: NDArray[np.float64], weight: NDArray[np.float64], alpha: float, *, intercept: bool
 ) -> ClosedForm:
     """Solve for input that has passed the gate."""
+    if weight.size > 1 and not weight.all():  # a row of weight zero is no row, whatever stands in it
+        present = weight > 0
+        X, y, weight = X[present], y[present], weight[present]
     n, d = X.shape
     outputs = y.shape[1:]
     Y = y.reshape(n, -1)
-    v = np.ones(n) if weight.size == 1 else weight
-    positive = int(np.count_nonzero(v))
-    share = v / v.sum()
-    # To mean 1 over the rows that count: a row of weight zero is then the same as no row in every number below.
-    v = share * positive
-
-    A, centre, unit, constant = _standardised(X, Y, share, intercept=intercept)
+    # Weights of mean 1, so that a unit of weight is a row in every number below.
+    v = np.ones(n) if weight.size == 1 else weight / weight.mean()
+    A, centre, unit = _standardised(X, Y, v / n, intercept=intercept)
     A *= np.sqrt(v)[:, np.newaxis]
+
     _, R = scipy.linalg.qr(A, mode="raw", overwrite_a=True, check_finite=False)
     left = min(n, d)
     triangle, rotated, rest = R[:left, :d], R[:left, d:], R[left:, d:]
-
-    # Ridge rows act on coefficients in the caller's units: w_j = u_j unit_y / unit_j.
-    ridge = np.diag(np.sqrt(alpha * positive) / unit[:d]) if alpha > 0 else np.zeros((0, d))
-    U, s, Vt = scipy.linalg.svd(np.vstack((triangle, ridge)), full_matrices=False, check_finite=False)
-    rank = int(np.count_nonzero(s > max(n, d) * _EPS * s[0])) if s.size and s[0] > 0 else 0
-    solver = (Vt[:rank].T / s[:rank]) @ U[:left, :rank].T
+    U, s, Vt = scipy.linalg.svd(triangle, full_matrices=False, check_finite=False)
+    cut = max(n, d) * _EPS * s[0]
+    rank = int(np.count_nonzero(s > cut))
+    if alpha > 0:
+        solver = _ridge_solver(triangle, Vt[:rank], unit[:d], np.sqrt(alpha * n))
+    else:
+        solver = (Vt[:rank].T / s[:rank]) @ U[:, :rank].T
     u = solver @ rotated
 
-    residual = triangle @ u - rotated
     unit_y = unit[d:]
     coef = u / unit[:d, np.newaxis] * unit_y
-    residual_sum = np.square(residual).sum(axis=0) + np.square(rest).sum(axis=0)  # in units of y
-    degrees = positive - int(intercept) - (float(np.sum((triangle @ solver).diagonal())) if alpha > 0 else rank)
+    residual_sum = np.square(triangle @ u - rotated).sum(axis=0) + np.square(rest).sum(axis=0)  # in units of y
+    degrees = n - int(intercept) - (float(np.sum((triangle @ solver).diagonal())) if alpha > 0 else rank)
     residual_sd = np.sqrt(residual_sum / degrees) * unit_y if degrees > 0 else np.full(Y.shape[1], np.nan)
 
     spread = np.sqrt(np.square(solver).sum(axis=1)) / unit[:d]
-    # The part of each column's axis outside the row space: there the coefficient is the norm's choice, not the data's.
-    undetermined = 1.0 - np.square(Vt[:rank]).sum(axis=0) > np.sqrt(_EPS)
-    spread[undetermined] = np.nan
+    if alpha == 0:
+        # The part of each column's axis outside the row space: there the coefficient is the norm's choice.
+        spread[1.0 - np.square(Vt[:rank]).sum(axis=0) > np.sqrt(_EPS)] = np.nan
     mean = centre[:d] / unit[:d]
-    intercept_spread = np.sqrt(1.0 / positive + np.square(mean @ solver).sum()) if intercept else 0.0
+    intercept_spread = np.sqrt(1.0 / n + np.square(mean @ solver).sum()) if intercept else 0.0
     offset = centre[d:] - centre[:d] @ coef if intercept else np.zeros(Y.shape[1])
     with np.errstate(over="ignore"):
-        objective = float(np.sum(residual_sum * np.square(unit_y))) / (2 * positive)
-    if alpha > 0:
-        objective += alpha / 2 * float(np.sum(np.square(coef)))
+        objective = float(np.sum(residual_sum * np.square(unit_y))) / (2 * n)
+        if alpha > 0:
+            objective += alpha / 2 * float(np.sum(np.square(coef)))
 
     return ClosedForm(
         coef=coef.reshape(d, *outputs),
@@ -257,63 +264,85 @@ def solve(
         degrees_of_freedom=degrees,
         standard_errors=(spread[:, np.newaxis] * residual_sd).reshape(d, *outputs),
         intercept_standard_error=_number(intercept_spread * residual_sd, outputs),
-        dependent=_dependent_columns(triangle, rank, constant[:d]) if alpha == 0 else (),
+        dependent=_dependent_columns(triangle, rank, cut),
         objective=objective,
-        _factor=_Factor(centre[:d], unit[:d], triangle, positive),
+        _factor=_Factor(centre[:d], unit[:d], triangle, n),
     )
 
 
 def _standardised(
     X: NDArray[np.floating], Y: NDArray[np.float64], share: NDArray[np.float64], *, intercept: bool
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Return columns and response side by side, centred and of unit weighted mean square; centres, units, constants."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return columns and response side by side, centred and of unit weighted mean square; centres; units."""
     n, d = X.shape
     # In the order LAPACK wants, so that the factorisation makes no further copy.
     A = np.empty((n, d + Y.shape[1]), order="F")
     A[:, :d] = X
     A[:, d:] = Y
-    centre: NDArray[np.float64] = share @ A if intercept else np.zeros(A.shape[1])
-    A -= centre
+    centre = np.zeros(A.shape[1])
+    if intercept:
+        # Twice: what is left of a column's mean after the first time is rounding of the mean, not of the column.
+        for _ in range(2):
+            mean = share @ A
+            A -= mean
+            centre += mean
     # The largest entry goes first, so that squares neither overflow nor vanish.
     largest = np.maximum(A.max(axis=0), -A.min(axis=0))
-    A /= np.where(largest > 0, largest, 1.0)
-    scale: NDArray[np.float64] = np.sqrt(np.einsum("i,ij,ij->j", share, A, A))
-    # What centring a constant column leaves is rounding, not a column.
-    constant = scale * largest <= n * _EPS * np.abs(centre)
+    constant = largest <= 4 * _EPS * np.abs(centre)
     A[:, constant] = 0.0
+    A /= np.where(constant, 1.0, largest)
+    scale: NDArray[np.float64] = np.sqrt(np.einsum("i,ij,ij->j", share, A, A))
     scale[constant] = 1.0
     A /= scale
-    return A, centre, np.where(constant, 1.0, largest * scale), constant
+    return A, centre, np.where(constant, 1.0, largest * scale)
 
 
-def _dependent_columns(R: NDArray[np.floating], rank: int, constant: NDArray[np.bool_]) -> tuple[int, ...]:
-    """Name the columns of a factor that depend on those before them."""
+def _ridge_solver(
+    triangle: NDArray[np.floating], row_space: NDArray[np.floating], unit: NDArray[np.float64], root: float
+) -> NDArray[np.float64]:
+    """Return the matrix that takes rotated responses to ridge coefficients of the scaled columns.
+
+    Minimises ``norm(triangle u - c)**2 + root**2 norm(u / unit)**2``. The minimiser lies in the row space of the columns
+    in the caller's units; where that is not all of space it is sought there alone, so that a penalty too small to be
+    seen beside rounding still chooses the least norm. Householder's QR does not mind columns of very different size.
+    """
+    d = triangle.shape[1]
+    if len(row_space) == d:
+        inside, ridge = np.eye(d), np.diag(np.minimum(root / unit, 1e150))
+    else:
+        basis = scipy.linalg.qr(unit[:, np.newaxis] * row_space.T, mode="economic", check_finite=False)[0]
+        inside, ridge = unit[:, np.newaxis] * basis, root * np.eye(basis.shape[1])
+    Q, R = scipy.linalg.qr(np.vstack((triangle @ inside, ridge)), mode="economic", check_finite=False)
+    solver: NDArray[np.float64] = inside @ scipy.linalg.solve_triangular(R, Q[: len(triangle)].T, check_finite=False)
+    return solver
+
+
+def _dependent_columns(R: NDArray[np.floating], rank: int, cut: float) -> tuple[int, ...]:
+    """Name the columns of a factor that depend on those before them, by the cut of its rank."""
     d = R.shape[1]
     if rank == d:
         return ()
     kept: list[int] = []
     basis = np.zeros((R.shape[0], 0))
-    norms = np.sqrt(np.square(R).sum(axis=0))
     for j in range(d):
-        if len(kept) == rank or constant[j]:
-            continue
+        if len(kept) == rank:
+            break
         rest = R[:, j]
         for _ in range(2):  # twice is enough to project out what the first pass's rounding leaves
             rest = rest - basis @ (basis.T @ rest)
         length = float(np.sqrt(rest @ rest))
-        if length > np.sqrt(_EPS) * norms[j]:
+        if length > cut:
             kept.append(j)
             basis = np.column_stack((basis, rest / length))
-    if len(kept) < rank:  # nearly dependent columns, told apart only by pivoting
-        kept = list(scipy.linalg.qr(R, mode="r", pivoting=True, check_finite=False)[1][:rank])
-    return tuple(sorted(set(range(d)) - {int(j) for j in kept}))
+    return tuple(sorted(set(range(d)) - set(kept)))
 
 
 def compare(exact: ClosedForm, w: NDArray[np.float64], objective: float) -> Check:
     """Put weights of a fit, the intercept last, and its objective beside the closed form."""
     errors, relative = _distances(exact, w[:-1], w[-1])
     within = np.where(np.isnan(errors), relative <= _EXACT_WITHIN, errors <= AGREES_WITHIN)
-    gap = (objective - exact.objective) / exact.objective if exact.objective > 0 else np.nan
+    # Without noise both objectives are rounding.
+    gap = (objective - exact.objective) / exact.objective if not np.isnan(errors).all() else np.nan
     return Check(
         float(np.fmax.reduce(errors)), float(relative.max()), exact.rank, exact.condition, exact.dependent, gap,
         bool(within.all()),

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from time import perf_counter
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gradstep import _closed_form, _input
-from gradstep._result import Check, ConvergenceWarning, Diverged, Fit, History, Interrupted, Progress, Stop
-from gradstep._solvers.textbook import Sgd, State, Textbook, largest_stable_step
-from gradstep._table.dense import Dense, Pass, Rows
+from gradstep import _closed_form, _guard, _input
+from gradstep._result import Check, ConvergenceWarning, Fit, History, Interrupted, Progress, Stop
+from gradstep._solvers.textbook import Sgd, State, Textbook
+from gradstep._table.dense import Dense, Rows, Settings
 from gradstep.losses import Loss, squared
 from gradstep.penalties import Penalty
 
@@ -142,28 +141,30 @@ def fit(
     rows = _input.rows(X, y, sample_weight)
 
     table = Dense(rows, loss, penalty, device)
-    settings = Pass(min(batch_size, table.n), step, intercept)
+    settings = Settings(min(batch_size, table.n), step, intercept)
     state, stop, history = _drive(Textbook(options, settings, seed), table, epochs, functions, began)
     w = state.w
 
-    objective, checked, note = np.nan, None, ""
+    objective, checked, note, concern = np.nan, None, "", ""
     try:
         if stop is Stop.DIVERGED:
             # The epoch that was running: `state.epoch` counts it already if it ended with this round.
             found = f"the objective became infinite in epoch {state.epoch + (state.row < table.n)}"
-            raise _diverged(rows, loss, settings, found, _largest_stable_step(rows, loss, settings))
+            raise _guard.diverged(rows, loss, settings, found)
         if stop is not Stop.INTERRUPTED:
             losses = table.gradient(w)[0]
             objective = float(losses.sum()) + table.penalty(w)
             checked, note = _checked(rows, loss, penalty, wanted, settings, w, objective)
-            _guard(rows, loss, settings, losses, objective, checked)
+            concern = _guard.worse_than_mean(rows, loss, settings, losses, objective, checked)
+            if concern:
+                warnings.warn(f"fit: {concern}", ConvergenceWarning, stacklevel=2)
     except KeyboardInterrupt:
         stop = Stop.INTERRUPTED
     result = Fit(
         coef=_frozen(w[:-1]), intercept=_intercept(w), objective=objective, stop=stop, history=history,
         check=checked, check_note=note or ("" if checked else "not made: the fit was interrupted"), loss=loss,
         penalty=penalty, step=step, batch_size=settings.batch, seed=seed, device=device, rows=table.n,
-        row_reads=table.row_reads, seconds=perf_counter() - began,
+        row_reads=table.row_reads, concern=concern, seconds=perf_counter() - began,
     )  # fmt: skip
     if stop is Stop.INTERRUPTED:
         raise Interrupted(result)
@@ -180,11 +181,13 @@ def _drive(
     try:
         while state.epoch < epochs:
             state = method.advance(table, state)
-            running = float(state.loss_sum.sum()) / state.row + table.penalty(state.w)
+            ended = state.row == table.n
+            running = float(state.loss_sum.sum()) / state.row
+            if ended or callbacks:
+                running += table.penalty(state.w)
             if not (np.isfinite(running) and np.isfinite(state.w).all()):
                 stop = Stop.DIVERGED
                 break
-            ended = state.row == table.n
             if ended:
                 at_end = table.objective(state.w) if exact else np.nan
                 entries.append((state.epoch, running, at_end, method.settings.rate, perf_counter() - began))
@@ -206,85 +209,8 @@ def _drive(
     return state, stop, History(epoch, *numbers)
 
 
-def _guard(
-    rows: Rows, loss: Loss, settings: Pass, losses: NDArray[np.float64], objective: float, checked: Check | None
-) -> None:
-    """Let no fit that is worse than predicting the mean, in any output, come back in silence."""
-    # The table without its columns: predicting a constant reads no X.
-    constant = Dense(rows._replace(X=rows.X[:, :0]), loss, None)
-    from_mean = constant.gradient(_mean_score(constant, rows, loss))[0]
-    if np.all(losses <= from_mean):
-        return
-    from_zero = constant.gradient(constant.zeros())[0]
-    excess = losses - from_mean
-    if np.all(excess <= 1e-9 * from_zero):  # of a response that is constant, say
-        return
-    c = int(excess.argmax())
-    output = f" of output {c}" if len(losses) > 1 else ""
-    found = f"the loss{output} ended at {losses[c]:.6g}, where predicting the mean gives {from_mean[c]:.6g}"
-    largest = _largest_stable_step(rows, loss, settings)
-    if objective > from_zero.sum() and not settings.rate <= largest:
-        raise _diverged(rows, loss, settings, found, largest)
-    if checked is not None and checked.agrees:
-        reason = "it agrees with the closed form, so that no other coefficients do better"
-        reason += "" if settings.intercept else " without an intercept"
-    elif settings.rate > largest:
-        reason = f"step {settings.rate:g} is above {largest:.3g}, the largest stable one"
-    else:
-        reason = "too few steps, a step too small or too large, or columns in need of standardising"
-        reason += "" if settings.intercept else "; and no intercept is fitted"
-    warnings.warn(f"fit: {found}: {reason}.", ConvergenceWarning, stacklevel=3)
-
-
-def _mean_score(constant: Dense, rows: Rows, loss: Loss) -> NDArray[np.float64]:
-    """Return the weights of a table without columns that predict the mean: of the squared loss, the mean itself."""
-    w = constant.zeros()
-    w[0] = np.average(rows.y, axis=0, weights=rows.weight) if rows.weight.size > 1 else rows.y.mean(axis=0)
-    if loss == _SQUARED:
-        return w
-    from scipy.optimize import minimize_scalar  # noqa: PLC0415 - slow to import, and not for the squared loss
-
-    for c in range(w.size):
-
-        def cost(score: float, c: int = c) -> float:
-            tried = w.copy()
-            tried.flat[c] = score
-            return float(constant.gradient(tried)[0][c])
-
-        with np.errstate(over="ignore", invalid="ignore"), suppress(RuntimeError):  # where there is no least cost
-            best = minimize_scalar(cost)
-            if best.fun < cost(w.flat[c]):
-                w.flat[c] = best.x
-    return w
-
-
-def _diverged(rows: Rows, loss: Loss, settings: Pass, found: str, largest: float) -> Diverged:
-    with np.errstate(over="ignore"):
-        too_large = not np.isfinite(np.square(rows.y).sum())
-    if np.isnan(largest):
-        remedy = f"the largest stable step is known for the squared loss alone, not for {loss.name}: try a tenth of it"
-    elif largest == 0:
-        remedy = "no step is stable, because the squares of X overflow: standardise the columns"
-    elif too_large:
-        remedy = "no step helps, because the squares of y overflow: divide y by its standard deviation"
-    elif settings.rate <= largest:
-        remedy = f"steps to {largest:.3g} are stable in mean square, but these rows are too uneven: try a tenth of it"
-    else:
-        remedy = (
-            f"the largest stable step for these data and batches of {settings.batch} is {largest:.3g}: "
-            "go below it, or standardise the columns"
-        )
-    return Diverged(f"step {settings.rate:g} is too large: {found}; {remedy}.", settings.rate, largest)
-
-
-def _largest_stable_step(rows: Rows, loss: Loss, settings: Pass) -> float:
-    if loss != _SQUARED:
-        return np.nan
-    return largest_stable_step(rows.X, rows.weight, settings.batch, intercept=settings.intercept)
-
-
 def _checked(
-    rows: Rows, loss: Loss, penalty: Penalty | None, wanted: bool | None, settings: Pass, w: NDArray[np.float64],
+    rows: Rows, loss: Loss, penalty: Penalty | None, wanted: bool | None, settings: Settings, w: NDArray[np.float64],
     objective: float,
 ) -> tuple[Check | None, str]:  # fmt: skip
     """Solve in closed form where that is asked for or cheap; say why not where it is neither."""

@@ -31,8 +31,9 @@ def rows(X: object, y: object, sample_weight: object = None) -> Rows:
         raise ValueError(f"y: {len(response)} rows came and X has {n}; as many as X has are needed.")
     if response.ndim == 2 and response.shape[1] == 0:
         raise ValueError(f"y: shape {response.shape} came, without a column; at least one output is needed.")
+    response = _as(response, np.float64)
     _finite("y", response)
-    return Rows(_readonly(table), _readonly(_as(response, np.float64)), _weights(sample_weight, n))
+    return Rows(_readonly(table), _readonly(response), _weights(sample_weight, n))
 
 
 def predictors(X: object, columns: int | None = None) -> NDArray[np.floating]:
@@ -51,10 +52,11 @@ def predictors(X: object, columns: int | None = None) -> NDArray[np.floating]:
         raise ValueError(f"X: no columns came, shape {table.shape}; at least one is needed.")
     if columns is not None and table.shape[1] != columns:
         raise ValueError(f"X: {table.shape[1]} columns came; the fit has {columns} and needs as many.")
-    _finite("X", table)
     # Whole numbers up to 64 bits go to float64, halves to float32, which holds them exactly.
     small = table.dtype.kind == "f" and table.dtype.itemsize <= 4
-    return _as(table, np.float32 if small else np.float64)
+    table = _as(table, np.float32 if small else np.float64)
+    _finite("X", table)
+    return table
 
 
 def _weights(sample_weight: object, n: int) -> NDArray[np.float64]:
@@ -63,6 +65,7 @@ def _weights(sample_weight: object, n: int) -> NDArray[np.float64]:
     weight = _array("sample_weight", sample_weight)
     if weight.shape != (n,):
         raise ValueError(f"sample_weight: shape {weight.shape} came; ({n},) is needed, one weight a row of X.")
+    weight = _as(weight, np.float64)
     _finite("sample_weight", weight)
     negative = weight < 0
     if negative.any():
@@ -72,7 +75,7 @@ def _weights(sample_weight: object, n: int) -> NDArray[np.float64]:
     if largest == 0:
         raise ValueError("sample_weight: all weights are zero; at least one positive weight is needed.")
     # To mean 1, over the largest first so that no sum overflows. One row needs no array: its weight is 1.
-    weight = weight.astype(np.float64) / largest
+    weight = weight / largest
     return _readonly(weight / weight.mean())
 
 
@@ -117,8 +120,6 @@ def _table_of_named_columns(name: str, table: Any) -> object:
 
 
 def _finite(name: str, array: NDArray[Any]) -> None:
-    if array.dtype.kind != "f":
-        return
     for first in range(0, len(array), _BLOCK):
         block = array[first : first + _BLOCK]
         # A sum is finite only if every entry is, and is faster than looking at each.
@@ -141,10 +142,8 @@ def _position(mask: NDArray[np.bool_]) -> str:
 
 def _as(array: NDArray[Any], dtype: type[np.floating]) -> NDArray[Any]:
     """Return the array in C order, aligned, of this dtype: itself where it is so already."""
-    if array.dtype.itemsize > 8:  # long doubles may leave float64's range
-        with np.errstate(over="ignore"):
-            return np.array(array, dtype=dtype, order="C")
-    return np.require(array, dtype=dtype, requirements=["C", "A"])
+    with np.errstate(over="ignore"):  # a long double beyond float64 becomes infinite, and is refused for that
+        return np.require(array, dtype=dtype, requirements=["C", "A"])
 
 
 def _readonly(array: NDArray[Any]) -> NDArray[Any]:
@@ -158,7 +157,7 @@ def step(value: object) -> float:
     """Return a step size."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"step: {value!r} came, a {type(value).__name__}; a positive number is needed, such as 0.03.")
-    found = float(value)
+    found = _as_float(value)
     if not (math.isfinite(found) and found > 0):
         raise ValueError(f"step: {value!r} came; a finite number above 0 is needed, such as 0.03.")
     return found
@@ -214,7 +213,7 @@ def _formulas(argument: str, name: str, **functions: object) -> None:
 def solver(value: object) -> Sgd:
     """Return the solver's options."""
     if isinstance(value, Sgd):
-        return value
+        return Sgd(*(flag(f"solver: {name}", option) for name, option in value._asdict().items()))
     if isinstance(value, str):
         if value == "sgd":
             return Sgd()
@@ -262,7 +261,7 @@ def number(name: str, value: object, least: float) -> float:
     """Return a finite number of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name}: {value!r} came, a {type(value).__name__}; a number of at least {least:g} is needed.")
-    found = float(value)
+    found = _as_float(value)
     if not (math.isfinite(found) and found >= least):
         raise ValueError(f"{name}: {value!r} came; a finite number of at least {least:g} is needed.")
     return found
@@ -282,3 +281,10 @@ def parameters(
     _finite("w", coef)
     _finite("b", np.atleast_1d(intercept))
     return coef, np.broadcast_to(intercept, coef.shape[1:])
+
+
+def _as_float(value: Real) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # a whole number beyond float64
+        return math.inf

@@ -42,7 +42,8 @@ class Diverged(ArithmeticError):  # noqa: N818 - it reads as what happened
     step : float
         The step that was asked for.
     largest_stable_step : float
-        The step above which minibatch SGD diverges on these data with this batch; NaN for other losses than squared.
+        Minibatch SGD on these data with this batch is stable, in mean square and for rows in random order, with steps
+        up to this one; NaN for other losses than squared.
     """
 
     def __init__(self, message: str, step: float, largest_stable_step: float) -> None:
@@ -50,6 +51,9 @@ class Diverged(ArithmeticError):  # noqa: N818 - it reads as what happened
         self.stop = Stop.DIVERGED
         self.step = step
         self.largest_stable_step = largest_stable_step
+
+    def __reduce__(self) -> tuple[type[Diverged], tuple[str, float, float]]:
+        return Diverged, (str(self), self.step, self.largest_stable_step)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -148,9 +152,9 @@ class Check(NamedTuple):
     Attributes
     ----------
     distance : float
-        ``norm(X (w - w*)) / sigma``, the intercept among the columns: no linear combination of the coefficients is
-        further from the exact one than that many of its own standard errors (with a penalty: of those that it would
-        have without). The worst output counts. NaN where there is no noise, or no degree of freedom, to measure by.
+        ``norm(X (w - w*)) / sigma``, the intercept among the columns: no linear combination of the coefficients that
+        the data determine is further from the exact one than that many of its own standard errors (with a penalty: of
+        those that it would have without). The worst output counts. NaN where there is no noise, or no degree of freedom, to measure by.
     relative : float
         ``norm(X (w - w*))`` over the norm of the exact fitted values about their mean (about 0 without an intercept).
     rank : int
@@ -160,7 +164,7 @@ class Check(NamedTuple):
     dependent : tuple of int
         Columns that depend on the columns before them.
     objective_gap : float
-        Objective of the fit less that of the closed form, relative to the latter.
+        Objective of the fit less that of the closed form, relative to the latter; NaN where there is no noise.
     agrees : bool
         Whether every output is within 0.01 standard errors, or within 1e-10 relative where it has no noise.
     """
@@ -182,13 +186,14 @@ class Check(NamedTuple):
             "While the objective still falls, raise epochs or step; where it no longer does, lower step or raise "
             "batch_size: with a step that stays the same, the noise of small batches stays too."
         )
-        if self.distance <= 1:
+        if AGREES_WITHIN < self.distance <= 1:
             return f"The fit is close to the closed form but does not agree with it: {_distance(self)}. {remedy}"
         return f"The fit is NOT the least-squares answer: {_distance(self)}. {remedy}"
 
 
 def _distance(check: Check) -> str:
-    if np.isfinite(check.distance):
+    # Of outputs of which one has no noise, it may be that one that is too far away.
+    if np.isfinite(check.distance) and (check.agrees or check.distance > AGREES_WITHIN):
         return f"it is {check.distance:.2g} standard errors away at the worst linear combination"
     return f"it is {check.relative:.2g} away relative to the fitted values (no noise to measure a standard error by)"
 
@@ -230,6 +235,8 @@ class Fit:
         Rows of the table, n.
     row_reads : int
         Rows read by the solver, the last look at the objective included; over ``rows`` it is the number of passes.
+    concern : str
+        In which output the fit is worse than predicting the mean, and why; empty where it is in none.
     seconds : float
         Wall time of the whole call, check and compilation included.
     """
@@ -249,7 +256,11 @@ class Fit:
     device: str
     rows: int
     row_reads: int
+    concern: str
     seconds: float
+
+    def __repr__(self) -> str:
+        return f"<Fit of {self.rows} rows x {len(self.coef)} columns: objective {self.objective:.6g}, {self.stop.name}>"
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return the scores ``X coef + intercept``.
@@ -300,6 +311,8 @@ class Fit:
             )
             if c.dependent:
                 lines.append(f"             columns {listed(c.dependent)} depend on the columns before them")
+        if self.concern:
+            lines.append(f"  concern    {self.concern}")
         lines += [f"  stop       {self.stop}", f"  seconds    {self.seconds:.3g}"]
         if not outputs:
             shown = ", ".join(f"{value:.6g}" for value in self.coef[:8]) + (", ..." if d > 8 else "")

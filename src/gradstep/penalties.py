@@ -5,7 +5,7 @@ A penalty is ``value(w, p)``, summed over the coefficients, and its proximal ste
 ``PENALTIES``, at the end, is the only list. ``penalty=None`` stands for none.
 """
 
-import math
+import sys
 from collections.abc import Callable
 from numbers import Real
 from typing import NamedTuple
@@ -109,7 +109,7 @@ def l2(alpha: float) -> Penalty:
     """
     if isinstance(alpha, bool) or not isinstance(alpha, Real):
         raise TypeError(f"l2: alpha is {alpha!r}; a real number of at least 0 is needed.")
-    if not (math.isfinite(alpha) and alpha >= 0):
+    if not 0 <= alpha <= sys.float_info.max:
         raise ValueError(f"l2: alpha is {alpha!r}; a finite number of at least 0 is needed.")
     return Penalty("l2", _l2_value, _l2_prox, (float(alpha),))
 

@@ -42,6 +42,20 @@ def shuffle_in(order, start, draws):  # type: ignore[no-untyped-def]
 
 
 @lru_cache(maxsize=64)
+def penalty_kernel(value: Formula) -> Callable[..., float]:
+    """Return the compiled sum of a penalty over coefficients, called with them and the penalty's parameters."""
+
+    @njit(nogil=True, error_model="numpy")
+    def total(w, p):  # type: ignore[no-untyped-def]
+        penalty = 0.0
+        for coefficient in w:
+            penalty += value(coefficient, p)
+        return penalty
+
+    return total
+
+
+@lru_cache(maxsize=64)
 def epoch_kernel(value: Formula, slope: Formula, prox: Formula, several: bool) -> Kernel:
     """Return the compiled epoch for a loss's formulas and a penalty's, for one output or for several.
 

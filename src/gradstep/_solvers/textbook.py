@@ -1,6 +1,5 @@
 """Minibatch SGD as the textbooks have it: a step size, a batch size, shuffled rows."""
 
-from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 
 from gradstep._kernels.cpu import shuffle_in
 from gradstep._kernels.interrupts import interrupts_held
-from gradstep._table.dense import NO_ORDER, Dense, Pass
+from gradstep._table.dense import NO_ORDER, Dense, Settings
 
 
 class Sgd(NamedTuple):
@@ -110,7 +109,7 @@ class Textbook(NamedTuple):
     """Minibatch SGD on a table."""
 
     options: Sgd
-    settings: Pass
+    settings: Settings
     seed: int
 
     def start(self, table: Dense) -> State:
@@ -129,74 +128,3 @@ class Textbook(NamedTuple):
         if state.row == table.n:
             state.epoch += 1
         return state
-
-
-_MOST_COLUMNS_OF_MOMENTS = 2000  # the matrices of moments cost n d^2 operations and two d x d arrays
-
-
-def largest_stable_step(X: NDArray[np.floating], weight: NDArray[np.float64], batch: int, *, intercept: bool) -> float:
-    """Return the step above which minibatch SGD on the squared loss diverges, in mean square and without a penalty.
-
-    With ``u`` a row, a one appended for the intercept, times the root of its weight, ``H = E[u u']``, ``lambda`` its
-    largest eigenvalue and ``R2`` the smallest number with ``E[|u|^2 u u'] <= R2 H``, it is
-    ``2 b / (R2 + (b - 1) lambda)`` for rows drawn with replacement: Jain, Kakade, Kidambi, Netrapalli and Sidford,
-    Parallelizing stochastic gradient descent for least squares regression, *JMLR* 18 (2018), section 3. A batch of
-    all rows is gradient descent: ``2 / lambda``. Beyond 2,000 columns the largest row stands in for ``R2``, on the
-    safe side. 0 means that the moments overflow.
-    """
-    n, d = X.shape
-    size = d + intercept
-    root = np.sqrt(np.broadcast_to(weight, (n,)) if weight.size == 1 else weight)[:, np.newaxis]
-    block = max(1, (1 << 22) // size)
-
-    def blocks() -> Iterator[NDArray[np.float64]]:
-        for first in range(0, n, block):
-            u = np.asarray(X[first : first + block], dtype=np.float64)
-            if intercept:
-                u = np.column_stack((u, np.ones(len(u))))
-            yield u * root[first : first + block]
-
-    with np.errstate(over="ignore", invalid="ignore"):
-        top, r2 = _moments(blocks, n, size) if size <= _MOST_COLUMNS_OF_MOMENTS else _bounds(blocks, n, size)
-    if not (np.isfinite(top) and np.isfinite(r2)):
-        return 0.0
-    if top <= 0.0:
-        return np.inf
-    return 2.0 / top if batch >= n else 2.0 * batch / (r2 + (batch - 1) * top)
-
-
-Blocks = Callable[[], Iterator[NDArray[np.float64]]]
-
-
-def _moments(blocks: Blocks, n: int, size: int) -> tuple[float, float]:
-    """Return lambda and R2 from the matrices of second and fourth moments."""
-    second, fourth = np.zeros((size, size)), np.zeros((size, size))
-    for u in blocks():
-        second += u.T @ u
-        fourth += (u * np.einsum("ij,ij->i", u, u)[:, np.newaxis]).T @ u
-    if not np.isfinite(fourth).all():
-        return np.inf, np.inf
-    values, vectors = np.linalg.eigh(second / n)
-    kept = values > values[-1] * size * np.finfo(np.float64).eps
-    whiten = vectors[:, kept] / np.sqrt(values[kept])
-    r2 = float(np.linalg.eigvalsh(whiten.T @ (fourth / n) @ whiten)[-1]) if kept.any() else 0.0
-    return float(values[-1]), r2
-
-
-def _bounds(blocks: Blocks, n: int, size: int) -> tuple[float, float]:
-    """Return lambda by Lanczos's method, which forms no matrix, and the largest row for R2."""
-    from scipy.sparse.linalg import LinearOperator, eigsh  # noqa: PLC0415 - for a failing fit only
-
-    largest_row = max(float(np.einsum("ij,ij->i", u, u).max()) for u in blocks())
-    if not np.isfinite(largest_row):
-        return np.inf, np.inf
-
-    def times(v: NDArray[np.float64]) -> NDArray[np.float64]:
-        product = np.zeros(size)
-        for u in blocks():
-            product += u.T @ (u @ v.ravel())
-        return product / n
-
-    second = LinearOperator((size, size), matvec=times, dtype=np.float64)
-    top = eigsh(second, k=1, which="LA", v0=np.ones(size), tol=1e-3, return_eigenvectors=False)[0]
-    return float(top), largest_row

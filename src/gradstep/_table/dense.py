@@ -15,7 +15,7 @@ from gradstep.penalties import NO_PENALTY, Penalty
 # A call of the kernel reads about this many elements: 5 to 50 ms of work where it was measured, long enough to hide
 # the 2 microseconds of the call and short enough to serve Ctrl-C and callbacks in between. It depends on the shape
 # alone, never on the clock.
-_ELEMENTS_PER_CALL = 1 << 24
+_ELEMENTS_PER_CALL = 1 << 25
 _ROW_COST = 32  # elements' worth of time that fetching a row costs however few columns it has
 
 NO_ORDER = np.empty(0, dtype=np.int64)
@@ -32,7 +32,7 @@ class Rows(NamedTuple):
     """(n,) with mean 1, or a single 1 for all rows."""
 
 
-class Pass(NamedTuple):
+class Settings(NamedTuple):
     """What the steps of a pass are taken with."""
 
     batch: int
@@ -60,8 +60,13 @@ class Dense:
         self._rows = backend.place(*rows._replace(y=rows.y if k > 1 else rows.y.reshape(-1)))
         self._kernel = backend.epoch_kernel(loss.value, loss.slope, self._penalty.prox, k > 1)
         self._compiled = False
-        per_row = self.d * k + _ROW_COST
-        self.rows_per_call = max(1, _ELEMENTS_PER_CALL // per_row)
+        self._elements_per_row = self.d * k
+
+    def rows_per_call(self, batch: int) -> int:
+        """Return how many rows one call of the kernel reads: a function of the shape and the batch alone."""
+        # A step touches each weight a few times, and costs about what fetching a row does besides.
+        per_row = self._elements_per_row * (1 + 2 / batch) + _ROW_COST * (1 + 1 / batch)
+        return max(1, int(_ELEMENTS_PER_CALL / per_row))
 
     def zeros(self) -> NDArray[np.float64]:
         """Return weights of zero."""
@@ -75,7 +80,7 @@ class Dense:
         self,
         order: NDArray[np.int64],
         start: int,
-        settings: Pass,
+        settings: Settings,
         w: NDArray[np.float64],
         total: NDArray[np.float64],
         loss_sum: NDArray[np.float64],
@@ -84,7 +89,7 @@ class Dense:
 
         `order` is the epoch's whole order of rows, or `NO_ORDER` for the rows as they stand.
         """
-        stop = min(start + self.rows_per_call, self.n)
+        stop = min(start + self.rows_per_call(settings.batch), self.n)
         with nullcontext() if self._compiled else interrupts_held():
             self._kernel(
                 *self._rows, order[start:stop], start, stop, *settings, w.reshape(self._shape),
@@ -97,7 +102,7 @@ class Dense:
     def gradient(self, w: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return weighted mean losses at `w`, an entry an output, and their gradient, in one read; no penalty in it."""
         # The epoch itself with one batch and a step of 0: the same machine code whoever asks, hence the same bits.
-        settings = Pass(batch=self.n, rate=0.0, intercept=True)
+        settings = Settings(batch=self.n, rate=0.0, intercept=True)
         scratch, total, loss_sum, row = w.copy(), np.empty_like(w), self.no_losses(), 0
         while row < self.n:
             row = self.epoch(NO_ORDER, row, settings, scratch, total, loss_sum)
@@ -111,8 +116,7 @@ class Dense:
         """Return the penalty at `w`, the intercept left out."""
         if self._penalty is NO_PENALTY:
             return 0.0
-        value, p = self._penalty.value, self._penalty.params
-        return float(sum(value(coefficient, p) for coefficient in w[:-1].flat))
+        return float(cpu.penalty_kernel(self._penalty.value)(w[:-1].reshape(-1), self._penalty.params))
 
 
 def _cuda() -> ModuleType:

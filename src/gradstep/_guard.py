@@ -1,0 +1,176 @@
+"""What lets no bad fit come back in silence: divergence told from noise, and the largest stable step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradstep._result import Check, Diverged
+from gradstep._table.dense import Dense, Rows, Settings
+from gradstep.losses import Loss, squared
+
+_SQUARED = squared()
+
+
+def worse_than_mean(
+    rows: Rows, loss: Loss, settings: Settings, losses: NDArray[np.float64], objective: float, checked: Check | None
+) -> str:
+    """Say in which output a fit is worse than predicting the mean and why; nothing where it is in none.
+
+    A fit that ended above where it started is raised as `Diverged`.
+    """
+    # The table without its columns: predicting a constant reads no X.
+    constant = Dense(rows._replace(X=rows.X[:, :0]), loss, None)
+    from_mean = constant.gradient(_mean_score(constant, rows, loss))[0]
+    if np.all(losses <= from_mean):
+        return ""
+    from_zero = constant.gradient(constant.zeros())[0]
+    excess = losses - from_mean
+    # Rounding: of the losses, and of the squares of a response far from zero.
+    if np.all(excess <= 1e-9 * np.abs(from_mean) + 1e-24 * np.abs(from_zero)):
+        return ""
+    c = int(excess.argmax())
+    output = f" of output {c}" if len(losses) > 1 else ""
+    found = f"the loss{output} ended at {losses[c]:.6g}, where predicting the mean gives {from_mean[c]:.6g}"
+    if objective > from_zero.sum():
+        raise diverged(rows, loss, settings, found)
+    largest = _largest_stable_step(rows, loss, settings)
+    if checked is not None and checked.agrees:
+        reason = "it agrees with the closed form, so that no other coefficients do better"
+        reason += "" if settings.intercept else " without an intercept"
+    elif settings.rate > largest:
+        reason = f"step {settings.rate:g} is above {largest:.3g}, the largest stable one"
+    else:
+        reason = "too few steps, a step too small or too large, or columns in need of standardising"
+        reason += "" if settings.intercept else "; and no intercept is fitted"
+    return f"{found}: {reason}."
+
+
+def _mean_score(constant: Dense, rows: Rows, loss: Loss) -> NDArray[np.float64]:
+    """Return the weights of a table without columns that predict the mean: of the squared loss, the mean itself."""
+    w = constant.zeros()
+    w[0] = np.average(rows.y, axis=0, weights=rows.weight) if rows.weight.size > 1 else rows.y.mean(axis=0)
+    if loss == _SQUARED:
+        return w
+    from scipy.optimize import minimize_scalar  # noqa: PLC0415 - slow to import, and not for the squared loss
+
+    for c in range(w.size):
+
+        def cost(score: float, c: int = c) -> float:
+            tried = w.copy()
+            tried.flat[c] = score
+            return float(constant.gradient(tried)[0][c])
+
+        with np.errstate(over="ignore", invalid="ignore"), suppress(RuntimeError):  # where there is no least cost
+            best = minimize_scalar(cost)
+            if best.fun < cost(w.flat[c]):
+                w.flat[c] = best.x
+    return w
+
+
+def diverged(rows: Rows, loss: Loss, settings: Settings, found: str) -> Diverged:
+    """Return the exception of a step too large: what was found, and the largest stable step."""
+    largest = _largest_stable_step(rows, loss, settings)
+    with np.errstate(over="ignore"):
+        too_large = not np.isfinite(np.square(rows.y).sum())
+    if np.isnan(largest):
+        remedy = f"the largest stable step is known for the squared loss alone, not for {loss.name}: try a tenth of it"
+    elif largest == 0:
+        remedy = "no step is stable, because the squares of X overflow: standardise the columns"
+    elif too_large:
+        remedy = "no step helps, because the squares of y overflow: divide y by its standard deviation"
+    elif settings.rate <= largest:
+        remedy = (
+            f"steps to {largest:.3g} are stable in mean square for rows in random order, but these rows, or the batches "
+            "that they stand in, are too uneven for this one: try a tenth of it"
+        )
+    else:
+        remedy = (
+            f"the largest stable step for these data and batches of {settings.batch} is {largest:.3g}: "
+            "go below it, or standardise the columns"
+        )
+    return Diverged(f"step {settings.rate:g} is too large: {found}; {remedy}.", settings.rate, largest)
+
+
+def _largest_stable_step(rows: Rows, loss: Loss, settings: Settings) -> float:
+    if loss != _SQUARED:
+        return np.nan
+    return largest_stable_step(rows.X, rows.weight, settings.batch, intercept=settings.intercept)
+
+
+_MOST_COLUMNS_OF_MOMENTS = 2000  # the matrices of moments cost n d^2 operations and two d x d arrays
+
+
+def largest_stable_step(X: NDArray[np.floating], weight: NDArray[np.float64], batch: int, *, intercept: bool) -> float:
+    """Return the largest step with which minibatch SGD on the squared loss is stable, in mean square.
+
+    With ``u`` a row, a one appended for the intercept, times the root of its weight, ``H = E[u u']``, ``lambda`` its
+    largest eigenvalue and ``R2`` the smallest number with ``E[|u|^2 u u'] <= R2 H``, it is
+    ``2 b / (R2 + (b - 1) lambda)`` for rows drawn with replacement: Jain, Kakade, Kidambi, Netrapalli and Sidford,
+    Parallelizing stochastic gradient descent for least squares regression, *JMLR* 18 (2018), section 3. Where the last
+    batch of an epoch is smaller, it counts. A batch of all rows is gradient descent: ``2 / lambda``. Steps somewhat
+    above can do too, where rows are few or a penalty helps. Beyond 2,000 columns the largest row stands in for ``R2``,
+    on the safe side. 0 means that the moments overflow.
+    """
+    n, d = X.shape
+    size = d + intercept
+    root = np.sqrt(np.broadcast_to(weight, (n,)) if weight.size == 1 else weight)[:, np.newaxis]
+    block = max(1, (1 << 22) // size)
+    # A power of two, so that fourth powers of small and large units neither vanish nor overflow.
+    largest = max(float(np.abs(X).max(initial=0.0)), float(intercept))
+    unit = 2.0 ** -np.clip(np.round(np.log2(largest)), -1000, 1000) if largest > 0 else 1.0
+
+    def blocks() -> Iterator[NDArray[np.float64]]:
+        for first in range(0, n, block):
+            u = np.asarray(X[first : first + block], dtype=np.float64)
+            if intercept:
+                u = np.column_stack((u, np.ones(len(u))))
+            yield u * unit * root[first : first + block]
+
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        top, r2 = _moments(blocks, n, size) if size <= _MOST_COLUMNS_OF_MOMENTS else _bounds(blocks, n, size)
+        if top <= 0.0:
+            return np.inf
+        batches = {batch, n % batch} - {0} if batch < n else set()
+        stable = min((2.0 * b / (r2 + (b - 1) * top) for b in batches), default=2.0 / top) * unit * unit
+    return float(stable) if np.isfinite(stable) else 0.0
+
+
+Blocks = Callable[[], Iterator[NDArray[np.float64]]]
+
+
+def _moments(blocks: Blocks, n: int, size: int) -> tuple[float, float]:
+    """Return lambda and R2 from the matrices of second and fourth moments."""
+    second, fourth = np.zeros((size, size)), np.zeros((size, size))
+    for u in blocks():
+        second += u.T @ u
+        fourth += (u * np.einsum("ij,ij->i", u, u)[:, np.newaxis]).T @ u
+    if not np.isfinite(fourth).all():
+        return np.inf, np.inf
+    values, vectors = np.linalg.eigh(second / n)
+    kept = values > values[-1] * size * np.finfo(np.float64).eps
+    whiten = vectors[:, kept] / np.sqrt(values[kept])
+    r2 = float(np.linalg.eigvalsh(whiten.T @ (fourth / n) @ whiten)[-1]) if kept.any() else 0.0
+    return float(values[-1]), r2
+
+
+def _bounds(blocks: Blocks, n: int, size: int) -> tuple[float, float]:
+    """Return lambda by Lanczos's method, which forms no matrix, and the largest row for R2."""
+    from scipy.sparse.linalg import LinearOperator, eigsh  # noqa: PLC0415 - for a failing fit only
+
+    largest_row = max(float(np.einsum("ij,ij->i", u, u).max()) for u in blocks())
+    if not np.isfinite(largest_row):
+        return np.inf, np.inf
+
+    def times(v: NDArray[np.float64]) -> NDArray[np.float64]:
+        product = np.zeros(size)
+        for u in blocks():
+            product += u.T @ (u @ v.ravel())
+        return product / n
+
+    second = LinearOperator((size, size), matvec=times, dtype=np.float64)
+    top = eigsh(second, k=1, which="LA", v0=np.ones(size), tol=1e-3, return_eigenvectors=False)[0]
+    return float(top), largest_row
