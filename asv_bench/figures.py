@@ -141,8 +141,8 @@ def batches(size):
 def example(size):
     """Time the textbook example beside PyTorch, the whole call and the steps alone."""
     whats = (
-        (100, "Textbook example, PyTorch's loop over fit(), check included"),
-        (500, "Textbook example, PyTorch's loop over our three epochs"),
+        (100, "Textbook example, PyTorch's DataLoader loop over fit(), check included"),
+        (500, "Textbook example, PyTorch's DataLoader loop over our step loop alone"),
     )
     try:
         import torch

@@ -103,6 +103,73 @@ def test_ridge_solves_its_normal_equations_in_the_callers_units(alpha, intercept
     assert exact.dependent == ()
 
 
+def test_standard_errors_of_a_ridge_are_its_spread_over_draws():
+    X, _, weight = problem(40, 3)
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    rng = np.random.default_rng(3)
+    noise = rng.standard_normal((40, 20_000)) / np.sqrt(weight / weight.mean())[:, None]
+    many = gs.closed_form(X, noise, weight, gs.l2(0.5))
+    one = gs.closed_form(X, noise[:, 0], weight, gs.l2(0.5))
+    expected = one.standard_errors / one.residual_sd
+    np.testing.assert_allclose(many.coef.std(axis=1), expected, rtol=0.03)
+    assert many.intercept.std() == pytest.approx(one.intercept_standard_error / one.residual_sd, rel=0.03)
+    # The effective rank: the sum of s^2 / (s^2 + alpha) over the moments of weighted, centred columns.
+    share = weight / weight.sum()
+    centred = X - share @ X
+    s2 = np.linalg.eigvalsh(centred.T @ (share[:, None] * centred))
+    assert one.degrees_of_freedom == pytest.approx(39 - np.sum(s2 / (s2 + 0.5)), rel=1e-9)
+
+
+def test_a_ridge_does_not_mind_units_or_twins():
+    rng = np.random.default_rng(0)
+    Z = rng.standard_normal((200, 3))
+    y = Z @ [1.0, 2.0, 3.0] + 0.1 * rng.standard_normal(200)
+    unit = np.array([1.0, 1.0, 1e-13])
+    exact = gs.closed_form(Z * unit, y, penalty=gs.l2(1.0), intercept=False)
+    alone = gs.closed_form(Z[:, :2], y, penalty=gs.l2(1.0), intercept=False)
+    np.testing.assert_allclose(exact.coef[:2], alone.coef, rtol=1e-9)
+    # The third is too small to matter to the others: what is left, times the unit, over the penalty.
+    left = y - Z[:, :2] @ alone.coef
+    assert exact.coef[2] == pytest.approx(1e-13 * (Z[:, 2] @ left) / 200, rel=1e-6)
+    assert exact.rank == 3
+    twins = Z[:, [0, 0]]
+    halves = [gs.closed_form(twins, y, penalty=gs.l2(alpha), intercept=False) for alpha in (1e-30, 1e-20, 1e-8)]
+    for half in halves:
+        np.testing.assert_allclose(half.coef, (Z[:, 0] @ y) / (Z[:, 0] @ Z[:, 0]) / 2, rtol=1e-6)
+        assert half.rank == 1
+        assert half.dependent == (1,)
+
+
+def test_a_small_spread_on_a_large_offset_is_no_constant():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(200_000)
+    exact = gs.closed_form(x[:, None], 1e10 + x + rng.standard_normal(200_000))
+    assert exact.coef[0] == pytest.approx(1, abs=0.02)
+    assert exact.residual_sd == pytest.approx(1, abs=0.02)
+    clock = 1.7e9 + 0.3 * x
+    timed = gs.closed_form(clock[:, None], x)
+    assert timed.rank == 1
+    assert timed.coef[0] == pytest.approx(1 / 0.3, rel=1e-3)
+    assert gs.closed_form(np.column_stack((x, np.full(200_000, 0.1))), x).dependent == (1,)
+
+
+def test_what_stands_in_a_row_of_weight_zero_does_not_matter():
+    X, y, weight = problem()
+    weight[3] = 0
+    exact = gs.closed_form(X, y, weight)
+    X[3], y[3] = 1e200, -1e100
+    np.testing.assert_array_equal(gs.closed_form(X, y, weight).coef, exact.coef)
+    absent = gs.closed_form(*(np.delete(array, 3, 0) for array in (X, y, weight)))
+    assert exact.intercept_standard_error == pytest.approx(absent.intercept_standard_error, rel=1e-12)
+
+
+def test_a_closed_form_cannot_be_changed():
+    exact = gs.closed_form(*problem()[:2])
+    with pytest.raises(ValueError, match="read-only"):
+        exact.coef[0] = 1.0
+    assert repr(exact).startswith("<ClosedForm of 5 columns: rank 5")
+
+
 def test_exact_rational_solution():
     rng = np.random.default_rng(1)
     X, y = rng.integers(-9, 10, (12, 3)).astype(float), rng.integers(-9, 10, 12).astype(float)
@@ -225,6 +292,9 @@ def test_distances_do_not_depend_on_the_unit_of_the_response(size):
 
 
 def test_other_penalties_have_no_closed_form():
+    box = gs.Penalty("box", gs.l2(1.0).value, NO_PENALTY.prox, (-1.0, 1.0))
+    with pytest.raises(ValueError, match="penalty: .* has no closed form"):
+        gs.closed_form([[1.0], [2.0]], [1.0, 2.0], penalty=box)
     custom = gs.Penalty("mine", gs.l2(1.0).value, NO_PENALTY.prox, (1.0,))
     with pytest.raises(ValueError, match=r"penalty: .* has no closed form; None or gs\.l2"):
         gs.closed_form([[1.0], [2.0]], [1.0, 2.0], penalty=custom)

@@ -212,7 +212,7 @@ def test_callbacks_hear_of_the_fit_and_can_stop_it():
 
 
 def test_callbacks_are_served_within_an_epoch(monkeypatch):
-    monkeypatch.setattr("gradstep._table.dense._ELEMENTS_PER_CALL", 36 * 90)
+    monkeypatch.setattr("gradstep._table.dense._ELEMENTS_PER_CALL", (4 * 34 / 32 + 33) * 90.5)
     X, y = standardised()
     heard = []
     fit = gs.fit(X, y, step=0.02, epochs=2, callbacks=[heard.append])
@@ -232,6 +232,11 @@ def test_an_error_in_a_callback_is_the_callers():
 def test_ctrl_c_is_served_within_a_fifth_of_a_second():
     X, y = standardised(300_000, 10)
     gs.fit(X[:100], y[:100], step=0.01, epochs=1, check=False)
+    # A second try, because a machine that others use may stall.
+    assert any(max(answers_to_ctrl_c(X, y)) < 0.2 for _ in range(2))
+
+
+def answers_to_ctrl_c(X, y):
     waits = []
     for after in (0.05, 0.21, 0.33):
         pressed = []
@@ -244,13 +249,13 @@ def test_ctrl_c_is_served_within_a_fifth_of_a_second():
         with pytest.raises(gs.Interrupted) as raised:
             gs.fit(X, y, step=0.001, epochs=10**6)
         waits.append(time.perf_counter() - pressed[0])
-    assert np.median(waits) < 0.2  # of three, so that a machine that stalls once does not fail it
     fit = raised.value.fit
     assert isinstance(raised.value, KeyboardInterrupt)
     assert fit.stop is gs.Stop.INTERRUPTED
     assert fit.check is None
     assert np.isfinite(fit.coef).all()
     assert "interrupted" in str(fit)
+    return waits
 
 
 COMPILING = """
@@ -309,6 +314,9 @@ def test_the_largest_stable_step_is_that(batch, intercept):
     y = y - y.mean()
     largest = largest_stable_step(X, np.ones(1), batch, intercept=intercept)
     arguments = {"batch_size": batch, "epochs": 300 if batch == 400 else 30, "intercept": intercept, "check": False}
+    assert largest_stable_step(1e-90 * X, np.ones(1), batch, intercept=False) == pytest.approx(
+        1e180 * largest_stable_step(X, np.ones(1), batch, intercept=False), rel=1e-9
+    )
     for seed in range(3):
         below = gs.fit(X, y, step=0.8 * largest, seed=seed, **arguments)
         assert below.objective < np.var(y) / 2
@@ -320,6 +328,33 @@ def test_the_largest_stable_step_is_that(batch, intercept):
     assert error.stop is gs.Stop.DIVERGED
     assert f"step {error.step:g} is too large" in str(error)
     assert f"batches of {batch} is {largest:.3g}" in str(error)
+
+
+def test_a_small_last_batch_counts_in_the_largest_stable_step():
+    X, y = standardised(101, 20)
+    largest = largest_stable_step(X, np.ones(1), 100, intercept=True)
+    assert largest == largest_stable_step(X, np.ones(1), 1, intercept=True)
+    arguments = {"batch_size": 100, "epochs": 100, "check": False}
+    assert gs.fit(X, y, step=0.8 * largest, **arguments).objective < np.var(y) / 2
+    with pytest.raises(gs.Diverged):
+        gs.fit(X, y, step=1.1, **arguments)  # less than a batch of all rows would bear
+
+
+def test_batches_of_rows_alike_diverge_aloud():
+    X, y = standardised(1024, 4)
+    X[:32] = 30 * X[0]
+    step = 0.5 * largest_stable_step(X, np.ones(1), 32, intercept=True)
+    with pytest.raises(gs.Diverged, match="the batches that they stand in, are too uneven"):
+        gs.fit(X, y, step=step, epochs=200, solver=gs.sgd(shuffle=False))
+
+
+def test_diverged_crosses_processes():
+    X, y = standardised()
+    with pytest.raises(gs.Diverged) as raised:
+        gs.fit(X, y, step=100.0)
+    again = pickle.loads(pickle.dumps(raised.value))
+    assert (str(again), again.step) == (str(raised.value), 100.0)
+    assert again.largest_stable_step == raised.value.largest_stable_step
 
 
 def test_the_largest_stable_step_counts_weights():
@@ -371,11 +406,32 @@ def test_worse_than_the_mean_warns():
     ) as w:
         gs.fit(X, y + 1000, step=1e-5, epochs=1)
     assert w[0].filename == __file__
-    with pytest.warns(gs.ConvergenceWarning, match="; and no intercept is fitted"):
+    with pytest.warns(gs.ConvergenceWarning, match="; and no intercept is fitted") as w:
+        fit = gs.fit(X, y + 1000, step=1e-4, intercept=False)
+    assert fit.concern in str(w[0].message)
+    assert fit.concern in str(fit)
+    with pytest.raises(gs.Diverged, match="too uneven for this one: try a tenth of it, or fit an intercept"):
         gs.fit(X, y + 1000, step=0.05, intercept=False)
     with pytest.warns(gs.ConvergenceWarning, match="no other coefficients do better without an intercept"):
         fit = gs.fit(X, y + 1000, step=0.5, batch_size=400, epochs=200, intercept=False)
     assert fit.check.agrees
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_an_offset_hides_nothing(weighted):
+    X, y = standardised(noise=0.1)
+    y += 1e6
+    weight = np.ones(400)
+    weight[200:] = 1e-3 if weighted else 1.0
+    with pytest.warns(gs.ConvergenceWarning, match="predicting the mean gives"):
+        gs.fit(X, y, step=0.05, epochs=8, sample_weight=weight, check=False)
+
+
+def test_the_guard_looks_at_a_fit_that_a_callback_ended():
+    X, y = standardised()
+    with pytest.warns(gs.ConvergenceWarning, match="too few steps"):
+        fit = gs.fit(X, y + 1000, step=0.01, callbacks=[lambda progress: True])
+    assert fit.stop is gs.Stop.CALLBACK
 
 
 def test_one_output_worse_than_the_mean_warns_beside_a_good_one():
@@ -471,6 +527,9 @@ def test_the_check_is_made_while_it_is_cheap(monkeypatch):
     assert fit.check is None
     assert '2 n d (d + k) = 1.6e+04 operations, where check="auto" goes to 1e+02; check=True makes it' in str(fit)
     assert gs.fit(X, y, step=0.02, check=True).check.rank == 4
+    monkeypatch.undo()
+    monkeypatch.setattr("gradstep._fit.CHECK_CELLS", 1999.0)
+    assert '2e+03 cells, where check="auto" goes to 2e+03' in str(gs.fit(X, y, step=0.02))
     assert "not asked for" in str(gs.fit(X, y, step=0.02, check=False))
 
 

@@ -125,7 +125,7 @@ def test_marking_a_formula_leaves_it_itself():
     assert value(3.0, 1.0, ()) == 2.0
 
 
-@pytest.mark.parametrize("alpha", [-1.0, np.nan, np.inf])
+@pytest.mark.parametrize("alpha", [-1.0, np.nan, np.inf, 10**400])
 def test_l2_refuses_other_numbers(alpha):
     with pytest.raises(ValueError, match=r"l2: alpha is .*; a finite number of at least 0 is needed"):
         gs.l2(alpha)

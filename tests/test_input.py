@@ -49,6 +49,7 @@ BAD = [
     ("X", [[1.0, 2.0], [3.0]], ValueError, "X: a list came that is no rectangular array"),
     ("X", np.ma.array(X0, mask=MASK), ValueError, "X: 1 masked entries came, the first at row 4, column 2"),
     ("X", scipy.sparse.csr_array(X0), TypeError, r"X: a sparse csr_array came; .* pass X.toarray\(\)"),
+    ("X", X0.astype(np.longdouble) * np.longdouble("1e4000"), ValueError, "X: -?inf came at row 0, column 0"),
     ("y", spoiled(Y0, 3, np.nan), ValueError, "y: nan came at position 3; finite numbers are needed"),
     ("y", spoiled(np.column_stack((Y0, Y0)), (3, 1), np.inf), ValueError, "y: inf came at row 3, column 1"),
     ("y", Y0[:-1], ValueError, "y: 11 rows came and X has 12"),
@@ -76,6 +77,8 @@ BAD = [
     ("step", -0.1, ValueError, "step: -0.1 came"),
     ("step", np.nan, ValueError, "step: nan came"),
     ("step", np.inf, ValueError, "step: inf came"),
+    ("step", 10**400, ValueError, "step: 1000"),
+    ("solver", gs.Sgd(shuffle="no"), TypeError, "solver: shuffle: 'no' came"),
     ("step", "0.1", TypeError, "step: '0.1' came, a str; a positive number is needed"),
     ("step", True, TypeError, "step: True came"),
     ("seed", -1, ValueError, "seed: -1 came; a whole number of at least 0"),
@@ -115,10 +118,11 @@ def test_bad_input_is_refused_before_any_work(name, value, error, message, monke
     monkeypatch.setattr(_fit, "Dense", None)
     arguments = {"X": X0.copy(), "y": Y0.copy(), "step": 0.05, "sample_weight": None} | {name: value}
     kept = {key: np.array(v, copy=True) for key, v in arguments.items() if isinstance(v, np.ndarray)}
+    X, y, options = arguments["X"], arguments["y"], {k: v for k, v in arguments.items() if k not in {"X", "y"}}
     with pytest.raises(error, match=message):
-        gs.fit(arguments.pop("X"), arguments.pop("y"), **arguments)
+        gs.fit(X, y, **options)
     for key, before in kept.items():
-        np.testing.assert_array_equal(arguments.get(key, before), before)
+        np.testing.assert_array_equal(arguments[key], before)
 
 
 @pytest.mark.parametrize(("name", "value", "error", "message"), [b for b in BAD if b[0] in {"X", "y", "sample_weight"}])
@@ -226,7 +230,8 @@ def test_the_callers_arrays_stay_untouched_and_are_not_copied():
     for array, kept in zip((X, y, weight), before, strict=True):
         np.testing.assert_array_equal(array, kept)
         assert array.flags.writeable
-    rows = gs._input.rows(X, y)
+    rows = gs._input.rows(X, y, weight)
+    assert not any(array.flags.writeable for array in rows)
     assert np.shares_memory(rows.X, X)
     assert np.shares_memory(rows.y, y)
 

@@ -161,7 +161,7 @@ def test_check_gradient_reports_nan():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"X": [[1.0]]}, "y: came without X|X: came without|both"),
+        ({"X": [[1.0]]}, "^y: came without X|^X: came without y|^y: came|^X: came"),
         ({"layout": "columns"}, 'layout: .columns. came; "denominator" or "numerator"'),
         ({"tolerance": -1.0}, "tolerance: -1.0 came"),
         ({"X": [[1.0]], "y": [1.0], "w": [1.0, 2.0]}, r"w: shape \(2,\) came; \(1,\) is needed"),

@@ -302,9 +302,9 @@ def _ridge_solver(
 ) -> NDArray[np.float64]:
     """Return the matrix that takes rotated responses to ridge coefficients of the scaled columns.
 
-    Minimises ``norm(triangle u - c)**2 + root**2 norm(u / unit)**2``. The minimiser lies in the row space of the columns
-    in the caller's units; where that is not all of space it is sought there alone, so that a penalty too small to be
-    seen beside rounding still chooses the least norm. Householder's QR does not mind columns of very different size.
+    Minimises ``norm(triangle u - c)**2 + root**2 norm(u / unit)**2``. The minimiser lies in the row space of the
+    columns in the caller's units; where that is not all of space it is sought there alone, so that a penalty too small
+    to be seen beside rounding still chooses the least norm. Householder's QR minds no columns of very different size.
     """
     d = triangle.shape[1]
     if len(row_space) == d:

@@ -94,8 +94,7 @@ def fit(
     TypeError, ValueError
         If an argument cannot be used: the message names it, what came and what is needed.
     Diverged
-        If the objective became infinite, or ended above where it started with a step above the largest stable one
-        (or with a loss for which that is not known).
+        If the objective became infinite or ended above where it started.
     Interrupted
         On Ctrl-C, with the fit as it stood: within 0.2 s between calls of the kernel; after it where a kernel is being
         compiled or the closed form solved, about a second.

@@ -84,9 +84,10 @@ def diverged(rows: Rows, loss: Loss, settings: Settings, found: str) -> Diverged
         remedy = "no step helps, because the squares of y overflow: divide y by its standard deviation"
     elif settings.rate <= largest:
         remedy = (
-            f"steps to {largest:.3g} are stable in mean square for rows in random order, but these rows, or the batches "
-            "that they stand in, are too uneven for this one: try a tenth of it"
+            f"steps to {largest:.3g} are stable in mean square for rows in random order, but these rows, or the "
+            "batches that they stand in, are too uneven for this one: try a tenth of it"
         )
+        remedy += "" if settings.intercept else ", or fit an intercept"
     else:
         remedy = (
             f"the largest stable step for these data and batches of {settings.batch} is {largest:.3g}: "

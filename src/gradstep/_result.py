@@ -154,7 +154,8 @@ class Check(NamedTuple):
     distance : float
         ``norm(X (w - w*)) / sigma``, the intercept among the columns: no linear combination of the coefficients that
         the data determine is further from the exact one than that many of its own standard errors (with a penalty: of
-        those that it would have without). The worst output counts. NaN where there is no noise, or no degree of freedom, to measure by.
+        those that it would have without). The worst output counts. NaN where there is no noise, or no degree of
+        freedom, to measure by.
     relative : float
         ``norm(X (w - w*))`` over the norm of the exact fitted values about their mean (about 0 without an intercept).
     rank : int
