@@ -293,7 +293,7 @@ def test_distances_do_not_depend_on_the_unit_of_the_response(size):
 
 def test_other_penalties_have_no_closed_form():
     box = gs.Penalty("box", gs.l2(1.0).value, NO_PENALTY.prox, (-1.0, 1.0))
-    with pytest.raises(ValueError, match="penalty: .* has no closed form"):
+    with pytest.raises(ValueError, match=r"penalty: .* has no closed form"):
         gs.closed_form([[1.0], [2.0]], [1.0, 2.0], penalty=box)
     custom = gs.Penalty("mine", gs.l2(1.0).value, NO_PENALTY.prox, (1.0,))
     with pytest.raises(ValueError, match=r"penalty: .* has no closed form; None or gs\.l2"):

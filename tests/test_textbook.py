@@ -140,13 +140,25 @@ def test_check_gradient_catches_a_wrong_slope_and_names_the_entry():
     report = gs.check_gradient(loss, X, np.zeros(10), [0.0, 1.0, 0.0], 0.0)
     assert not report.agrees
     assert report.worst == (1,)
-    assert report.error == pytest.approx(1e-3, rel=1e-2)
+    assert report.error == pytest.approx(1e-3, rel=2e-2)
     assert "DISAGREE" in str(report)
     assert "the coefficient of column 1" in str(report)
     both = gs.check_gradient(loss, X, np.zeros((10, 2)), [[0.0, 0.0], [0.0, 1.0], [0.0, 0.0]], [0.0, 0.0],
                              layout="numerator")  # fmt: skip
     assert both.worst == (1, 1)
     assert "column 1 of output 1" in str(both)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e5, 1e6])
+@pytest.mark.parametrize("unit", [1.0, 1e6])
+def test_check_gradient_holds_far_away_and_at_the_optimum(offset, unit):
+    X, y = make_linear(np.ones(3), 1.0, 50, noise=1.0)
+    y = unit * y + offset
+    assert gs.check_gradient(gs.squared(), X, y).error < 1e-8
+    exact = gs.closed_form(X, y)
+    report = gs.check_gradient(gs.squared(), X, y, exact.coef, exact.intercept)
+    assert report.agrees
+    assert report.error < 1e-8 + 1e-12 * offset / unit
 
 
 def test_check_gradient_reports_nan():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -74,7 +73,8 @@ class ConvergenceWarning(UserWarning):
     """A fit that is worse than predicting the mean."""
 
 
-class Progress(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Progress:
     """What a callback is given, after each call of the kernel and at the end of each epoch.
 
     Attributes
@@ -146,7 +146,8 @@ class History:
         return "\n".join(lines)
 
 
-class Check(NamedTuple):
+@dataclass(frozen=True)
+class Check:
     """A fit beside `closed_form`.
 
     Attributes

@@ -28,7 +28,8 @@ class GradientCheck:
     worst : tuple of int
         Index of the entry where the two differ most.
     error : float
-        That difference, over the largest derivative.
+        That difference, over the largest mean of ``|slope_i x_ij|``: the terms that a derivative sums, which do not
+        vanish where it does.
     tolerance : float
         What the error may be.
     layout : str
@@ -72,7 +73,8 @@ def check_gradient(
 
     The mean loss over the rows, ``J(w, b)``, is differentiated in every coefficient and in the intercept, analytically
     through the kernel that `gradstep.fit` runs and numerically by the central difference
-    ``(J(w + h) - J(w - h)) / (2 h)`` with ``h = eps**(1/3) max(1, |w|)``.
+    ``(J(w + h) - J(w - h)) / (2 h)`` with ``h`` a cube root of the rounding of a score, in units of
+    ``max(1, |w|, rms(X w + b - y) / rms(x))``, ``x`` the column.
 
     Parameters
     ----------
@@ -90,8 +92,7 @@ def check_gradient(
         Denominator layout shapes the derivative as the parameters: (d + 1,) or (d + 1, k), the intercept last.
         Numerator layout is its transpose: (1, d + 1) or (k, d + 1).
     tolerance : float, default 1e-6
-        Largest error allowed, relative to the largest derivative. Central differences in float64 reach about 1e-9
-        away from kinks.
+        Largest error allowed. Central differences in float64 reach about 1e-9 away from kinks.
 
     Returns
     -------
@@ -134,8 +135,15 @@ def check_gradient(
     table = Dense(rows, loss, None)
     analytical = table.gradient(point)[1]
     numerical = np.empty_like(point)
+    columns = np.column_stack((rows.X, np.ones(len(rows.X))))
+    scores = columns @ point
+    size = np.sqrt(np.mean(np.square(columns), axis=0))
+    away = np.sqrt(np.mean(np.square(scores - rows.y)))
+    # Scores far from zero beside how far they are from the responses are rounded as much more.
+    rounding = np.finfo(np.float64).eps * max(1.0, float(np.abs(scores).max()) / away if away > 0 else 1.0)
     for entry in np.ndindex(point.shape):
-        h = np.cbrt(np.finfo(np.float64).eps) * max(1.0, abs(point[entry]))
+        natural = away / size[entry[0]] if size[entry[0]] > 0 else 0.0
+        h = np.cbrt(min(rounding, 1e-6)) * max(1.0, abs(point[entry]), natural)
         above, below = point.copy(), point.copy()
         above[entry] += h
         below[entry] -= h
@@ -145,8 +153,9 @@ def check_gradient(
     gap = np.abs(analytical - numerical)
     gap[np.isnan(gap)] = np.inf
     worst = tuple(int(i) for i in np.unravel_index(int(gap.argmax()), gap.shape))
-    size = max(float(np.abs(numerical).max()), float(np.abs(analytical).max()))
-    error = float(gap[worst]) / size if size > 0 and np.isfinite(gap[worst]) else float(gap[worst])
+    slopes = np.array([loss.slope(z, t, loss.params) for z, t in zip(scores.flat, rows.y.flat, strict=True)])
+    terms = float((np.abs(columns).T @ np.abs(slopes.reshape(scores.shape))).max()) / len(columns)
+    error = float(gap[worst]) / terms if terms > 0 and np.isfinite(gap[worst]) else float(gap[worst])
     name = "the intercept" if worst[0] == d else f"the coefficient of column {worst[0]}"
     name += f" of output {worst[1]}" if outputs else ""
     if layout == "numerator":
