@@ -250,10 +250,10 @@ def solve(
     mean = centre[:d] / unit[:d]
     intercept_spread = np.sqrt(1.0 / n + np.square(mean @ solver).sum()) if intercept else 0.0
     offset = centre[d:] - centre[:d] @ coef if intercept else np.zeros(Y.shape[1])
-    with np.errstate(over="ignore"):
-        objective = float(np.sum(residual_sum * np.square(unit_y))) / (2 * n)
-        if alpha > 0:
-            objective += alpha / 2 * float(np.sum(np.square(coef)))
+    # In Python's floats, which overflow to infinity without a warning.
+    objective = sum(r * (u * u) for r, u in zip(residual_sum.tolist(), unit_y.tolist(), strict=True)) / (2 * n)
+    if alpha > 0:
+        objective += alpha / 2 * sum(c * c for c in coef.ravel().tolist())
 
     return ClosedForm(
         coef=coef.reshape(d, *outputs),
@@ -354,26 +354,27 @@ def _distances(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the distance of each output in standard errors, NaN for one without noise, and relative."""
     f = exact._factor  # noqa: SLF001 - of this module
-    moved = np.hypot(*_fitted_norms(f, coef - exact.coef, np.subtract(intercept, exact.intercept)))
-    around, at_centre = _fitted_norms(f, exact.coef, np.asarray(exact.intercept))
+    d, k = len(exact.coef), exact.coef.size // len(exact.coef)
+    # What moved and what it is measured by, side by side: scores about the centre and at the centre.
+    scores = np.empty((d, 2 * k))
+    scores[:, :k] = (coef - exact.coef).reshape(d, k)
+    scores[:, k:] = exact.coef.reshape(d, k)
+    at_centre = f.centre @ scores
+    at_centre[:k] += np.subtract(intercept, exact.intercept)
+    at_centre[k:] += exact.intercept
+    at_centre = np.sqrt(f.rows) * np.abs(at_centre)
+    scores = f.R @ (scores * f.scale[:, np.newaxis])
+    # The largest goes first: squares of numbers of 1e-170 vanish.
+    largest = np.abs(scores).max(axis=0)
+    scores /= np.where(largest > 0, largest, 1.0)
+    around = largest * np.sqrt(np.einsum("ij,ij->j", scores, scores))
+    moved, whole = np.hypot(around, at_centre).reshape(2, k)
     sd = np.ravel(exact.residual_sd)
     # Residuals that are all rounding: a standard error would measure nothing.
-    measurable = sd * np.sqrt(f.rows) > _NO_NOISE * np.hypot(around, at_centre)
-    errors = np.divide(moved, sd, out=np.full(sd.shape, np.nan), where=measurable)
-    fitted = np.where(around > 0, around, at_centre)
+    measurable = sd * np.sqrt(f.rows) > _NO_NOISE * whole
+    errors = np.divide(moved, sd, out=np.full(k, np.nan), where=measurable)
+    fitted = np.where(around[k:] > 0, around[k:], at_centre[k:])
     return errors, np.divide(moved, fitted, out=np.where(moved > 0, np.inf, 0.0), where=fitted > 0)
-
-
-def _fitted_norms(
-    f: _Factor, coef: NDArray[np.float64], intercept: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the norm of `X coef + intercept` over weighted rows, about the centre and of the centre, by output."""
-    coef = coef.reshape(coef.shape[0], -1)
-    scores = f.R @ (coef * f.scale[:, np.newaxis])
-    # The largest goes first: squares of numbers of 1e-170 vanish.
-    largest: NDArray[np.float64] = np.abs(scores).max(axis=0)
-    around = largest * np.sqrt(np.square(scores / np.where(largest > 0, largest, 1.0)).sum(axis=0))
-    return around, np.sqrt(f.rows) * np.abs(np.ravel(intercept) + f.centre @ coef)
 
 
 def _number(values: NDArray[np.float64], outputs: tuple[int, ...]) -> float | NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from time import perf_counter
@@ -184,7 +185,7 @@ def _drive(
             running = float(state.loss_sum.sum()) / state.row
             if ended or callbacks:
                 running += table.penalty(state.w)
-            if not (np.isfinite(running) and np.isfinite(state.w).all()):
+            if not (math.isfinite(running) and np.isfinite(state.w).all()):
                 stop = Stop.DIVERGED
                 break
             if ended:

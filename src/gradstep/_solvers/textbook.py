@@ -83,8 +83,9 @@ def row_order(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """Return the order of `n` rows in one epoch, a function of seed and epoch alone: any epoch can be redone."""
     rng = np.random.default_rng((seed, epoch))
     order = np.empty(n, dtype=np.int64)
+    compiled = getattr(shuffle_in, "overloads", True)  # with the JIT off there is nothing to compile
     for start in range(0, n, _SHUFFLED_PER_CALL):
-        with nullcontext() if start else interrupts_held():  # the first call may compile
+        with nullcontext() if compiled else interrupts_held():
             shuffle_in(order, start, rng.random(min(_SHUFFLED_PER_CALL, n - start)))
     return order
 

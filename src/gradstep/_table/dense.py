@@ -1,5 +1,6 @@
 """Dense rows in memory, on the CPU or on a CUDA device."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from types import ModuleType
 from typing import NamedTuple
@@ -19,6 +20,10 @@ _ELEMENTS_PER_CALL = 1 << 25
 _ROW_COST = 32  # elements' worth of time that fetching a row costs however few columns it has
 
 NO_ORDER = np.empty(0, dtype=np.int64)
+
+
+# Kernels that have run, with the type of their data: what need not be compiled any more.
+_compiled: set[tuple[Callable[..., None], np.dtype[np.floating]]] = set()
 
 
 class Rows(NamedTuple):
@@ -59,7 +64,7 @@ class Dense:
         backend: ModuleType = cpu if device == "cpu" else _cuda()
         self._rows = backend.place(*rows._replace(y=rows.y if k > 1 else rows.y.reshape(-1)))
         self._kernel = backend.epoch_kernel(loss.value, loss.slope, self._penalty.prox, k > 1)
-        self._compiled = False
+        self._machine_code = (self._kernel, rows.X.dtype)
         self._elements_per_row = self.d * k
 
     def rows_per_call(self, batch: int) -> int:
@@ -90,12 +95,12 @@ class Dense:
         `order` is the epoch's whole order of rows, or `NO_ORDER` for the rows as they stand.
         """
         stop = min(start + self.rows_per_call(settings.batch), self.n)
-        with nullcontext() if self._compiled else interrupts_held():
+        with nullcontext() if self._machine_code in _compiled else interrupts_held():
             self._kernel(
                 *self._rows, order[start:stop], start, stop, *settings, w.reshape(self._shape),
                 total.reshape(self._shape), loss_sum, self._loss_params, self._penalty.params,
             )  # fmt: skip
-        self._compiled = True
+        _compiled.add(self._machine_code)
         self.row_reads += stop - start
         return stop
 
