@@ -348,6 +348,7 @@ def test_batches_of_rows_alike_diverge_aloud():
         gs.fit(X, y, step=step, epochs=200, solver=gs.sgd(shuffle=False))
 
 
+@overflows
 def test_diverged_crosses_processes():
     X, y = standardised()
     with pytest.raises(gs.Diverged) as raised:
