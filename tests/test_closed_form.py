@@ -138,6 +138,12 @@ def test_a_ridge_does_not_mind_units_or_twins():
         np.testing.assert_allclose(half.coef, (Z[:, 0] @ y) / (Z[:, 0] @ Z[:, 0]) / 2, rtol=1e-6)
         assert half.rank == 1
         assert half.dependent == (1,)
+    nothing = gs.closed_form(np.full((200, 2), 3.0), y, penalty=gs.l2(1.0))
+    np.testing.assert_array_equal(nothing.coef, 0)
+    assert nothing.intercept == pytest.approx(y.mean(), rel=1e-12)
+    assert nothing.rank == 0
+    tiny = gs.closed_form(Z * [1.0, 1.0, 1e-310], y, penalty=gs.l2(1.0), intercept=False)
+    np.testing.assert_allclose(tiny.coef, [*alone.coef, 0], rtol=1e-9, atol=1e-100)
 
 
 def test_a_small_spread_on_a_large_offset_is_no_constant():

@@ -231,7 +231,7 @@ def solve(
     U, s, Vt = scipy.linalg.svd(triangle, full_matrices=False, check_finite=False)
     cut = max(n, d) * _EPS * s[0]
     rank = int(np.count_nonzero(s > cut))
-    if alpha > 0:
+    if alpha > 0 and rank > 0:
         solver = _ridge_solver(triangle, Vt[:rank], unit[:d], np.sqrt(alpha * n))
     else:
         solver = (Vt[:rank].T / s[:rank]) @ U[:, :rank].T
@@ -308,7 +308,8 @@ def _ridge_solver(
     """
     d = triangle.shape[1]
     if len(row_space) == d:
-        inside, ridge = np.eye(d), np.diag(np.minimum(root / unit, 1e150))
+        with np.errstate(over="ignore"):  # of a column in units of 1e-310, which such a penalty leaves at zero
+            inside, ridge = np.eye(d), np.diag(np.minimum(root / unit, 1e300))
     else:
         basis = scipy.linalg.qr(unit[:, np.newaxis] * row_space.T, mode="economic", check_finite=False)[0]
         inside, ridge = unit[:, np.newaxis] * basis, root * np.eye(basis.shape[1])

@@ -121,7 +121,7 @@ def largest_stable_step(X: NDArray[np.floating], weight: NDArray[np.float64], ba
     root = np.sqrt(np.broadcast_to(weight, (n,)) if weight.size == 1 else weight)[:, np.newaxis]
     block = max(1, (1 << 22) // size)
     # A power of two, so that fourth powers of small and large units neither vanish nor overflow.
-    largest = max(float(np.abs(X).max(initial=0.0)), float(intercept))
+    largest = max(float(X.max()), -float(X.min()), float(intercept))
     unit = 2.0 ** -np.clip(np.round(np.log2(largest)), -1000, 1000) if largest > 0 else 1.0
 
     def blocks() -> Iterator[NDArray[np.float64]]:
