@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from types import ModuleType
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +22,9 @@ _ROW_COST = 32  # elements' worth of time that fetching a row costs however few 
 
 NO_ORDER = np.empty(0, dtype=np.int64)
 
-
-# Kernels that have run, with the type of their data: what need not be compiled any more.
-_compiled: set[tuple[Callable[..., None], np.dtype[np.floating]]] = set()
+# Kernels that have run, with the types of data they ran on: what need not be compiled any more. Weakly held, so that
+# kernels of a user's own formulas go when they are done with.
+_compiled: WeakKeyDictionary[Callable[..., None], set[np.dtype[np.floating]]] = WeakKeyDictionary()
 
 
 class Rows(NamedTuple):
@@ -64,7 +65,7 @@ class Dense:
         backend: ModuleType = cpu if device == "cpu" else _cuda()
         self._rows = backend.place(*rows._replace(y=rows.y if k > 1 else rows.y.reshape(-1)))
         self._kernel = backend.epoch_kernel(loss.value, loss.slope, self._penalty.prox, k > 1)
-        self._machine_code = (self._kernel, rows.X.dtype)
+        self._dtype = rows.X.dtype
         self._elements_per_row = self.d * k
 
     def rows_per_call(self, batch: int) -> int:
@@ -95,12 +96,13 @@ class Dense:
         `order` is the epoch's whole order of rows, or `NO_ORDER` for the rows as they stand.
         """
         stop = min(start + self.rows_per_call(settings.batch), self.n)
-        with nullcontext() if self._machine_code in _compiled else interrupts_held():
+        compiled = _compiled.setdefault(self._kernel, set())
+        with nullcontext() if self._dtype in compiled else interrupts_held():
             self._kernel(
                 *self._rows, order[start:stop], start, stop, *settings, w.reshape(self._shape),
                 total.reshape(self._shape), loss_sum, self._loss_params, self._penalty.params,
             )  # fmt: skip
-        _compiled.add(self._machine_code)
+        compiled.add(self._dtype)
         self.row_reads += stop - start
         return stop
 
