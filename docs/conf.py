@@ -102,11 +102,9 @@ html_theme_options = {
 
 
 def _signature(_app, what, _name, obj, _options, signature, returns):
-    """Show no constructor where a docstring describes none, and call a default by its public name."""
+    """Show no constructor where a docstring describes none."""
     if signature and what in {"class", "exception"} and not re.search(r"(?m)^ *Parameters$", obj.__doc__ or ""):
         return "", returns
-    if signature and "_SQUARED" in signature:
-        return signature.replace("_SQUARED", "squared()"), returns
     return None
 
 

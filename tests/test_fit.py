@@ -190,6 +190,9 @@ def test_history_has_a_row_an_epoch():
     assert np.all(history.objective[:2] > history.exact_objective[:2])
     assert fit.row_reads == 11 * 400
     assert len(str(history).splitlines()) == 6
+    long = str(gs.fit(X, y, step=0.02, epochs=300).history).splitlines()
+    assert len(long) == 22
+    assert (long[10].split()[0], long[11].strip(), long[12].split()[0]) == ("10", "...", "291")
     assert gs.fit(X, y, step=0.02, epochs=2).history.exact_objective.size == 0
 
 

@@ -22,15 +22,13 @@ from gradstep.penalties import Penalty
 CHECK_OPERATIONS = 2e9
 CHECK_CELLS = 2e7
 
-_SQUARED = squared()
-
 
 def fit(
     X: ArrayLike,
     y: ArrayLike,
     *,
     step: float,
-    loss: Loss = _SQUARED,
+    loss: Loss = squared(),
     penalty: Penalty | None = None,
     solver: str | Sgd = "sgd",
     batch_size: int = 32,

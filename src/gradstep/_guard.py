@@ -12,8 +12,6 @@ from gradstep._result import Check, Diverged
 from gradstep._table.dense import Dense, Rows, Settings
 from gradstep.losses import Loss, squared
 
-_SQUARED = squared()
-
 
 def worse_than_mean(
     rows: Rows, loss: Loss, settings: Settings, losses: NDArray[np.float64], objective: float, checked: Check | None
@@ -53,7 +51,7 @@ def _mean_score(constant: Dense, rows: Rows, loss: Loss) -> NDArray[np.float64]:
     """Return the weights of a table without columns that predict the mean: of the squared loss, the mean itself."""
     w = constant.zeros()
     w[0] = np.average(rows.y, axis=0, weights=rows.weight) if rows.weight.size > 1 else rows.y.mean(axis=0)
-    if loss == _SQUARED:
+    if loss == squared():
         return w
     from scipy.optimize import minimize_scalar  # noqa: PLC0415 - slow to import, and not for the squared loss
 
@@ -97,7 +95,7 @@ def diverged(rows: Rows, loss: Loss, settings: Settings, found: str) -> Diverged
 
 
 def _largest_stable_step(rows: Rows, loss: Loss, settings: Settings) -> float:
-    if loss != _SQUARED:
+    if loss != squared():
         return np.nan
     return largest_stable_step(rows.X, rows.weight, settings.batch, intercept=settings.intercept)
 

@@ -15,6 +15,8 @@ from gradstep.penalties import Penalty
 AGREES_WITHIN = 0.01
 """Standard errors within which a fit and the closed form are said to agree."""
 
+_SHOWN = 10  # epochs that a printed history shows at its beginning and at its end
+
 
 class Stop(Enum):
     """Why a fit ended: each member is a sentence, with its remedy where one is needed.
@@ -139,6 +141,9 @@ class History:
         exact = self.exact_objective.size > 0
         lines = ["epoch   running objective" + ("     exact objective" if exact else "") + "        step   seconds"]
         for i in range(len(self)):
+            if _SHOWN <= i < len(self) - _SHOWN:
+                lines += ["  ..."] if i == _SHOWN else []
+                continue
             at_end = f"{self.exact_objective[i]:20.10g}" if exact else ""
             lines.append(
                 f"{self.epoch[i]:5d}{self.objective[i]:20.10g}{at_end}{self.step[i]:12.4g}{self.seconds[i]:10.4f}"

@@ -55,7 +55,6 @@ class Dense:
     def __init__(self, rows: Rows, loss: Loss, penalty: Penalty | None, device: str = "cpu") -> None:
         self.n, self.d = int(rows.X.shape[0]), int(rows.X.shape[1])
         self.outputs = rows.y.shape[1:]
-        self.device = device
         self.row_reads = 0
         self._loss_params = loss.params
         self._penalty = penalty or NO_PENALTY

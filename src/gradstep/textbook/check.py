@@ -12,8 +12,6 @@ from gradstep._table.dense import Dense
 from gradstep.losses import Loss, squared
 from gradstep.textbook.pieces import make_linear
 
-_SQUARED = squared()
-
 
 @dataclass(frozen=True, eq=False)
 class GradientCheck:
@@ -60,7 +58,7 @@ class GradientCheck:
 
 
 def check_gradient(
-    loss: Loss = _SQUARED,
+    loss: Loss = squared(),
     X: ArrayLike | None = None,
     y: ArrayLike | None = None,
     w: ArrayLike | None = None,

@@ -12,8 +12,6 @@ from gradstep._solvers.textbook import row_order
 from gradstep._table.dense import Dense
 from gradstep.losses import Loss, squared
 
-_SQUARED = squared()
-
 Parameters = tuple[NDArray[np.float64], float | NDArray[np.float64]]
 """Coefficients (d,) with a number, or (d, k) with (k,)."""
 
@@ -151,7 +149,7 @@ def linear(X: ArrayLike, w: ArrayLike, b: ArrayLike = 0.0) -> NDArray[np.float64
     return scores
 
 
-def gradient(X: ArrayLike, y: ArrayLike, w: ArrayLike, b: ArrayLike = 0.0, loss: Loss = _SQUARED) -> Parameters:
+def gradient(X: ArrayLike, y: ArrayLike, w: ArrayLike, b: ArrayLike = 0.0, loss: Loss = squared()) -> Parameters:
     """Return the gradient of the mean loss over the rows given, in the coefficients and the intercept.
 
     ``mean_i slope(x_i w + b, y_i) x_i`` and ``mean_i slope(x_i w + b, y_i)``, laid out as the parameters are
