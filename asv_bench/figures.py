@@ -95,13 +95,14 @@ def table(rows, columns):
 def our_epoch(X, y, batch, order=NO_ORDER):
     """Return a function that runs one epoch through gradstep's table, as its solver does."""
     rows = Dense(_input.rows(X, y), gs.squared(), None)
-    settings, w = Settings(batch, STEP, intercept=True), rows.zeros()
-    total, loss_sum = np.zeros_like(w), np.zeros(1)
+    settings, path, rates = Settings(batch, intercept=True), rows.path(), np.array([STEP])
 
     def epoch():
-        row = loss_sum[0] = 0
+        row = 0
         while row < rows.n:
-            row = rows.epoch(order, row, settings, w, total, loss_sum)
+            stop = rows.stop(row, batch)
+            rows.epoch(order, row, stop, settings, rates, path)
+            row = stop
 
     return epoch
 
@@ -155,7 +156,7 @@ def example(size):
     X, y = gs.textbook.make_linear([2.0, -3.4], 4.2, 1000, noise=0.01, seed=1)
     tensors = torch_loop.tensors(X, y)
     rows = Dense(_input.rows(X, y), gs.squared(), None)
-    method = Textbook(gs.sgd(), Settings(EXAMPLE_BATCH, EXAMPLE_STEP, intercept=True), 0)
+    method = Textbook(gs.sgd(), EXAMPLE_STEP, Settings(EXAMPLE_BATCH, intercept=True), 0)
 
     def fit():
         gs.fit(X, y, step=EXAMPLE_STEP, batch_size=EXAMPLE_BATCH, epochs=EXAMPLE_EPOCHS)

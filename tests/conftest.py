@@ -1,8 +1,15 @@
 """Devices to test on: the CPU, and CUDA in the simulator or on a real device."""
 
+import atexit
 import os
+import shutil
+import tempfile
 
 import pytest
+
+# Before anything is compiled: a folder of this run's own, so that no test passes on what an earlier one left.
+os.environ["GRADSTEP_CACHE_DIR"] = tempfile.mkdtemp(prefix="gradstep-tests-")
+atexit.register(shutil.rmtree, os.environ["GRADSTEP_CACHE_DIR"], ignore_errors=True)
 
 from gradstep._kernels import cuda
 

@@ -23,8 +23,10 @@ MODULES = ["gradstep", *(m.name for m in pkgutil.walk_packages(gs.__path__, "gra
 
 PUBLIC = {
     "Check", "ClosedForm", "ConvergenceWarning", "Diverged", "Fit", "History", "Interrupted", "Loss", "Penalty",
-    "Progress", "Sgd", "Stop", "check_gradient", "closed_form", "datasets", "fit", "formula", "l2", "load_diamonds",
-    "losses", "penalties", "plots", "sgd", "show_versions", "squared", "textbook",
+    "Progress", "Schedule", "Sgd", "Stop", "check_gradient", "check_loss", "check_penalty", "closed_form", "constant",
+    "cosine_decay", "datasets", "elastic_net", "epsilon_insensitive", "exponential_decay", "fit", "formula", "huber",
+    "inverse_decay", "l1", "l2", "load_diamonds", "logistic", "losses", "penalties", "plots", "poisson", "power_decay",
+    "quantile", "schedules", "sgd", "show_versions", "squared", "textbook",
 }  # fmt: skip
 
 FUNCTIONS = [
@@ -145,13 +147,3 @@ def test_learning_curve_draws_what_the_history_holds():
     np.testing.assert_array_equal(objective.get_ydata(), fit.history.exact_objective)
     assert floor.get_ydata()[0] == exact.objective
     assert gs.plots.learning_curve(fit, ax=ax) is ax
-
-
-@pytest.mark.skipif(JIT_OFF, reason="nothing is compiled")
-def test_one_compilation_serves_every_value_of_a_parameter():
-    from gradstep._kernels import cpu
-
-    kernels = {
-        cpu.epoch_kernel(gs.squared().value, gs.squared().slope, gs.l2(alpha).prox, False) for alpha in (0.1, 0.2)
-    }
-    assert len(kernels) == 1

@@ -5,8 +5,12 @@ import pytest
 
 import gradstep as gs
 from gradstep._kernels import cuda
-from gradstep._solvers.textbook import row_order
+from gradstep._kernels.formula import examples
+from gradstep._solvers.textbook import Textbook, row_order
 from gradstep._table.dense import Dense, Rows, Settings
+from gradstep.losses import DOMAINS, LOSSES
+from gradstep.penalties import PENALTIES
+from gradstep.schedules import SCHEDULES
 from reference import sgd
 
 # (n, d, k or None, batch, epochs): ragged last batch, batch 1, batch n, batch above n, n = 1, d = 1, one output in a
@@ -42,7 +46,29 @@ def assert_equals_twin(fit, twin):
     np.testing.assert_allclose(fit.history.objective, running, rtol=1e-12)
 
 
-@pytest.mark.filterwarnings("ignore::gradstep.ConvergenceWarning")
+def both(X, y, device, *, step=0.02, batch_size=8, epochs=2, options=None, seed=3, **arguments):
+    """Fit on a device and by the slow twin, and compare."""
+    options = options or {}
+    fit = gs.fit(
+        X, y, step=step, batch_size=batch_size, epochs=epochs, solver=gs.sgd(**options), seed=seed, device=device,
+        check=False, **arguments,
+    )  # fmt: skip
+    rate = (lambda t: step.rate(float(t), step.params)) if isinstance(step, gs.Schedule) else (lambda t: step)
+    orders = [row_order(len(X), seed, epoch, options.get("shuffle", True)) for epoch in range(epochs)]
+    if "sample_weight" in arguments:
+        arguments["weight"] = arguments.pop("sample_weight")
+    steps = {name: options[name] for name in ("momentum", "nesterov", "average") if name in options}
+    twin = sgd(
+        X, y, rate=rate, batch_size=batch_size, epochs=epochs, orders=orders if len(orders[0]) else None,
+        **{"loss": gs.squared()} | arguments | steps,
+    )  # fmt: skip
+    assert_equals_twin(fit, twin)
+
+
+quiet = pytest.mark.filterwarnings("ignore::gradstep.ConvergenceWarning")
+
+
+@quiet
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("penalty", [None, gs.l2(0.3)], ids=["none", "l2"])
 @pytest.mark.parametrize("weighted", [False, True], ids=["equal", "weighted"])
@@ -51,48 +77,105 @@ def assert_equals_twin(fit, twin):
 def test_kernel_equals_the_slow_twin(device, shape, penalty, weighted, shuffle, intercept):
     n, d, k, batch, epochs = shape
     X, y, weight = table(n, d, k)
-    weight = weight if weighted else None
-    fit = gs.fit(
-        X, y, step=0.02, batch_size=batch, epochs=epochs, penalty=penalty, sample_weight=weight, intercept=intercept,
-        solver=gs.sgd(shuffle=shuffle), seed=3, device=device, check=False,
+    both(
+        X, y, device, batch_size=batch, epochs=epochs, penalty=penalty, sample_weight=weight if weighted else None,
+        intercept=intercept, options={"shuffle": shuffle},
     )  # fmt: skip
-    orders = [row_order(n, 3, epoch) for epoch in range(epochs)] if shuffle else None
-    alpha = 0.0 if penalty is None else 0.3
-    twin = sgd(
-        X, y, step=0.02, batch_size=batch, epochs=epochs, weight=weight, intercept=intercept, alpha=alpha, orders=orders
-    )
-    assert_equals_twin(fit, twin)
 
 
-@pytest.mark.filterwarnings("ignore::gradstep.ConvergenceWarning")
+@quiet
+@pytest.mark.parametrize("loss", examples(LOSSES), ids=repr)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("k", [None, 2])
+def test_every_loss_equals_the_slow_twin(device, loss, dtype, k):
+    X, y, weight = table(33, 3, k)
+    y += 2 * X[:, 0] if k is None else 2 * X[:, :k]
+    X, y = X.astype(dtype), DOMAINS[loss.domain].into(y)
+    both(X, y, device, loss=loss, sample_weight=weight, penalty=gs.elastic_net(0.1, 0.5))
+
+
+@quiet
+@pytest.mark.parametrize("penalty", examples(PENALTIES), ids=repr)
+@pytest.mark.parametrize("k", [None, 2])
+def test_every_penalty_equals_the_slow_twin(device, penalty, k):
+    X, y, _ = table(33, 3, k)
+    both(X, y, device, penalty=penalty, step=0.1)
+
+
+@quiet
+@pytest.mark.parametrize("schedule", examples(SCHEDULES), ids=repr)
+def test_every_schedule_equals_the_slow_twin(device, schedule):
+    X, y, _ = table(33, 3, None)
+    both(X, y, device, step=schedule)
+
+
+@quiet
+@pytest.mark.parametrize("shuffle", [True, "once", "blocks", False])
+def test_every_order_equals_the_slow_twin(device, shuffle):
+    X, y, _ = table(150, 2, None)
+    both(X, y, device, options={"shuffle": shuffle}, epochs=3)
+
+
+@quiet
 @pytest.mark.parametrize("k", [None, 2])
 def test_float32_rows_are_summed_in_double(device, k):
     X, y, _ = table(60, 4, k)
-    X = X.astype(np.float32)
-    fit = gs.fit(X, y, step=0.02, batch_size=8, epochs=2, device=device, check=False)
-    orders = [row_order(60, 0, epoch) for epoch in range(2)]
-    # The twin on the same numbers, in float64: no digit may be lost on the way but by the order of sums.
-    assert_equals_twin(fit, sgd(X, y, step=0.02, batch_size=8, epochs=2, orders=orders))
+    # The twin has the same numbers, in float64: no digit may be lost on the way but by the order of sums.
+    both(X.astype(np.float32), y, device)
+
+
+OPTIONS = {
+    "plain": {},
+    "heavy_ball": {"momentum": 0.7},
+    "nesterov": {"momentum": 0.7, "nesterov": True},
+    "averaged": {"average": True},
+    "averaged_nesterov": {"momentum": 0.5, "nesterov": True, "average": True},
+}
+options = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+
+
+def kernel_options(options):
+    return {
+        "momentum": options.get("momentum", 0.0),
+        "nesterov": options.get("nesterov", False),
+        "averaging": options.get("average", False),
+    }
+
+
+@quiet
+@options
+@pytest.mark.parametrize("k", [None, 2])
+@pytest.mark.parametrize("penalty", [None, gs.l1(0.1)], ids=["none", "l1"])
+@pytest.mark.parametrize("intercept", [True, False], ids=["intercept", "no_intercept"])
+def test_momentum_and_averaging_equal_the_slow_twin(device, options, k, penalty, intercept):
+    X, y, weight = table(40, 3, k)
+    both(
+        X, y, device, step=gs.power_decay(0.05, 0.1), batch_size=7, options=options, penalty=penalty,
+        sample_weight=weight, intercept=intercept,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("k", [None, 3])
 @pytest.mark.parametrize("batch", [1, 7, 50])
-def test_an_epoch_cut_into_calls_anywhere_has_the_same_bits(device, k, batch):
+@pytest.mark.parametrize("step", [0.05, gs.inverse_decay(0.05, 0.1)], ids=["constant", "decaying"])
+@options
+def test_an_epoch_cut_into_calls_anywhere_has_the_same_bits(device, k, batch, step, options):
     X, y, weight = table(50, 4, k)
     rows = Rows(X, y, weight / weight.mean())
     ends = []
     for rows_per_call in (50, 13, 1):
         dense = Dense(rows, gs.squared(), gs.l2(0.1), device)
-        dense.rows_per_call = lambda batch, rows=rows_per_call: rows
-        w, row = dense.zeros(), 0
-        total, loss_sum, order = np.zeros_like(w), np.zeros(k or 1), row_order(50, 0, 0)
-        while row < 50:
-            row = dense.epoch(order, row, Settings(batch, 0.05, True), w, total, loss_sum)
-        assert dense.row_reads == 50
-        ends.append((w.copy(), loss_sum))
-    for w, loss_sum in ends[1:]:
-        np.testing.assert_array_equal(w, ends[0][0])
-        np.testing.assert_array_equal(loss_sum, ends[0][1])
+        dense.stop = lambda row, batch, rows=rows_per_call: min(row + rows, 50)
+        method = Textbook(gs.sgd(**options), step, Settings(batch, True, **kernel_options(options)), 0)
+        state = method.start(dense)
+        while state.epoch < 2:
+            state = method.advance(dense, state)
+        assert dense.row_reads == 100
+        ends.append(state)
+    for state in ends[1:]:
+        for array, expected in zip(state.path, ends[0].path, strict=True):
+            np.testing.assert_array_equal(array, expected)
+        assert (state.step, state.averaged, state.rate) == (ends[0].step, ends[0].averaged, ends[0].rate)
 
 
 def test_full_gradient(device):
@@ -106,15 +189,14 @@ def test_full_gradient(device):
     np.testing.assert_allclose(gradient, expected, rtol=1e-12)
 
 
-@pytest.mark.filterwarnings("ignore::gradstep.ConvergenceWarning")
+@quiet
 def test_batches_beyond_the_scratch_of_the_device(device, monkeypatch):
     monkeypatch.setattr(cuda, "_SCRATCH_ROWS", 5)
     X, y, _ = table(40, 3, 2)
-    fit = gs.fit(X, y, step=0.02, batch_size=16, epochs=2, device=device, check=False, solver=gs.sgd(shuffle=False))
-    assert_equals_twin(fit, sgd(X, y, step=0.02, batch_size=16, epochs=2))
+    both(X, y, device, batch_size=16, options={"shuffle": False})
 
 
-@pytest.mark.filterwarnings("ignore::gradstep.ConvergenceWarning")
+@quiet
 def test_same_seed_same_bits(device):
     X, y, _ = table(40, 3, None)
     first, again, other = (gs.fit(X, y, step=0.02, seed=seed, batch_size=8, device=device) for seed in (1, 1, 2))

@@ -16,7 +16,7 @@ import pytest
 import gradstep as gs
 from conftest import needs_jit
 from gradstep._guard import largest_stable_step
-from gradstep._kernels.interrupts import interrupts_held
+from gradstep._kernels.first_call import interrupts_held
 from gradstep._solvers.textbook import row_order
 
 # NumPy's scalars, which stand in for compiled code with the JIT off, say so when they overflow.
@@ -415,7 +415,7 @@ def test_worse_than_the_mean_warns():
     assert fit.concern in str(w[0].message)
     assert fit.concern in str(fit)
     with pytest.raises(gs.Diverged, match="too uneven for this one: try a tenth of it, or fit an intercept"):
-        gs.fit(X, y + 1000, step=0.05, intercept=False)
+        gs.fit(X, y + 1000, step=0.83, batch_size=4, intercept=False)
     with pytest.warns(gs.ConvergenceWarning, match="no other coefficients do better without an intercept"):
         fit = gs.fit(X, y + 1000, step=0.5, batch_size=400, epochs=200, intercept=False)
     assert fit.check.agrees

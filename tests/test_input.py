@@ -1,15 +1,21 @@
 """Bad input is refused before any work, in words; awkward but right input is fitted right."""
 
+import inspect
+import math
 import re
 
+import numba
 import numpy as np
 import pytest
 import scipy.sparse
 
 import gradstep as gs
-from conftest import SIMULATED
+from conftest import SIMULATED, needs_jit
 from gradstep import _fit
 from gradstep._kernels import cuda
+from gradstep.losses import LOSSES
+from gradstep.penalties import PENALTIES
+from gradstep.schedules import SCHEDULES
 
 N, D = 12, 3
 RNG = np.random.default_rng(0)
@@ -73,32 +79,22 @@ BAD = [
     ("batch_size", None, TypeError, "batch_size: None came"),
     ("epochs", 0, ValueError, "epochs: 0 came; a whole number of at least 1 is needed"),
     ("epochs", 1.0, TypeError, "epochs: 1.0 came, a float"),
-    ("step", 0, ValueError, "step: 0 came; a finite number above 0 is needed"),
+    ("step", 0, ValueError, "step: 0 came; a finite number above 0, such as 0.03, is needed"),
     ("step", -0.1, ValueError, "step: -0.1 came"),
     ("step", np.nan, ValueError, "step: nan came"),
     ("step", np.inf, ValueError, "step: inf came"),
     ("step", 10**400, ValueError, "step: 1000"),
-    ("solver", gs.Sgd(shuffle="no"), TypeError, "solver: shuffle: 'no' came"),
-    ("step", "0.1", TypeError, "step: '0.1' came, a str; a positive number is needed"),
+    ("step", gs.inverse_decay, TypeError, "step: the function inverse_decay, not called, came; .* or a Schedule"),
+    ("solver", gs.Sgd(shuffle="no"), ValueError, "sgd: shuffle: 'no' came; True, False, \"once\" or"),
+    ("solver", gs.Sgd(momentum=1.0), ValueError, r"sgd: momentum: 1.0 came; a finite number in \[0, 1\) is needed"),
+    ("solver", gs.Sgd(average=1), TypeError, "sgd: average: 1 came; True or False"),
+    ("step", "0.1", TypeError, "step: '0.1' came, a str; a number above 0, such as 0.03, is needed"),
     ("step", True, TypeError, "step: True came"),
     ("seed", -1, ValueError, "seed: -1 came; a whole number of at least 0"),
     ("seed", 1.5, TypeError, "seed: 1.5 came"),
     ("intercept", 1, TypeError, "intercept: 1 came, a int; True or False is needed"),
     ("loss", gs.squared, TypeError, "loss: the function squared, not called, came; a Loss is needed"),
     ("loss", "squared", TypeError, "loss: 'squared' came"),
-    (
-        "loss",
-        gs.squared()._replace(slope=abs),
-        TypeError,
-        "loss: the slope of squared is .*; a function marked with @gs",
-    ),
-    (
-        "loss",
-        gs.Loss("x", gs.squared().value, None, None),
-        TypeError,
-        "loss: the slope of x is None; a function marked",
-    ),
-    ("penalty", gs.l2(1.0)._replace(prox=len), TypeError, "penalty: the prox of l2 is .*; a function marked"),
     ("penalty", gs.l2, TypeError, "penalty: the function l2, not called, came; None or a Penalty is needed"),
     ("penalty", 0.1, TypeError, "penalty: 0.1 came"),
     ("solver", "adam", ValueError, "solver: 'adam' came; \"sgd\" or gs.sgd"),
@@ -109,6 +105,9 @@ BAD = [
     ("check", "yes", TypeError, "check: 'yes' came; \"auto\", True or False is needed"),
     ("callbacks", print, TypeError, "callbacks: the function print, not called, came; a sequence of callables"),
     ("callbacks", [print, 3], TypeError, "callbacks: entry 1 is 3; a callable"),
+    ("start", 3, TypeError, "start: 3 came; None or a Fit is needed"),
+    ("start", gs.fit(X0[:, :2], Y0, step=0.1), ValueError, r"start: a fit with coef of shape \(2,\) came; \(3,\) is"),
+    ("start", gs.fit(X0, Y0[:, None], step=0.1), ValueError, r"coef of shape \(3, 1\) came; \(3,\) is needed"),
 ]
 
 
@@ -133,8 +132,18 @@ def test_closed_form_refuses_the_same(name, value, error, message):
 
 
 def test_options_are_refused_where_they_are_given():
-    with pytest.raises(TypeError, match="sgd: shuffle is 'yes'; True or False is needed"):
+    with pytest.raises(ValueError, match='sgd: shuffle: \'yes\' came; True, False, "once" or "blocks" is needed'):
         gs.sgd(shuffle="yes")
+    with pytest.raises(TypeError, match="sgd: shuffle: 1 came"):
+        gs.sgd(shuffle=1)
+    with pytest.raises(TypeError, match="sgd: exact_objective: None came; True or False is needed"):
+        gs.sgd(exact_objective=None)
+    with pytest.raises(ValueError, match=r"sgd: momentum: -0.1 came; a finite number in \[0, 1\) is needed"):
+        gs.sgd(momentum=-0.1)
+    with pytest.raises(ValueError, match="sgd: nesterov: True came with momentum 0"):
+        gs.sgd(nesterov=True)
+    with pytest.raises(TypeError, match="sgd: average: 0.5 came"):
+        gs.sgd(average=0.5)
 
 
 class Frame:
@@ -267,3 +276,178 @@ def test_cuda_without_a_device_is_one_sentence_with_the_ways_out():
         gs.fit(X0, Y0, step=0.05, device="cuda")
     assert "\n" not in str(raised.value)
     assert re.search("NUMBA_ENABLE_CUDASIM=1", str(raised.value))
+
+
+LABELS = (Y0 > 1).astype(float)
+
+
+@pytest.mark.parametrize(
+    ("loss", "y", "message"),
+    [
+        (gs.logistic(), spoiled(LABELS, 4, 2.0), "y: 2.0 came at position 4; 0 or 1 is needed for the logistic loss."),
+        (gs.logistic(), spoiled(LABELS, 4, 0.5), "y: 0.5 came at position 4; 0 or 1 is needed"),
+        (gs.logistic(), 2 * LABELS - 1, "y: -1.0 came at position .*logistic loss: pass .y > 0."),
+        (gs.logistic(), np.column_stack((LABELS, spoiled(LABELS, 7, 3.0))), "y: 3.0 came at row 7, column 1"),
+        (gs.poisson(), spoiled(LABELS, 2, -1.0), "y: -1.0 came at position 2; a number of at least 0 is needed"),
+    ],
+)
+def test_labels_outside_the_domain_are_named(loss, y, message):
+    with pytest.raises(ValueError, match=message):
+        gs.fit(X0, y, step=0.1, loss=loss)
+    with pytest.raises(ValueError, match=message):
+        gs.check_gradient(loss, X0, y)
+    with pytest.raises(ValueError, match=message):
+        gs.textbook.gradient(X0, y, np.zeros((3, *y.shape[1:])), np.zeros(y.shape[1:]), loss)
+
+
+@pytest.mark.parametrize("y", [LABELS.astype(bool), LABELS.astype(int), LABELS.tolist()])
+def test_labels_of_any_type_are_taken(y):
+    expected = gs.fit(X0, LABELS, step=0.1, loss=gs.logistic())
+    np.testing.assert_array_equal(gs.fit(X0, y, step=0.1, loss=gs.logistic()).coef, expected.coef)
+
+
+PARAMETERS = [
+    (gs.huber, (0,), "huber: delta: 0 came; a finite number above 0 is needed"),
+    (gs.huber, (-1.0,), "huber: delta: -1.0 came"),
+    (gs.quantile, (0.0,), r"quantile: level: 0.0 came; a finite number in \(0, 1\) is needed"),
+    (gs.quantile, (1,), "quantile: level: 1 came"),
+    (gs.epsilon_insensitive, (-0.1,), "epsilon_insensitive: eps: -0.1 came; a finite number of at least 0 is needed"),
+    (gs.l2, (-1.0,), "l2: alpha: -1.0 came; a finite number of at least 0 is needed"),
+    (gs.l1, (-1.0,), "l1: alpha: -1.0 came"),
+    (gs.elastic_net, (-1.0,), "elastic_net: alpha: -1.0 came"),
+    (gs.elastic_net, (1.0, -0.1), r"elastic_net: ratio: -0.1 came; a finite number in \[0, 1\] is needed"),
+    (gs.elastic_net, (1.0, 1.1), "elastic_net: ratio: 1.1 came"),
+    (gs.constant, (0,), "constant: step: 0 came; a finite number above 0 is needed"),
+    (gs.inverse_decay, (0.1, -1), "inverse_decay: decay: -1 came"),
+    (gs.inverse_decay, (-0.1, 1), "inverse_decay: step: -0.1 came"),
+    (gs.power_decay, (0.1, 1, -1), "power_decay: power: -1 came"),
+    (gs.exponential_decay, (0.1, 0), "exponential_decay: half_life: 0 came"),
+    (gs.cosine_decay, (0.1, 0), "cosine_decay: steps: 0 came; a finite number above 0 is needed"),
+    (gs.cosine_decay, (0.1, 10, 10), "cosine_decay: steps: 10 came; a finite number above 10 is needed"),
+    (gs.cosine_decay, (0.1, 10, 1, -1), "cosine_decay: end: -1 came"),
+]
+
+
+@pytest.mark.parametrize(("constructor", "arguments", "message"), PARAMETERS)
+def test_parameters_outside_their_domain_are_refused(constructor, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        constructor(*arguments)
+
+
+@pytest.mark.parametrize("registry", [LOSSES, PENALTIES, SCHEDULES])
+def test_every_parameter_of_every_constructor_is_looked_at(registry):
+    for constructor, tried in registry.items():
+        for i, _ in enumerate(tried[0]):
+            names = list(inspect.signature(constructor).parameters)
+            for bad, error in ((np.nan, ValueError), (np.inf, ValueError), (10**400, ValueError), ("1", TypeError),
+                               (None, TypeError), (True, TypeError), ([1.0], TypeError)):  # fmt: skip
+                arguments = [bad if i == at else one for at, one in enumerate(tried[0])]
+                with pytest.raises(error, match=f"{constructor.__name__}: {names[i]}: .* came"):
+                    constructor(*arguments)
+
+
+@gs.formula
+def good(z, y, p):
+    return z - y
+
+
+@gs.formula
+def of_two(z, p):
+    return z
+
+
+@gs.formula
+def array(z, y, p):
+    return np.array([z, y])
+
+
+@gs.formula
+def nothing(z, y, p):
+    return None
+
+
+@gs.formula
+def beyond(z, y, p):
+    return p[0] * z
+
+
+@pytest.mark.parametrize(
+    ("slope", "message"),
+    [
+        (abs, "Loss mine: slope: <built-in function abs> came; a function marked with @gs.formula is needed"),
+        (None, "Loss mine: slope: None came; a function marked"),
+        (lambda z, y, p: z, "Loss mine: slope: <function .* came; a function marked"),
+        (of_two, r"Loss mine: slope: of_two\(z, p\) came; a function of \(z, y, p\) is needed"),
+        (array, r"Loss mine: slope: array\(0.5, 1.0, \(\)\) returned an array of shape \(2,\); one number is needed"),
+        (nothing, r"Loss mine: slope: nothing\(0.5, 1.0, \(\)\) returned None; one number is needed"),
+        (beyond, r"Loss mine: slope: beyond\(0.5, 1.0, \(\)\) ended in IndexError: tuple index out of range"),
+    ],
+)
+def test_what_cannot_be_a_loss_is_refused(slope, message):
+    with pytest.raises(TypeError, match=message):
+        gs.Loss("mine", good, slope, good)
+
+
+def test_what_cannot_be_a_group_of_formulas_is_refused():
+    with pytest.raises(TypeError, match="Penalty mine: prox: .* a function of .w, t, p. is needed"):
+        gs.Penalty("mine", gs.formula(lambda w, p: w), gs.formula(lambda w, p: w))
+    with pytest.raises(TypeError, match="Schedule mine: rate: .* a function of .t, p. is needed"):
+        gs.Schedule("mine", gs.formula(lambda: 0.1))
+    with pytest.raises(TypeError, match="Loss: name: 3 came"):
+        gs.Loss(3, good, good, good)
+    with pytest.raises(TypeError, match=r"Loss mine: params\[1\]: 'a' came, a str; a number is needed"):
+        gs.Loss("mine", good, good, good, (1.0, "a"))
+    with pytest.raises(TypeError, match="Loss mine: params: 1.0 came; a tuple of numbers is needed"):
+        gs.Loss("mine", good, good, good, 1.0)
+    with pytest.raises(ValueError, match=r"Loss mine: params\[0\]: nan came"):
+        gs.Loss("mine", good, good, good, (np.nan,))
+    with pytest.raises(
+        ValueError, match="Loss mine: domain: 'labels' came; one of real, nonnegative, positive, binary"
+    ):
+        gs.Loss("mine", good, good, good, domain="labels")
+    assert gs.Loss("mine", good, good, good, [1]).params == (1.0,)
+
+
+def test_what_cannot_be_a_formula_is_refused():
+    with pytest.raises(TypeError, match="formula: <built-in function abs> came; a plain Python function is needed"):
+        gs.formula(abs)
+    with pytest.raises(TypeError, match=r"formula: 3 came"):
+        gs.formula(3)
+
+
+@needs_jit
+def test_a_compiled_function_is_no_formula():
+    with pytest.raises(TypeError, match="pass the function itself, not what numba.njit made of it"):
+        gs.formula(numba.njit(lambda z, y, p: z))
+
+
+# (schedule, the step that is named): of 4 epochs of 2 steps, where the first and the last are looked at before any work.
+RATES = [
+    (lambda t, p: 0.1 - 0.1 * t, 7, "-0.6"),
+    (lambda t, p: 0.1 if t < 7 else 0.0, 7, "0.0"),
+    (lambda t, p: 0.1 if t != 3 else -0.1, 3, "-0.1"),
+    (lambda t, p: 0.1 / (t - 5) ** 2 - (0.1 if t == 4 else 0.0), 4, "0.0"),
+    (lambda t, p: 0.1 if t != 5 else math.nan, 5, "nan"),
+    (lambda t, p: 1.0 / t, 0, "nan"),
+    (lambda t, p: math.inf, 0, "inf"),
+    (lambda t, p: math.sqrt(3.0 - t), 7, "nan"),
+]
+
+
+@pytest.mark.parametrize(("rate", "step", "came"), RATES)
+def test_the_step_at_which_a_schedule_gives_no_rate_is_named(rate, step, came):
+    # Made anew without a check at t = 0, which some of these do not survive.
+    schedule = gs.constant(1.0)
+    object.__setattr__(schedule, "rate", gs.formula(rate))
+    with pytest.raises(
+        ValueError, match=rf"step: constant\(1\) gives {came}.* at step {step}; a finite number above 0"
+    ):
+        gs.fit(X0, Y0, step=schedule, batch_size=6, epochs=4)
+
+
+def test_a_schedule_that_has_ended_is_refused():
+    schedule = gs.cosine_decay(0.1, steps=8)
+    fit = gs.fit(X0, Y0, step=schedule, batch_size=6, epochs=4)
+    assert fit.history.step[-1] > 0
+    with pytest.raises(ValueError, match=r"step: cosine_decay\(0.1, 8, 0, 0\) gives 0.0 at step 8; a finite number"):
+        gs.fit(X0, Y0, step=schedule, batch_size=6, epochs=1, start=fit)

@@ -6,6 +6,7 @@ from gradstep import datasets as datasets
 from gradstep import losses as losses
 from gradstep import penalties as penalties
 from gradstep import plots as plots
+from gradstep import schedules as schedules
 from gradstep import textbook as textbook
 from gradstep._closed_form import ClosedForm as ClosedForm
 from gradstep._closed_form import closed_form as closed_form
@@ -24,9 +25,24 @@ from gradstep._solvers.textbook import sgd as sgd
 from gradstep._versions import show_versions as show_versions
 from gradstep.datasets import load_diamonds as load_diamonds
 from gradstep.losses import Loss as Loss
+from gradstep.losses import epsilon_insensitive as epsilon_insensitive
+from gradstep.losses import huber as huber
+from gradstep.losses import logistic as logistic
+from gradstep.losses import poisson as poisson
+from gradstep.losses import quantile as quantile
 from gradstep.losses import squared as squared
 from gradstep.penalties import Penalty as Penalty
+from gradstep.penalties import elastic_net as elastic_net
+from gradstep.penalties import l1 as l1
 from gradstep.penalties import l2 as l2
+from gradstep.schedules import Schedule as Schedule
+from gradstep.schedules import constant as constant
+from gradstep.schedules import cosine_decay as cosine_decay
+from gradstep.schedules import exponential_decay as exponential_decay
+from gradstep.schedules import inverse_decay as inverse_decay
+from gradstep.schedules import power_decay as power_decay
 from gradstep.textbook import check_gradient as check_gradient
+from gradstep.textbook import check_loss as check_loss
+from gradstep.textbook import check_penalty as check_penalty
 
 __version__ = _version("gradstep")

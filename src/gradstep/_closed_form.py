@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -202,7 +202,7 @@ def closed_form(
 
 def exists(loss: Loss, penalty: Penalty | None) -> bool:
     """Whether the problem has a closed form: the squared loss with no penalty or `l2`."""
-    return loss == squared() and (penalty is None or penalty[:3] == l2(0.0)[:3])
+    return loss == squared() and (penalty is None or replace(penalty, params=(0.0,)) == l2(0.0))
 
 
 def ridge_strength(penalty: Penalty | None) -> float:

@@ -16,6 +16,7 @@ from gradstep._solvers.textbook import Sgd, State, Textbook
 from gradstep._table.dense import Dense, Rows, Settings
 from gradstep.losses import Loss, squared
 from gradstep.penalties import Penalty
+from gradstep.schedules import Schedule
 
 # The closed form costs 2 n d (d + k) operations and a float64 copy of X and y. Up to these it takes about a second at
 # most, and `check="auto"` makes it.
@@ -27,7 +28,7 @@ def fit(
     X: ArrayLike,
     y: ArrayLike,
     *,
-    step: float,
+    step: float | Schedule,
     loss: Loss = squared(),
     penalty: Penalty | None = None,
     solver: str | Sgd = "sgd",
@@ -35,6 +36,7 @@ def fit(
     epochs: int = 10,
     sample_weight: ArrayLike | None = None,
     intercept: bool = True,
+    start: Fit | None = None,
     seed: int = 0,
     device: str | None = None,
     check: bool | str = "auto",
@@ -43,7 +45,7 @@ def fit(
     """Fit a linear model by minibatch stochastic gradient descent, and check it against the closed form.
 
     Minimises ``sum_i weight_i loss(x_i w + b, y_i) / sum_i weight_i + penalty(w)`` from ``w = 0``, ``b = 0``, by steps
-    of a fixed size along the gradient of one batch of rows at a time.
+    along the gradient of one batch of rows at a time.
 
     Parameters
     ----------
@@ -52,26 +54,32 @@ def fit(
         copied: float16 to float32, other orders and types to C-ordered float64 (or float32). Sums and weights are
         float64 throughout. Columns of very different size need standardising: one step serves them all.
     y : array_like, (n,) or (n, k)
-        Response, or ``k`` responses fitted in one read of X.
-    step : float
-        Step size (learning rate) in units of 1 over squared units of X, positive. There is no default: the largest
-        stable one depends on the data, and `Diverged` names it when this one is above.
+        Response, or ``k`` responses fitted in one read of X, in the domain of the loss.
+    step : float or Schedule
+        Step size (learning rate) in units of 1 over squared units of X, positive, or a schedule of them such as
+        ``gs.inverse_decay(0.1, decay=0.01)``. There is no default: the largest stable one depends on the data, and
+        `Diverged` names it when this one is above.
     loss : Loss, default squared()
-        The loss; see `gradstep.losses`.
+        The loss: `squared`, `huber`, `logistic`, `quantile`, `epsilon_insensitive`, `poisson`, or one of your own.
     penalty : Penalty, optional
-        None, or `l2`: applied by its exact proximal step after each gradient step. The intercept is never penalised.
+        None, `l2`, `l1`, `elastic_net` or one of your own: applied by its exact proximal step after each gradient step.
+        The intercept is never penalised.
     solver : str or Sgd, default "sgd"
-        ``"sgd"``, or ``gs.sgd(shuffle=..., exact_objective=...)``.
+        ``"sgd"``, or `sgd` with options: shuffling, momentum, averaging, exact objective.
     batch_size : int, default 32
         Rows of a batch; above n it means one batch. The last batch of an epoch may be smaller. 32 keeps a step cheap
         and its noise moderate; a larger one gives less noise and fewer steps.
     epochs : int, default 10
-        Reads of all the data, each with steps.
+        Reads of all the data, each with steps. With ``start``, so many more.
     sample_weight : array_like (n,), optional
         Analytic weights, not negative: doubling one equals repeating the row, at the optimum. None means equal
         weights.
     intercept : bool, default True
         Whether to fit an intercept.
+    start : Fit, optional
+        An earlier fit of as many columns and outputs, to go on from where it stopped: coefficients, momentum, average,
+        steps and epochs counted, a batch half read included. With the other arguments as they were, 10 and 10 more
+        epochs equal 20 bit for bit; they may differ, and count from here on. Its history, passes and seconds count in.
     seed : int, default 0
         Seed of the order of rows, not negative. Same seed, same bits, on one machine.
     device : {None, "cpu", "cuda"}, default None
@@ -91,9 +99,10 @@ def fit(
     Raises
     ------
     TypeError, ValueError
-        If an argument cannot be used: the message names it, what came and what is needed.
+        If an argument cannot be used: the message names it, what came and what is needed; a schedule that gives no
+        positive size at some step is refused there, and a formula that Numba cannot compile when it is.
     Diverged
-        If the objective became infinite or ended above where it started.
+        If the objective became infinite or ended well above where it started.
     Interrupted
         On Ctrl-C, with the fit as it stood: within 0.2 s between calls of the kernel; after it where a kernel is being
         compiled or the closed form solved, about a second.
@@ -136,11 +145,20 @@ def fit(
     functions = _input.callbacks(callbacks)
     if wanted and not _closed_form.exists(loss, penalty):
         raise ValueError("check: True came; only the squared loss with no penalty or l2 has a closed form to check by.")
-    rows = _input.rows(X, y, sample_weight)
+    rows = _input.rows(X, y, sample_weight, loss)
+    earlier = _input.start(start, rows.X.shape[1], rows.y.shape[1:], intercept=intercept)
+    history, seconds, row_reads = History.empty(), 0.0, 0
+    if start is not None:
+        history, seconds, row_reads = start.history, start.seconds, start.row_reads
+    began -= seconds
 
     table = Dense(rows, loss, penalty, device)
-    settings = Settings(min(batch_size, table.n), step, intercept)
-    state, stop, history = _drive(Textbook(options, settings, seed), table, epochs, functions, began)
+    table.row_reads = row_reads
+    settings = Settings(min(batch_size, table.n), intercept, options.momentum, options.nesterov, options.average)
+    method = Textbook(options, step, settings, seed)
+    state = method.start(table, earlier)
+    _input.ends(step, state.step, state.step + method.steps(table, state, epochs) - 1)
+    state, stop, history = _drive(method, state, table, epochs, functions, history, began)
     w = state.w
 
     objective, checked, note, concern = np.nan, None, "", ""
@@ -148,21 +166,21 @@ def fit(
         if stop is Stop.DIVERGED:
             # The epoch that was running: `state.epoch` counts it already if it ended with this round.
             found = f"the objective became infinite in epoch {state.epoch + (state.row < table.n)}"
-            raise _guard.diverged(rows, loss, settings, found)
+            raise _guard.diverged(rows, loss, settings, state.largest_rate, found)
         if stop is not Stop.INTERRUPTED:
             losses = table.gradient(w)[0]
             objective = float(losses.sum()) + table.penalty(w)
             checked, note = _checked(rows, loss, penalty, wanted, settings, w, objective)
-            concern = _guard.worse_than_mean(rows, loss, settings, losses, objective, checked)
+            concern = _guard.worse_than_mean(rows, loss, settings, state.largest_rate, losses, objective, checked)
             if concern:
                 warnings.warn(f"fit: {concern}", ConvergenceWarning, stacklevel=2)
     except KeyboardInterrupt:
         stop = Stop.INTERRUPTED
     result = Fit(
-        coef=_frozen(w[:-1]), intercept=_intercept(w), objective=objective, stop=stop, history=history,
+        coef=_frozen(w[:-1].copy()), intercept=_intercept(w), objective=objective, stop=stop, history=history,
         check=checked, check_note=note or ("" if checked else "not made: the fit was interrupted"), loss=loss,
-        penalty=penalty, step=step, batch_size=settings.batch, seed=seed, device=device, rows=table.n,
-        row_reads=table.row_reads, concern=concern, seconds=perf_counter() - began,
+        penalty=penalty, solver=options, step=step, batch_size=settings.batch, seed=seed, device=device, rows=table.n,
+        row_reads=table.row_reads, concern=concern, seconds=perf_counter() - began, state=state.kept(),
     )  # fmt: skip
     if stop is Stop.INTERRUPTED:
         raise Interrupted(result)
@@ -170,25 +188,25 @@ def fit(
 
 
 def _drive(
-    method: Textbook, table: Dense, epochs: int, callbacks: Sequence[Callable[[Progress], object]], began: float
-) -> tuple[State, Stop, History]:
+    method: Textbook, state: State, table: Dense, epochs: int, callbacks: Sequence[Callable[[Progress], object]],
+    history: History, began: float,
+) -> tuple[State, Stop, History]:  # fmt: skip
     """Run rounds until the epochs are done, a callback or Ctrl-C ends them, or the numbers leave the finite ones."""
-    state, stop = method.start(table), Stop.EPOCHS
-    exact = method.options.exact_objective
+    stop, epochs = Stop.EPOCHS, state.epoch + epochs
     entries: list[tuple[int, float, float, float, float]] = []
     try:
         while state.epoch < epochs:
             state = method.advance(table, state)
             ended = state.row == table.n
-            running = float(state.loss_sum.sum()) / state.row
+            running = state.running
             if ended or callbacks:
                 running += table.penalty(state.w)
             if not (math.isfinite(running) and np.isfinite(state.w).all()):
                 stop = Stop.DIVERGED
                 break
             if ended:
-                at_end = table.objective(state.w) if exact else np.nan
-                entries.append((state.epoch, running, at_end, method.settings.rate, perf_counter() - began))
+                at_end = table.objective(state.w) if method.options.exact_objective else np.nan
+                entries.append((state.epoch, running, at_end, state.rate, perf_counter() - began))
             if callbacks:
                 now = Progress(
                     state.epoch, epochs, ended, table.row_reads, running, state.w[:-1].copy(), _intercept(state.w),
@@ -200,11 +218,7 @@ def _drive(
                     break
     except KeyboardInterrupt:
         stop = Stop.INTERRUPTED
-    epoch, *numbers = np.array(entries, dtype=float).reshape(-1, 5).T.copy()
-    numbers[1] = numbers[1][: len(epoch) if exact else 0]
-    for array in (epoch := epoch.astype(np.int64), *numbers):
-        array.flags.writeable = False
-    return state, stop, History(epoch, *numbers)
+    return state, stop, history.and_then(entries)
 
 
 def _checked(

@@ -14,11 +14,13 @@ from gradstep.losses import Loss, squared
 
 
 def worse_than_mean(
-    rows: Rows, loss: Loss, settings: Settings, losses: NDArray[np.float64], objective: float, checked: Check | None
-) -> str:
+    rows: Rows, loss: Loss, settings: Settings, rate: float, losses: NDArray[np.float64], objective: float,
+    checked: Check | None,
+) -> str:  # fmt: skip
     """Say in which output a fit is worse than predicting the mean and why; nothing where it is in none.
 
-    A fit that ended above where it started is raised as `Diverged`.
+    A fit that ended above where it started is raised as `Diverged`, if its step is above the largest stable one or its
+    objective has doubled.
     """
     # The table without its columns: predicting a constant reads no X.
     constant = Dense(rows._replace(X=rows.X[:, :0]), loss, None)
@@ -33,14 +35,16 @@ def worse_than_mean(
     c = int(excess.argmax())
     output = f" of output {c}" if len(losses) > 1 else ""
     found = f"the loss{output} ended at {losses[c]:.6g}, where predicting the mean gives {from_mean[c]:.6g}"
-    if objective > from_zero.sum():
-        raise diverged(rows, loss, settings, found)
     largest = _largest_stable_step(rows, loss, settings)
+    # Where the best answer is hardly better than zero, the noise of stable steps ends above it as well.
+    above = objective - float(from_zero.sum())
+    if above > 0 and (rate > largest or above > abs(from_zero.sum())):
+        raise diverged(rows, loss, settings, rate, found)
     if checked is not None and checked.agrees:
         reason = "it agrees with the closed form, so that no other coefficients do better"
         reason += "" if settings.intercept else " without an intercept"
-    elif settings.rate > largest:
-        reason = f"step {settings.rate:g} is above {largest:.3g}, the largest stable one"
+    elif rate > largest:
+        reason = f"step {rate:g} is above {largest:.3g}, the largest stable one"
     else:
         reason = "too few steps, a step too small or too large, or columns in need of standardising"
         reason += "" if settings.intercept else "; and no intercept is fitted"
@@ -69,18 +73,20 @@ def _mean_score(constant: Dense, rows: Rows, loss: Loss) -> NDArray[np.float64]:
     return w
 
 
-def diverged(rows: Rows, loss: Loss, settings: Settings, found: str) -> Diverged:
+def diverged(rows: Rows, loss: Loss, settings: Settings, rate: float, found: str) -> Diverged:
     """Return the exception of a step too large: what was found, and the largest stable step."""
     largest = _largest_stable_step(rows, loss, settings)
     with np.errstate(over="ignore"):
         too_large = not np.isfinite(np.square(rows.y).sum())
     if np.isnan(largest):
-        remedy = f"the largest stable step is known for the squared loss alone, not for {loss.name}: try a tenth of it"
+        known_for = "the squared loss alone, not for" if loss != squared() else "steps without momentum alone, not for"
+        other = loss.name if loss != squared() else f"momentum {settings.momentum:g}"
+        remedy = f"the largest stable step is known for {known_for} {other}: try a tenth of it"
     elif largest == 0:
         remedy = "no step is stable, because the squares of X overflow: standardise the columns"
     elif too_large:
         remedy = "no step helps, because the squares of y overflow: divide y by its standard deviation"
-    elif settings.rate <= largest:
+    elif rate <= largest:
         remedy = (
             f"steps to {largest:.3g} are stable in mean square for rows in random order, but these rows, or the "
             "batches that they stand in, are too uneven for this one: try a tenth of it"
@@ -91,11 +97,11 @@ def diverged(rows: Rows, loss: Loss, settings: Settings, found: str) -> Diverged
             f"the largest stable step for these data and batches of {settings.batch} is {largest:.3g}: "
             "go below it, or standardise the columns"
         )
-    return Diverged(f"step {settings.rate:g} is too large: {found}; {remedy}.", settings.rate, largest)
+    return Diverged(f"step {rate:g} is too large: {found}; {remedy}.", rate, largest)
 
 
 def _largest_stable_step(rows: Rows, loss: Loss, settings: Settings) -> float:
-    if loss != squared():
+    if loss != squared() or settings.momentum > 0:
         return np.nan
     return largest_stable_step(rows.X, rows.weight, settings.batch, intercept=settings.intercept)
 

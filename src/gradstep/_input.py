@@ -1,24 +1,23 @@
 """The one gate: looks at what the caller passed. Every input error is raised here, before any work."""
 
-import math
 import operator
 from collections.abc import Callable, Iterable
-from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradstep._kernels.formula import is_formula
-from gradstep._solvers.textbook import Sgd
+from gradstep._numbers import real
+from gradstep._solvers.textbook import Sgd, State, looked_at, refuse_rates
 from gradstep._table.dense import Rows
-from gradstep.losses import Loss
+from gradstep.losses import DOMAINS, Loss
 from gradstep.penalties import Penalty
+from gradstep.schedules import Schedule
 
 _BLOCK = 1 << 16  # rows checked at a time
 
 
-def rows(X: object, y: object, sample_weight: object = None) -> Rows:
+def rows(X: object, y: object, sample_weight: object = None, loss: Loss | None = None) -> Rows:
     """Return the caller's table as the kernels read it; the caller's arrays are never written to."""
     table = predictors(X)
     n = len(table)
@@ -33,7 +32,22 @@ def rows(X: object, y: object, sample_weight: object = None) -> Rows:
         raise ValueError(f"y: shape {response.shape} came, without a column; at least one output is needed.")
     response = _as(response, np.float64)
     _finite("y", response)
+    if loss is not None:
+        _within_domain(response, loss)
     return Rows(_readonly(table), _readonly(response), _weights(sample_weight, n))
+
+
+def _within_domain(response: NDArray[np.float64], loss: Loss) -> None:
+    domain = DOMAINS[loss.domain]
+    outside = ~domain.contains(response)
+    if outside.any():
+        entry = response[np.unravel_index(int(outside.argmax()), outside.shape)]
+        hint = ""
+        if loss.domain == "binary" and np.isin(response, (-1, 1)).all():
+            hint = ": pass (y > 0)"
+        raise ValueError(
+            f"y: {entry} came at {_position(outside)}; {domain.words} is needed for the {loss.name} loss{hint}."
+        )
 
 
 def predictors(X: object, columns: int | None = None) -> NDArray[np.floating]:
@@ -153,14 +167,32 @@ def _readonly(array: NDArray[Any]) -> NDArray[Any]:
     return view
 
 
-def step(value: object) -> float:
-    """Return a step size."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"step: {value!r} came, a {type(value).__name__}; a positive number is needed, such as 0.03.")
-    found = _as_float(value)
-    if not (math.isfinite(found) and found > 0):
-        raise ValueError(f"step: {value!r} came; a finite number above 0 is needed, such as 0.03.")
-    return found
+def step(value: object) -> float | Schedule:
+    """Return a step size or a schedule."""
+    if isinstance(value, Schedule):
+        return value
+    if callable(value):
+        raise TypeError(
+            f"step: {_named(value)} came; a positive number or a Schedule is needed, such as gs.inverse_decay(0.1, 0.01)."
+        )
+    return rate(value)
+
+
+def rate(value: object) -> float:
+    """Return the size of one step."""
+    return real("step", value, above=0.0, such_as=", such as 0.03,")
+
+
+def ends(schedule: float | Schedule, first: int, last: int) -> None:
+    """Refuse a schedule whose first or last step of a fit cannot be taken, before any work."""
+    if not isinstance(schedule, Schedule):
+        return
+    for t in (first, last):
+        try:
+            size = float(schedule.rate(float(t), schedule.params))
+        except (ArithmeticError, ValueError):  # where a kernel goes on with an infinite number or NaN
+            size = np.nan
+        refuse_rates(schedule, np.array([size]), t)
 
 
 def whole(name: str, value: object, least: int) -> int:
@@ -189,7 +221,6 @@ def loss(value: object) -> Loss:
     """Return a loss."""
     if not isinstance(value, Loss):
         raise TypeError(f"loss: {_named(value)} came; a Loss is needed, such as gs.squared().")
-    _formulas("loss", value.name, value=value.value, slope=value.slope, curvature=value.curvature)
     return value
 
 
@@ -197,28 +228,36 @@ def penalty(value: object) -> Penalty | None:
     """Return a penalty or None."""
     if value is not None and not isinstance(value, Penalty):
         raise TypeError(f"penalty: {_named(value)} came; None or a Penalty is needed, such as gs.l2(0.1).")
-    if value is not None:
-        _formulas("penalty", value.name, value=value.value, prox=value.prox)
     return value
-
-
-def _formulas(argument: str, name: str, **functions: object) -> None:
-    for role, function in functions.items():
-        if not is_formula(function):
-            raise TypeError(
-                f"{argument}: the {role} of {name} is {function!r}; a function marked with @gs.formula is needed."
-            )
 
 
 def solver(value: object) -> Sgd:
     """Return the solver's options."""
     if isinstance(value, Sgd):
-        return Sgd(*(flag(f"solver: {name}", option) for name, option in value._asdict().items()))
+        return looked_at(value)
     if isinstance(value, str):
         if value == "sgd":
             return Sgd()
         raise ValueError(f'solver: {value!r} came; "sgd" or gs.sgd(...) is needed.')
     raise TypeError(f'solver: {_named(value)} came; "sgd" or gs.sgd(...) is needed.')
+
+
+def start(value: object, columns: int, outputs: tuple[int, ...], *, intercept: bool) -> State | None:
+    """Return where an earlier fit stopped, for a table of this shape."""
+    if value is None:
+        return None
+    state = getattr(value, "state", None)
+    if not isinstance(state, State):
+        raise TypeError(f"start: {_named(value)} came; None or a Fit is needed, as gs.fit returns it.")
+    came = state.w.shape
+    if came != (columns + 1, *outputs):
+        raise ValueError(
+            f"start: a fit with coef of shape {(came[0] - 1, *came[1:])} came; {(columns, *outputs)} is needed, for X "
+            "and y as they are."
+        )
+    if not intercept and np.any(state.w[-1]):
+        raise ValueError("start: a fit with an intercept came; intercept=True, or a fit without one, is needed.")
+    return state
 
 
 def device(value: object) -> str:
@@ -257,16 +296,6 @@ def _named(value: object) -> str:
     return f"the function {name}, not called," if callable(value) and name else f"{value!r}"
 
 
-def number(name: str, value: object, least: float) -> float:
-    """Return a finite number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name}: {value!r} came, a {type(value).__name__}; a number of at least {least:g} is needed.")
-    found = _as_float(value)
-    if not (math.isfinite(found) and found >= least):
-        raise ValueError(f"{name}: {value!r} came; a finite number of at least {least:g} is needed.")
-    return found
-
-
 def parameters(
     w: object, b: object, columns: int | None = None, outputs: tuple[int, ...] | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -281,10 +310,3 @@ def parameters(
     _finite("w", coef)
     _finite("b", np.atleast_1d(intercept))
     return coef, np.broadcast_to(intercept, coef.shape[1:])
-
-
-def _as_float(value: Real) -> float:
-    try:
-        return float(value)
-    except OverflowError:  # a whole number beyond float64
-        return math.inf

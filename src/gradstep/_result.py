@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gradstep import _input
+from gradstep._solvers.textbook import Sgd, State
 from gradstep.losses import Loss
 from gradstep.penalties import Penalty
+from gradstep.schedules import Schedule
 
 AGREES_WITHIN = 0.01
 """Standard errors within which a fit and the closed form are said to agree."""
@@ -121,9 +123,10 @@ class History:
         Running objective: the mean of the losses met in the epoch, each before its batch's step, plus the penalty at
         the epoch's end. It costs nothing and lags behind.
     exact_objective : ndarray
-        Objective of all rows at the epoch's end where ``gs.sgd(exact_objective=True)`` asked for it, else empty.
+        Objective of all rows at the epoch's end where ``gs.sgd(exact_objective=True)`` asked for it, else empty; NaN
+        for single epochs that did not.
     step : ndarray
-        Step size.
+        Size of the epoch's last step.
     seconds : ndarray
         Seconds since the fit began, at the epoch's end.
     """
@@ -133,6 +136,23 @@ class History:
     exact_objective: NDArray[np.float64]
     step: NDArray[np.float64]
     seconds: NDArray[np.float64]
+
+    @classmethod
+    def empty(cls) -> History:
+        """Return the history of a fit that has not begun."""
+        return cls(np.empty(0, dtype=np.int64), *(np.empty(0) for _ in range(4)))
+
+    def and_then(self, entries: list[tuple[int, float, float, float, float]]) -> History:
+        """Return this history with more epochs: number, objective, exact objective or NaN, step and seconds of each."""
+        exact = self.exact_objective if self.exact_objective.size else np.full(len(self), np.nan)
+        before = self.epoch, self.objective, exact, self.step, self.seconds
+        columns = np.array(entries, dtype=float).reshape(-1, 5).T
+        epoch, *numbers = (np.concatenate(pair) for pair in zip(before, columns, strict=True))
+        if np.isnan(numbers[1]).all():
+            numbers[1] = numbers[1][:0]
+        for array in (epoch := epoch.astype(np.int64), *numbers):
+            array.flags.writeable = False
+        return History(epoch, *numbers)
 
     def __len__(self) -> int:
         return len(self.epoch)
@@ -230,7 +250,9 @@ class Fit:
         The loss.
     penalty : Penalty or None
         The penalty.
-    step : float
+    solver : Sgd
+        The solver's options.
+    step : float or Schedule
         Step size.
     batch_size : int
         Rows of a batch: as asked for, at most n.
@@ -246,6 +268,10 @@ class Fit:
         In which output the fit is worse than predicting the mean, and why; empty where it is in none.
     seconds : float
         Wall time of the whole call, check and compilation included.
+    state : object
+        Where the method stands, for ``fit(..., start=...)``; its form may change between versions.
+
+    With ``start``, history, row reads and seconds are those of the whole path.
     """
 
     coef: NDArray[np.float64]
@@ -257,7 +283,8 @@ class Fit:
     check_note: str
     loss: Loss
     penalty: Penalty | None
-    step: float
+    solver: Sgd
+    step: float | Schedule
     batch_size: int
     seed: int
     device: str
@@ -265,6 +292,7 @@ class Fit:
     row_reads: int
     concern: str
     seconds: float
+    state: State
 
     def __repr__(self) -> str:
         return f"<Fit of {self.rows} rows x {len(self.coef)} columns: objective {self.objective:.6g}, {self.stop.name}>"
@@ -304,8 +332,8 @@ class Fit:
             f"gradstep fit: {self.loss.name} loss{penalty}, {self.rows} rows x {d} columns"
             + (f", {outputs[0]} outputs" if outputs else ""),
             (
-                f"  method     minibatch SGD, step {self.step:g}, batch {self.batch_size}, "
-                f"{len(self.history)} epochs, seed {self.seed}, on {self.device}"
+                f"  method     minibatch SGD{_with_options(self.solver)}, step {_step(self.step)}, "
+                f"batch {self.batch_size}, {len(self.history)} epochs, seed {self.seed}, on {self.device}"
             ),
             f"  objective  {self.objective:.10g} ({ended}{self.row_reads / self.rows:.4g} passes over the rows)",
             f"  check      {self.check_note if self.check is None else self.check.verdict}",
@@ -325,6 +353,18 @@ class Fit:
             shown = ", ".join(f"{value:.6g}" for value in self.coef[:8]) + (", ..." if d > 8 else "")
             lines += [f"  coef       {shown}", f"  intercept  {self.intercept:.10g}"]
         return "\n".join(lines)
+
+
+def _with_options(options: Sgd) -> str:
+    if not options.momentum:
+        momentum = ""
+    else:
+        momentum = f" with {'Nesterov ' if options.nesterov else ''}momentum {options.momentum:g}"
+    return momentum + (", averaged" if options.average else "")
+
+
+def _step(step: float | Schedule) -> str:
+    return repr(step) if isinstance(step, Schedule) else f"{step:g}"
 
 
 def listed(columns: tuple[int, ...], most: int = 12) -> str:

@@ -2,18 +2,44 @@
 
 A loss is ``value(z, y, p)``, its derivative in the score ``slope(z, y, p)`` and its second derivative
 ``curvature(z, y, p)``, where ``z`` is the score ``x w + b``, ``y`` the response and ``p`` the tuple of parameters. CPU
-kernels, CUDA kernels, tests and documentation all call these same functions. ``LOSSES``, the tuple of constructors at
-the end, is the only list of losses there is. (A second form that reads a whole row of scores, as softmax needs, is
-reserved.)
+kernels, CUDA kernels, tests and documentation all call these same functions. ``LOSSES``, the registry at the end, is
+the only list of losses there is. (A second form that reads a whole row of scores, as softmax needs, is reserved.)
+
+At a kink the slope is the number of least magnitude between the slopes on its two sides, which is 0 for every loss
+here, and the curvature is 0.
 """
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from gradstep._kernels.formula import formula
+import numpy as np
+from numpy.typing import NDArray
+
+from gradstep._kernels.formula import Formula, Formulas, Registry, formula
+from gradstep._numbers import real
 
 
-class Loss(NamedTuple):
+class Domain(NamedTuple):
+    """The responses that a loss is defined for."""
+
+    words: str
+    contains: Callable[[NDArray[np.float64]], NDArray[np.bool_]]
+    into: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    """Responses of the domain made of any real numbers, for checks and pictures."""
+
+
+DOMAINS = {
+    "real": Domain("any real number", np.isfinite, np.asarray),
+    "nonnegative": Domain("a number of at least 0", lambda y: y >= 0, lambda y: np.floor(np.abs(y))),
+    "positive": Domain("a number above 0", lambda y: y > 0, lambda y: np.abs(y) + 0.1),
+    "binary": Domain("0 or 1", lambda y: (y == 0) | (y == 1), lambda y: (y > 0).astype(np.float64)),
+}
+
+
+@dataclass(frozen=True, repr=False)
+class Loss(Formulas):
     """A loss: three scalar formulas and their parameters.
 
     Parameters
@@ -21,18 +47,28 @@ class Loss(NamedTuple):
     name : str
         The name that reports print.
     value : callable
-        ``value(z, y, p)``, the loss of one score.
+        ``value(z, y, p)``, the loss of one score; convex in ``z``.
     slope : callable
-        ``slope(z, y, p)``, the derivative of the value in ``z``.
+        ``slope(z, y, p)``, the derivative of the value in ``z``; at a kink, a number between those of its two sides.
     curvature : callable
-        ``curvature(z, y, p)``, the second derivative in ``z`` (zero where there is none).
-    params : tuple of float
+        ``curvature(z, y, p)``, the second derivative in ``z``, 0 where there is none.
+    params : tuple of float, default ()
         The parameters ``p``. They travel to the kernels as data, so one compilation serves every value.
+    domain : {"real", "nonnegative", "positive", "binary"}, default "real"
+        The responses that the loss is defined for; `fit` refuses others. Binary ones are 0 and 1.
+
+    Raises
+    ------
+    TypeError
+        If a formula is not marked with `formula`, takes other arguments, fails or returns no number at
+        ``z = 0.5, y = 1``, or a parameter is no number.
+    ValueError
+        If a parameter is not finite or the domain is not one of the four.
 
     See Also
     --------
-    squared : The loss of least squares.
-    gradstep.check_gradient : Confirms a slope numerically.
+    gradstep.check_loss : Tries all the laws that a loss must obey.
+    gradstep.check_gradient : Confirms a slope numerically on a table.
 
     Examples
     --------
@@ -43,13 +79,18 @@ class Loss(NamedTuple):
     """
 
     name: str
-    value: Callable[..., float]
-    slope: Callable[..., float]
-    curvature: Callable[..., float]
+    value: Formula
+    slope: Formula
+    curvature: Formula
     params: tuple[float, ...] = ()
+    domain: str = "real"
 
-    def __repr__(self) -> str:
-        return f"{self.name}({', '.join(map(repr, self.params))})"
+    ROLES = dict.fromkeys(("value", "slope", "curvature"), (("z", 0.5), ("y", 1.0)))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.domain not in DOMAINS:
+            raise ValueError(f"Loss {self.name}: domain: {self.domain!r} came; one of {', '.join(DOMAINS)} is needed.")
 
 
 @formula
@@ -81,7 +122,7 @@ def squared() -> Loss:
 
     References
     ----------
-    C. M. Bishop, *Pattern Recognition and Machine Learning*, Springer 2006, section 3.1.1.
+    C. M. Bishop, *Pattern Recognition and Machine Learning*, Springer 2006, section 3.1.1, page 141.
 
     Examples
     --------
@@ -92,4 +133,268 @@ def squared() -> Loss:
     return Loss("squared", _squared_value, _squared_slope, _squared_curvature)
 
 
-LOSSES = (squared,)
+@formula
+def _huber_value(z, y, p):  # type: ignore[no-untyped-def]
+    r = abs(z - y)
+    q = min(r, p[0])
+    return q * (r - q / type(q)(2))
+
+
+@formula
+def _huber_slope(z, y, p):  # type: ignore[no-untyped-def]
+    return min(max(z - y, -p[0]), p[0])
+
+
+@formula
+def _huber_curvature(z, y, p):  # type: ignore[no-untyped-def]
+    return type(z)(1) if abs(z - y) < p[0] else type(z)(0)
+
+
+def huber(delta: float) -> Loss:
+    """Huber loss, ``q * (|z - y| - q/2)`` with ``q = min(|z - y|, delta)``: squared near, absolute far away.
+
+    Up to ``delta`` it is ``(z - y)**2 / 2``, beyond ``delta * (|z - y| - delta / 2)``, so that an outlier pulls no
+    harder than one ``delta`` away. Its slope is ``z - y`` clipped to ``[-delta, delta]``, its curvature 1 within and 0
+    beyond.
+
+    Parameters
+    ----------
+    delta : float
+        Where the squared part ends, above 0, in units of ``y``. There is no default, since it depends on the scale of
+        the noise: 1.345 times its standard deviation keeps 95 % of the efficiency of least squares for normal noise.
+
+    Returns
+    -------
+    Loss
+        ``y`` may be any real number; the loss is in squared units of ``y``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``delta`` is not a finite number above 0.
+
+    References
+    ----------
+    P. J. Huber, Robust estimation of a location parameter, *Annals of Mathematical Statistics* 35 (1964) 73-101.
+    S. Boyd and L. Vandenberghe, *Convex Optimization*, Cambridge 2004, section 6.1.2, page 299.
+
+    Examples
+    --------
+    >>> import gradstep as gs
+    >>> loss = gs.huber(1.5)
+    >>> loss.value(1.0, 0.0, loss.params), loss.value(10.0, 0.0, loss.params), loss.slope(10.0, 0.0, loss.params)
+    (0.5, 13.875, 1.5)
+    """
+    return Loss("huber", _huber_value, _huber_slope, _huber_curvature, (real("huber: delta", delta, above=0.0),))
+
+
+@formula
+def _logistic_value(z, y, p):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    e = type(z)(math.exp(-abs(z)))
+    return (max(z, type(z)(0)) - y * z) + type(z)(math.log1p(e))
+
+
+@formula
+def _logistic_slope(z, y, p):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    # sigmoid(z) - y over one denominator, so that nothing cancels where the sigmoid is near y.
+    one = type(z)(1)
+    e = type(z)(math.exp(-abs(z)))
+    up = one if z >= type(z)(0) else e
+    down = e if z >= type(z)(0) else one
+    return ((one - y) * up - y * down) / (one + e)
+
+
+@formula
+def _logistic_curvature(z, y, p):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    one = type(z)(1)
+    e = type(z)(math.exp(-abs(z)))
+    return e / ((one + e) * (one + e))
+
+
+def logistic() -> Loss:
+    """Logistic loss, ``log(1 + exp(z)) - y z``: the negative log-likelihood of a label 0 or 1 with log-odds ``z``.
+
+    Its slope is ``1 / (1 + exp(-z)) - y``, the probability less the label, and its curvature ``q (1 - q)`` with ``q``
+    that probability. It is computed from ``exp(-|z|)``: no score overflows or loses digits.
+
+    Returns
+    -------
+    Loss
+        ``y`` is 0 or 1; scores are log-odds, and the loss is in nats.
+
+    References
+    ----------
+    C. M. Bishop, *Pattern Recognition and Machine Learning*, Springer 2006, section 4.3.2, page 206. S. Boyd and
+    L. Vandenberghe, *Convex Optimization*, Cambridge 2004, section 7.1.1, page 354.
+
+    Examples
+    --------
+    >>> import gradstep as gs
+    >>> loss = gs.logistic()
+    >>> loss.slope(0.0, 1.0, ()), loss.value(-1000.0, 1.0, ()), loss.value(1000.0, 1.0, ())
+    (-0.5, 1000.0, 0.0)
+    """
+    return Loss("logistic", _logistic_value, _logistic_slope, _logistic_curvature, domain="binary")
+
+
+@formula
+def _quantile_value(z, y, p):  # type: ignore[no-untyped-def]
+    r = y - z
+    return max(p[0] * r, (p[0] - type(r)(1)) * r)
+
+
+@formula
+def _quantile_slope(z, y, p):  # type: ignore[no-untyped-def]
+    return -p[0] if z < y else (type(z)(1) - p[0] if z > y else type(z)(0))
+
+
+@formula
+def _no_curvature(z, y, p):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    return type(z)(0)
+
+
+def quantile(level: float) -> Loss:
+    """Quantile (pinball) loss, ``level * (y - z)`` above the score and ``(1 - level) * (z - y)`` below it.
+
+    Its minimiser among constants is the quantile of ``y`` at ``level``; at 0.5 the loss is half the absolute error. Its
+    slope is ``-level`` where ``z < y``, ``1 - level`` where ``z > y`` and 0 at the kink; it has no curvature.
+
+    Parameters
+    ----------
+    level : float
+        The quantile's level, in (0, 1); 0.5 is the median. There is no default: the level is the question asked.
+
+    Returns
+    -------
+    Loss
+        ``y`` may be any real number; the loss is in units of ``y``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``level`` is not a number in (0, 1).
+
+    References
+    ----------
+    R. Koenker and G. Bassett, Regression quantiles, *Econometrica* 46 (1978) 33-50, page 38. R. Koenker, *Quantile
+    Regression*, Cambridge 2005, section 1.3, page 5.
+
+    Examples
+    --------
+    >>> import gradstep as gs
+    >>> loss = gs.quantile(0.9)
+    >>> loss.value(0.0, 10.0, loss.params), loss.slope(0.0, 10.0, loss.params), loss.slope(1.0, 1.0, loss.params)
+    (9.0, -0.9, 0.0)
+    """
+    level = real("quantile: level", level, above=0.0, below=1.0)
+    return Loss("quantile", _quantile_value, _quantile_slope, _no_curvature, (level,))
+
+
+@formula
+def _epsilon_insensitive_value(z, y, p):  # type: ignore[no-untyped-def]
+    return max(abs(z - y) - p[0], type(z)(0))
+
+
+@formula
+def _epsilon_insensitive_slope(z, y, p):  # type: ignore[no-untyped-def]
+    one = type(z)(1)
+    r = z - y
+    return one if r > p[0] else (-one if r < -p[0] else type(z)(0))
+
+
+def epsilon_insensitive(eps: float) -> Loss:
+    """Epsilon-insensitive loss, ``max(|z - y| - eps, 0)``: the absolute error beyond a tube that costs nothing.
+
+    Its slope is the sign of ``z - y`` outside the tube and 0 inside and on its edge; it has no curvature.
+
+    Parameters
+    ----------
+    eps : float
+        Half the width of the tube, at least 0, in units of ``y``; 0 makes the absolute error. There is no default: it
+        is the error that does not matter.
+
+    Returns
+    -------
+    Loss
+        ``y`` may be any real number; the loss is in units of ``y``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``eps`` is not a finite number of at least 0.
+
+    References
+    ----------
+    V. N. Vapnik, *The Nature of Statistical Learning Theory*, Springer 1995, chapter 6. S. Boyd and L. Vandenberghe,
+    *Convex Optimization*, Cambridge 2004, section 6.1.2, page 295 (the deadzone-linear penalty).
+
+    Examples
+    --------
+    >>> import gradstep as gs
+    >>> loss = gs.epsilon_insensitive(0.5)
+    >>> loss.value(2.0, 0.0, loss.params), loss.slope(2.0, 0.0, loss.params), loss.slope(0.5, 0.0, loss.params)
+    (1.5, 1.0, 0.0)
+    """
+    eps = real("epsilon_insensitive: eps", eps, least=0.0)
+    return Loss("epsilon_insensitive", _epsilon_insensitive_value, _epsilon_insensitive_slope, _no_curvature, (eps,))
+
+
+@formula
+def _top(z):  # type: ignore[no-untyped-def]
+    # The score up to which exp is taken, with room for the tangent at 1e3: float32 has no number below 1e-60 but 0.
+    return type(z)(700) if type(z)(1e-60) > type(z)(0) else type(z)(80)
+
+
+@formula
+def _poisson_value(z, y, p):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    top = _top(z)
+    e = type(z)(math.exp(min(z, top)))
+    return e + e * max(z - top, type(z)(0)) - y * z
+
+
+@formula
+def _poisson_slope(z, y, p):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    return type(z)(math.exp(min(z, _top(z)))) - y
+
+
+@formula
+def _poisson_curvature(z, y, p):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    top = _top(z)
+    return type(z)(math.exp(z)) if z < top else type(z)(0)
+
+
+def poisson() -> Loss:
+    """Poisson loss with the log link, ``exp(z) - y z``: the negative log-likelihood of a count with mean ``exp(z)``.
+
+    The term ``log(y!)``, which no coefficient changes, is left out. Its slope is ``exp(z) - y``, the mean less the
+    count, and its curvature ``exp(z)``. Beyond a score of 700 (in float32: 80), where ``exp`` would soon overflow, the
+    loss goes on along its tangent, convex and finite, with curvature 0.
+
+    Returns
+    -------
+    Loss
+        ``y`` is a number of at least 0, a count or a rate; scores are logarithms of means, and the loss is in nats.
+
+    References
+    ----------
+    P. McCullagh and J. A. Nelder, *Generalized Linear Models*, 2nd edition, Chapman and Hall 1989, chapter 6. S. Boyd
+    and L. Vandenberghe, *Convex Optimization*, Cambridge 2004, section 7.1.1, page 353.
+
+    Examples
+    --------
+    >>> import gradstep as gs
+    >>> loss = gs.poisson()
+    >>> loss.value(0.0, 3.0, ()), loss.slope(0.0, 3.0, ()), loss.value(-1000.0, 3.0, ())
+    (1.0, -2.0, 3000.0)
+    """
+    return Loss("poisson", _poisson_value, _poisson_slope, _poisson_curvature, domain="nonnegative")
+
+
+LOSSES: Registry[Loss] = {
+    squared: ((),),
+    huber: ((1.35,), (0.3,), (1e3,)),
+    logistic: ((),),
+    quantile: ((0.5,), (0.1,), (0.9,)),
+    epsilon_insensitive: ((0.5,), (0.0,)),
+    poisson: ((),),
+}

@@ -1,12 +1,14 @@
 """The CPU kernel: a run of rows of one epoch of minibatch SGD, in one read of the rows."""
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
-from numba import njit, uint64
-from numba.extending import register_jitable
+from numba import uint64
 from numpy.typing import NDArray
+
+from gradstep._kernels.cache import kernel
+from gradstep._kernels.formula import Formula, compilable
 
 # Sums over the columns of a row may be reordered, which vectorises them. "ninf" and "nnan" stay out: with them a
 # compiled `isnan` is always false.
@@ -15,11 +17,13 @@ _FAST = {"reassoc", "contract", "arcp", "nsz"}
 # `forceinline` and the error model without exceptions take the cost of a batch from 75 to 25 ns at d = 2, and the
 # unsigned row numbers (no check for a negative index, so the row loop keeps more loads in flight) take a shuffled
 # epoch of ten columns from 1.4 to 1.1 times a bare loop's time: `asv_bench/figures.py` measures both.
-_sums = register_jitable(fastmath=_FAST, forceinline=True, error_model="numpy")
-_exact = register_jitable(fastmath=False, forceinline=True, error_model="numpy")
+_sums = partial(compilable, fastmath=_FAST, forceinline=True, error_model="numpy")
+_exact = partial(compilable, fastmath=False, forceinline=True, error_model="numpy")
 
-Formula = Callable[..., float]
 Kernel = Callable[..., None]
+
+AVERAGING_POWER = 3.0
+"""The average of the path weighs its steps by about this power of their number; see `gradstep.sgd`."""
 
 
 def place(*arrays: NDArray[np.floating]) -> tuple[NDArray[np.floating], ...]:
@@ -27,7 +31,7 @@ def place(*arrays: NDArray[np.floating]) -> tuple[NDArray[np.floating], ...]:
     return arrays
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel
 def shuffle_in(order, start, draws):  # type: ignore[no-untyped-def]
     """Put numbers `start`, `start` + 1, ... at random places among those before them in `order`, one for each draw.
 
@@ -45,7 +49,7 @@ def shuffle_in(order, start, draws):  # type: ignore[no-untyped-def]
 def penalty_kernel(value: Formula) -> Callable[..., float]:
     """Return the compiled sum of a penalty over coefficients, called with them and the penalty's parameters."""
 
-    @njit(nogil=True, error_model="numpy")
+    @kernel
     def total(w, p):  # type: ignore[no-untyped-def]
         penalty = 0.0
         for coefficient in w:
@@ -56,47 +60,95 @@ def penalty_kernel(value: Formula) -> Callable[..., float]:
 
 
 @lru_cache(maxsize=64)
+def each_kernel(function: Formula, scalars: int) -> Callable[..., NDArray[np.floating]]:
+    """Return a formula compiled by itself, called with an array for each of its scalars and its parameters.
+
+    It answers with an array of the type that the formula gives.
+    """
+
+    @kernel
+    def of_one(first, p):  # type: ignore[no-untyped-def]
+        out = np.full(first.size, function(first[0], p))
+        for i in range(1, first.size):
+            out[i] = function(first[i], p)
+        return out
+
+    @kernel
+    def of_two(first, second, p):  # type: ignore[no-untyped-def]
+        out = np.full(first.size, function(first[0], second[0], p))
+        for i in range(1, first.size):
+            out[i] = function(first[i], second[i], p)
+        return out
+
+    return of_one if scalars == 1 else of_two
+
+
+@lru_cache(maxsize=64)
+def rates_kernel(rate: Formula) -> Kernel:
+    """Return the compiled step sizes of a schedule, called with an array for them, the first `t` and the parameters."""
+
+    @kernel
+    def rates(out, first, p):  # type: ignore[no-untyped-def]
+        for i in range(out.size):
+            out[i] = rate(float(first + i), p)
+
+    return rates
+
+
+@lru_cache(maxsize=64)
 def epoch_kernel(value: Formula, slope: Formula, prox: Formula, several: bool) -> Kernel:
     """Return the compiled epoch for a loss's formulas and a penalty's, for one output or for several.
 
     The kernel is called as::
 
-        epoch(X, y, weight, order, start, stop, batch, rate, intercept, w, total, loss_sum, p, q)
+        epoch(X, y, weight, order, start, stop, batch, intercept, momentum, nesterov, averaging, averaged, rates,
+              w, last, average, total, loss_sum, p, q)
 
     It reads rows ``start`` to ``stop`` of the epoch's order and takes a step each time a batch is full or the table
     ends, so that an epoch may be cut into calls anywhere without changing a bit.
 
     ``X`` is (n, d); ``y`` and ``w`` are (n,) and (d + 1,), or (n, k) and (d + 1, k) for several outputs, the
     intercept last in ``w``; ``weight`` has mean 1, or is one 1 for all rows; ``order`` holds the row numbers of
-    ``start`` to ``stop``, or nothing for the rows as they stand; ``total``, shaped like ``w``, is the gradient's sum
-    over the running batch, and ``loss_sum``, an entry an output, the sum of the losses met, each before its batch's
-    step.
+    ``start`` to ``stop``, or nothing for the rows as they stand; ``rates`` is the step size of each step of the call,
+    or one for all; ``averaged`` is the number of steps that the average holds before the call.
 
-    With ``rate`` 0 and ``batch`` n it is the full gradient and the loss in one read.
+    ``w`` is where gradients are taken, ``last`` the coefficients before it (under momentum, see `_walks`), ``average``
+    the mean of the path; ``total``, shaped like them, is the gradient's sum over the running batch, and ``loss_sum``,
+    an entry an output, the sum of the losses met, each before its batch's step.
+
+    With one rate of 0 and ``batch`` n it is the full gradient and the loss in one read.
     """
     add = _adds_rows_of_several_outputs(value, slope) if several else _adds_rows(value, slope)
-    take_step = _takes_steps(prox)
+    walk, walk_free = _walks(prox), _walks(_free)
 
-    @njit(nogil=True, error_model="numpy")
-    def epoch(X, y, weight, order, start, stop, batch, rate, intercept, w, total, loss_sum, p, q):  # type: ignore[no-untyped-def]
+    @kernel
+    def epoch(  # type: ignore[no-untyped-def]
+        X, y, weight, order, start, stop, batch, intercept, momentum, nesterov, averaging, averaged, rates,
+        w, last, average, total, loss_sum, p, q,
+    ):  # fmt: skip
         n, d = X.shape
-        flat = w.reshape(w.size)
-        flat_total = total.reshape(total.size)
+        flat, flat_last, flat_total = w.reshape(w.size), last.reshape(w.size), total.reshape(w.size)
         coefs = d * (flat.size // (d + 1))
         size = flat.size if intercept else coefs
         full = 1.0 / batch
         row = start
         first = start - start % batch
+        taken = 0
         while row < stop:
-            last = min(first + batch, n)
-            end = min(last, stop)
+            end_of_batch = min(first + batch, n)
+            end = min(end_of_batch, stop)
             if row == first:
                 flat_total[:] = 0.0
             add(X, y, weight, order, start, row, end, w, total, loss_sum, p)
-            if end == last:
-                share = full if last - first == batch else 1.0 / (last - first)
-                take_step(flat, flat_total, share, rate, coefs, size, q)
-                first = last
+            if end == end_of_batch:
+                share = full if end_of_batch - first == batch else 1.0 / (end_of_batch - first)
+                rate = rates[taken] if rates.size > 1 else rates[0]
+                walk(flat, flat_last, flat_total, share, rate, momentum, nesterov, 0, coefs, q)
+                walk_free(flat, flat_last, flat_total, share, rate, momentum, nesterov, coefs, size, q)
+                taken += 1
+                if averaging:
+                    _average(average.reshape(w.size), flat_last if nesterov else flat, averaged + taken, size)
+                first = end_of_batch
             row = end
 
     return epoch
@@ -156,13 +208,44 @@ def _adds_rows_of_several_outputs(value: Formula, slope: Formula) -> Kernel:
     return add_rows
 
 
-def _takes_steps(prox: Formula) -> Kernel:
+def _free(w, t, p):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    return w
+
+
+compilable(_free)
+
+
+def _walks(prox: Formula) -> Kernel:
+    """Return the step of some coefficients: plain, with heavy-ball momentum, or with Nesterov's.
+
+    Heavy ball keeps the coefficients in `w` and those before them in `last`. Nesterov's takes gradients ahead of the
+    coefficients: those are in `last` and the point ahead in `w`. Both move by differences of coefficients, not by sums
+    of gradients, so that with a penalty they come to rest where the plain step does.
+    """
+
     # Not reordered: `textbook.sgd_step` computes the same two roundings in NumPy, so both give the same bits.
     @_exact
-    def take_step(w, total, share, rate, coefs, size, q):  # type: ignore[no-untyped-def]
-        for j in range(coefs):
-            w[j] = prox(w[j] - rate * (total[j] * share), rate, q)
-        for j in range(coefs, size):
-            w[j] -= rate * (total[j] * share)
+    def walk(w, last, total, share, rate, momentum, nesterov, first, end, q):  # type: ignore[no-untyped-def]
+        if momentum == 0.0:
+            for j in range(first, end):
+                w[j] = prox(w[j] - rate * (total[j] * share), rate, q)
+        elif nesterov:
+            for j in range(first, end):
+                new = prox(w[j] - rate * (total[j] * share), rate, q)
+                w[j] = new + momentum * (new - last[j])
+                last[j] = new
+        else:
+            for j in range(first, end):
+                new = prox(w[j] - rate * (total[j] * share) + momentum * (w[j] - last[j]), rate, q)
+                last[j] = w[j]
+                w[j] = new
 
-    return take_step
+    return walk
+
+
+@_exact
+def _average(average, w, steps, size):  # type: ignore[no-untyped-def]
+    # The first step becomes the average, whatever was there before.
+    share = (AVERAGING_POWER + 1.0) / (steps + AVERAGING_POWER)
+    for j in range(size):
+        average[j] += (w[j] - average[j]) * share

@@ -13,7 +13,9 @@ import numpy as np
 from numba import config, cuda
 from numpy.typing import NDArray
 
-Formula = Callable[..., float]
+from gradstep._kernels.cpu import AVERAGING_POWER
+from gradstep._kernels.formula import Formula
+
 Kernel = Callable[..., None]
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
@@ -36,20 +38,18 @@ def state() -> str:
     return f"{name}, compute capability {'.'.join(map(str, device.compute_capability))}"
 
 
-def place(*arrays: NDArray[np.floating]) -> tuple[NDArray[np.floating], ...]:
-    """Return copies of X, y and weights on the device, y with a column an output.
-
-    Raises
-    ------
-    RuntimeError
-        If there is no usable device.
-    """
+def require() -> None:
+    """Raise RuntimeError where there is no usable device."""
     found = state()
     if found.startswith("no usable device"):
         raise RuntimeError(
             f'device: "cuda" came, and there is {found}; pass device="cpu", or install an NVIDIA driver and numba-cuda '
             '(the extra "cuda"), or set NUMBA_ENABLE_CUDASIM=1 before Python starts for the simulator.'
         )
+
+
+def place(*arrays: NDArray[np.floating]) -> tuple[NDArray[np.floating], ...]:
+    """Return copies of X, y and weights on the device, y with a column an output."""
     X, y, weight = arrays
     return tuple(cuda.to_device(array) for array in (X, y.reshape(len(X), -1), weight))
 
@@ -58,19 +58,22 @@ def build(value: Formula, slope: Formula, prox: Formula) -> Callable[..., None]:
     """Return the kernel as a plain Python function, for `cuda.jit` or for a compiler without a device."""
 
     def epoch(  # type: ignore[no-untyped-def]
-        X, y, weight, order, shuffled, start, stop, batch, rate, intercept, w, total, loss_sum, scratch, p, q
-    ):
+        X, y, weight, order, shuffled, start, stop, batch, intercept, momentum, nesterov, averaging, averaged, rates,
+        w, last, average, total, loss_sum, scratch, p, q,
+    ):  # fmt: skip
         thread = cuda.threadIdx.x
         threads = cuda.blockDim.x
         n, d = X.shape
         k = y.shape[1]
         stride = 0 if weight.size == 1 else 1
         row = start
+        taken = 0
         while row < stop:
             first = row - row % batch
-            last = min(first + batch, n)
-            end = min(last, stop, row + scratch.shape[1])
-            share = 1.0 / (last - first)
+            end_of_batch = min(first + batch, n)
+            end = min(end_of_batch, stop, row + scratch.shape[1])
+            share = 1.0 / (end_of_batch - first)
+            rate = rates[taken] if rates.size > 1 else rates[0]
             for score in range(thread, (end - row) * k, threads):
                 t = score // k
                 c = score % k
@@ -96,15 +99,54 @@ def build(value: Formula, slope: Formula, prox: Formula) -> Callable[..., None]:
                         x = X[order[row + t - start] if shuffled else row + t, j]
                     g += scratch[0, t, c] * x
                 total[j, c] = g
-                if end == last:
+                if end == end_of_batch and (j < d or intercept):
+                    new = w[j, c] - rate * (g * share)
+                    if momentum != 0.0 and not nesterov:
+                        new += momentum * (w[j, c] - last[j, c])
                     if j < d:
-                        w[j, c] = prox(w[j, c] - rate * (g * share), rate, q)
-                    elif intercept:
-                        w[j, c] -= rate * (g * share)
+                        new = prox(new, rate, q)
+                    if averaging:
+                        share_of_new = (AVERAGING_POWER + 1.0) / (averaged + taken + 1 + AVERAGING_POWER)
+                        average[j, c] += (new - average[j, c]) * share_of_new
+                    if nesterov:
+                        w[j, c] = new + momentum * (new - last[j, c])
+                        last[j, c] = new
+                    else:
+                        last[j, c] = w[j, c]
+                        w[j, c] = new
             cuda.syncthreads()
+            if end == end_of_batch:
+                taken += 1
             row = end
 
     return epoch
+
+
+@lru_cache(maxsize=64)
+def each_kernel(function: Formula, scalars: int) -> Callable[..., NDArray[np.floating]]:
+    """Return a formula in a kernel by itself, called with an array for each of its scalars and its parameters.
+
+    It answers with an array of the type of the scalars.
+    """
+
+    def of_one(first, out, p):  # type: ignore[no-untyped-def]
+        for i in range(cuda.threadIdx.x, out.size, cuda.blockDim.x):
+            out[i] = function(first[i], p)
+
+    def of_two(first, second, out, p):  # type: ignore[no-untyped-def]
+        for i in range(cuda.threadIdx.x, out.size, cuda.blockDim.x):
+            out[i] = function(first[i], second[i], p)
+
+    compiled = cuda.jit(of_one if scalars == 1 else of_two)
+
+    def each(*arguments):  # type: ignore[no-untyped-def]
+        *arrays, p = arguments
+        out = np.empty_like(arrays[0])
+        on_device = cuda.to_device(out)
+        compiled[1, THREADS](*(cuda.to_device(array) for array in arrays), on_device, p)
+        return on_device.copy_to_host()
+
+    return each
 
 
 @lru_cache(maxsize=64)
@@ -115,17 +157,22 @@ def epoch_kernel(value: Formula, slope: Formula, prox: Formula, several: bool) -
     """
     kernel = cuda.jit(build(value, slope, prox))
 
-    def epoch(X, y, weight, order, start, stop, batch, rate, intercept, w, total, loss_sum, p, q):  # type: ignore[no-untyped-def]
+    def epoch(  # type: ignore[no-untyped-def]
+        X, y, weight, order, start, stop, batch, intercept, momentum, nesterov, averaging, averaged, rates,
+        w, last, average, total, loss_sum, p, q,
+    ):  # fmt: skip
         k = y.shape[1]
         shuffled = order.size > 0
-        arrays = [np.ascontiguousarray(array) for array in (w.reshape(-1, k), total.reshape(-1, k), loss_sum)]
-        on_device = [cuda.to_device(array) for array in arrays]
+        changed = w, last, average, total, loss_sum
+        matrices = [np.ascontiguousarray(array.reshape(-1, k)) for array in changed[:-1]]
+        on_device = [cuda.to_device(array) for array in (*matrices, loss_sum)]
         order = cuda.to_device(np.ascontiguousarray(order) if shuffled else np.zeros(1, dtype=np.int64))
         scratch = cuda.device_array((2, min(batch, stop - start, _SCRATCH_ROWS), k), dtype=np.float64)
         kernel[1, THREADS](
-            X, y, weight, order, shuffled, start, stop, batch, rate, intercept, *on_device, scratch, p, q
+            X, y, weight, order, shuffled, start, stop, batch, intercept, momentum, nesterov, averaging,
+            averaged, cuda.to_device(rates), *on_device, scratch, p, q,
         )  # fmt: skip
-        for host, device in zip((w, total, loss_sum), on_device, strict=True):
+        for host, device in zip(changed, on_device, strict=True):
             host[...] = device.copy_to_host().reshape(host.shape)
 
     return epoch

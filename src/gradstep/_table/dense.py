@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradstep._kernels import cpu
-from gradstep._kernels.interrupts import interrupts_held
+from gradstep._kernels.first_call import first_call
 from gradstep.losses import Loss
 from gradstep.penalties import NO_PENALTY, Penalty
 
@@ -39,11 +39,27 @@ class Rows(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """What the steps of a pass are taken with."""
+    """What the steps of a pass are taken with, their sizes apart."""
 
     batch: int
-    rate: float
     intercept: bool
+    momentum: float = 0.0
+    nesterov: bool = False
+    averaging: bool = False
+
+
+class Path(NamedTuple):
+    """Where the steps stand: arrays of the shape of the weights, changed in place."""
+
+    w: NDArray[np.float64]
+    """Where gradients are taken: the weights, or under Nesterov's momentum a point ahead of them."""
+    last: NDArray[np.float64]
+    """Under momentum, the weights before `w`; under Nesterov's, the weights."""
+    average: NDArray[np.float64]
+    total: NDArray[np.float64]
+    """Gradient summed over the running batch."""
+    loss_sum: NDArray[np.float64]
+    """An entry an output: the losses met in the running epoch, each before its batch's step."""
 
 
 class Dense:
@@ -56,63 +72,67 @@ class Dense:
         self.n, self.d = int(rows.X.shape[0]), int(rows.X.shape[1])
         self.outputs = rows.y.shape[1:]
         self.row_reads = 0
-        self._loss_params = loss.params
-        self._penalty = penalty or NO_PENALTY
+        self._loss, self._penalty = loss, penalty or NO_PENALTY
         # One output in a column of its own takes the kernel of one output.
         k = rows.y.shape[1] if self.outputs else 1
         self._shape = (self.d + 1, *(self.outputs if k > 1 else ()))
-        backend: ModuleType = cpu if device == "cpu" else _cuda()
-        self._rows = backend.place(*rows._replace(y=rows.y if k > 1 else rows.y.reshape(-1)))
-        self._kernel = backend.epoch_kernel(loss.value, loss.slope, self._penalty.prox, k > 1)
+        kernels = backend(device)
+        self._rows = kernels.place(*rows._replace(y=rows.y if k > 1 else rows.y.reshape(-1)))
+        self._kernel = kernels.epoch_kernel(loss.value, loss.slope, self._penalty.prox, k > 1)
         self._dtype = rows.X.dtype
         self._elements_per_row = self.d * k
 
-    def rows_per_call(self, batch: int) -> int:
-        """Return how many rows one call of the kernel reads: a function of the shape and the batch alone."""
+    def stop(self, start: int, batch: int) -> int:
+        """Return where a call of the kernel that starts at a row ends: a function of shape and batch alone."""
         # A step touches each weight a few times, and costs about what fetching a row does besides.
         per_row = self._elements_per_row * (1 + 2 / batch) + _ROW_COST * (1 + 1 / batch)
-        return max(1, int(_ELEMENTS_PER_CALL / per_row))
+        return min(start + max(1, int(_ELEMENTS_PER_CALL / per_row)), self.n)
 
     def zeros(self) -> NDArray[np.float64]:
         """Return weights of zero."""
         return np.zeros((self.d + 1, *self.outputs))
 
-    def no_losses(self) -> NDArray[np.float64]:
-        """Return sums of losses, an entry an output, at zero."""
-        return np.zeros(self.outputs or 1)
+    def path(self) -> Path:
+        """Return a path that has not begun, at weights of zero."""
+        return Path(*(self.zeros() for _ in range(4)), np.zeros(self.outputs or 1))
 
     def epoch(
         self,
         order: NDArray[np.int64],
         start: int,
+        stop: int,
         settings: Settings,
-        w: NDArray[np.float64],
-        total: NDArray[np.float64],
-        loss_sum: NDArray[np.float64],
-    ) -> int:
-        """Step over the next rows of an epoch from position `start`, in place; return the position reached.
+        rates: NDArray[np.float64],
+        path: Path,
+        averaged: int = 0,
+    ) -> None:
+        """Step over rows `start` to `stop` of an epoch, in place.
 
-        `order` is the epoch's whole order of rows, or `NO_ORDER` for the rows as they stand.
+        `order` is the epoch's whole order of rows, or `NO_ORDER` for the rows as they stand; `rates` holds the size of
+        each step, or one for all; `averaged` counts the steps that the path's average holds already.
         """
-        stop = min(start + self.rows_per_call(settings.batch), self.n)
         compiled = _compiled.setdefault(self._kernel, set())
-        with nullcontext() if self._dtype in compiled else interrupts_held():
+        first = self._dtype not in compiled
+        with first_call(self._loss, self._penalty) if first else nullcontext():
             self._kernel(
-                *self._rows, order[start:stop], start, stop, *settings, w.reshape(self._shape),
-                total.reshape(self._shape), loss_sum, self._loss_params, self._penalty.params,
+                *self._rows, order[start:stop], start, stop, *settings, averaged, rates,
+                *(array.reshape(self._shape) for array in path[:-1]), path.loss_sum,
+                self._loss.params, self._penalty.params,
             )  # fmt: skip
         compiled.add(self._dtype)
         self.row_reads += stop - start
-        return stop
 
     def gradient(self, w: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return weighted mean losses at `w`, an entry an output, and their gradient, in one read; no penalty in it."""
         # The epoch itself with one batch and a step of 0: the same machine code whoever asks, hence the same bits.
-        settings = Settings(batch=self.n, rate=0.0, intercept=True)
-        scratch, total, loss_sum, row = w.copy(), np.empty_like(w), self.no_losses(), 0
+        settings, rates, path = Settings(batch=self.n, intercept=True), np.zeros(1), self.path()
+        path.w[...] = w
+        row = 0
         while row < self.n:
-            row = self.epoch(NO_ORDER, row, settings, scratch, total, loss_sum)
-        return loss_sum / self.n, total * (1.0 / self.n)
+            stop = self.stop(row, self.n)
+            self.epoch(NO_ORDER, row, stop, settings, rates, path)
+            row = stop
+        return path.loss_sum / self.n, path.total * (1.0 / self.n)
 
     def objective(self, w: NDArray[np.float64]) -> float:
         """Return the objective at `w`: weighted mean loss, summed over outputs, plus penalty."""
@@ -122,11 +142,17 @@ class Dense:
         """Return the penalty at `w`, the intercept left out."""
         if self._penalty is NO_PENALTY:
             return 0.0
-        return float(cpu.penalty_kernel(self._penalty.value)(w[:-1].reshape(-1), self._penalty.params))
+        total = cpu.penalty_kernel(self._penalty.value)
+        with nullcontext() if getattr(total, "signatures", True) else first_call(self._penalty):
+            return float(total(w[:-1].reshape(-1), self._penalty.params))
 
 
-def _cuda() -> ModuleType:
+def backend(device: str) -> ModuleType:
+    """Return the module of a device's kernels."""
+    if device == "cpu":
+        return cpu
     # Imported on demand: `import gradstep` never touches CUDA.
     from gradstep._kernels import cuda  # noqa: PLC0415
 
+    cuda.require()
     return cuda

@@ -16,10 +16,17 @@ batch_size=10, epochs=3)`` bit for bit.
 
 from gradstep.textbook.check import GradientCheck as GradientCheck
 from gradstep.textbook.check import check_gradient as check_gradient
+from gradstep.textbook.laws import Law as Law
+from gradstep.textbook.laws import LawCheck as LawCheck
+from gradstep.textbook.laws import check_loss as check_loss
+from gradstep.textbook.laws import check_penalty as check_penalty
 from gradstep.textbook.pieces import gradient as gradient
 from gradstep.textbook.pieces import linear as linear
 from gradstep.textbook.pieces import make_linear as make_linear
 from gradstep.textbook.pieces import minibatches as minibatches
 from gradstep.textbook.pieces import sgd_step as sgd_step
 
-__all__ = ["GradientCheck", "check_gradient", "gradient", "linear", "make_linear", "minibatches", "sgd_step"]
+__all__ = [
+    "GradientCheck", "Law", "LawCheck", "check_gradient", "check_loss", "check_penalty", "gradient", "linear",
+    "make_linear", "minibatches", "sgd_step",
+]  # fmt: skip

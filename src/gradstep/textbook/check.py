@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gradstep import _input
+from gradstep._numbers import real
 from gradstep._table.dense import Dense
-from gradstep.losses import Loss, squared
+from gradstep.losses import DOMAINS, Loss, squared
 from gradstep.textbook.pieces import make_linear
 
 
@@ -79,7 +80,7 @@ def check_gradient(
     loss : Loss, default squared()
         The loss to check, a user's own included.
     X : array_like, (n, d), optional
-        Predictors; None draws 20 rows of 3 columns.
+        Predictors; None draws 20 rows of 3 columns, with responses in the domain of the loss.
     y : array_like, (n,) or (n, k), optional
         Response; needed with ``X``. Where ``X`` is None too, 2 outputs are drawn.
     w : array_like, (d,) or (d, k), optional
@@ -119,12 +120,13 @@ def check_gradient(
     loss = _input.loss(loss)
     if layout not in {"denominator", "numerator"}:
         raise ValueError(f'layout: {layout!r} came; "denominator" or "numerator" is needed.')
-    tolerance = _input.number("tolerance", tolerance, least=0.0)
+    tolerance = real("tolerance", tolerance, least=0.0)
     if (X is None) != (y is None):
         raise ValueError(f"{'y' if X is None else 'X'}: came without {'X' if X is None else 'y'}; both or none needed.")
     if X is None or y is None:
         X, y = make_linear(np.array([[1.0, -2.0], [0.5, 3.0], [-1.5, 0.25]]), [1.0, -1.0], 20, noise=1.0)
-    rows = _input.rows(X, y)
+        y = DOMAINS[loss.domain].into(y)
+    rows = _input.rows(X, y, loss=loss)
     d, outputs = rows.X.shape[1], rows.y.shape[1:]
     drawn = np.random.default_rng(0).standard_normal((d + 1, *outputs))
     coef, intercept = _input.parameters(drawn[:-1] if w is None else w, drawn[-1] if b is None else b, d, outputs)

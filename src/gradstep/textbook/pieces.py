@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gradstep import _input
-from gradstep._solvers.textbook import row_order
+from gradstep._numbers import real
+from gradstep._solvers.textbook import looked_at_shuffle, row_order
 from gradstep._table.dense import Dense
 from gradstep.losses import Loss, squared
 
@@ -59,7 +60,7 @@ def make_linear(
     """
     coef, intercept = _input.parameters(w, b)
     n = _input.whole("n", n, 1)
-    scale = _input.number("noise", noise, least=0.0)
+    scale = real("noise", noise, least=0.0)
     rng = np.random.default_rng(_input.whole("seed", seed, 0))
     X = rng.standard_normal((n, len(coef)))
     scores = X @ coef + intercept
@@ -67,7 +68,7 @@ def make_linear(
 
 
 def minibatches(
-    X: ArrayLike, y: ArrayLike, batch_size: int, *, epoch: int = 0, shuffle: bool = True, seed: int = 0
+    X: ArrayLike, y: ArrayLike, batch_size: int, *, epoch: int = 0, shuffle: bool | str = True, seed: int = 0
 ) -> Iterator[tuple[NDArray[np.floating], NDArray[np.float64]]]:
     """Yield the minibatches of one epoch, every row once, in the order in which `gradstep.fit` reads them.
 
@@ -81,8 +82,8 @@ def minibatches(
         Rows of a batch; the last one holds what is left.
     epoch : int, default 0
         Number of the epoch, from 0: each has its own order.
-    shuffle : bool, default True
-        Whether the rows come in a random order or as they stand.
+    shuffle : {True, False, "once", "blocks"}, default True
+        In which order the rows come, as `gradstep.sgd` describes it.
     seed : int, default 0
         Seed of the orders.
 
@@ -108,11 +109,11 @@ def minibatches(
     table = _input.rows(X, y)
     batch = _input.whole("batch_size", batch_size, 1)
     number = _input.whole("epoch", epoch, 0)
-    shuffled = _input.flag("shuffle", shuffle)
+    shuffle = looked_at_shuffle("shuffle", shuffle)
     seed = _input.whole("seed", seed, 0)
     n = len(table.X)
     # A generator of its own, so that bad arguments are refused at the call and not at the first batch.
-    order = row_order(n, seed, number) if shuffled else np.arange(n)
+    order = row_order(n, seed, number, shuffle) if shuffle else np.arange(n)
     return ((table.X[part], table.y[part]) for part in (order[i : i + batch] for i in range(0, n, batch)))
 
 
@@ -191,9 +192,10 @@ def gradient(X: ArrayLike, y: ArrayLike, w: ArrayLike, b: ArrayLike = 0.0, loss:
     >>> dw, db
     (array([1., 2.]), 1.0)
     """
-    rows = _input.rows(X, y)
+    loss = _input.loss(loss)
+    rows = _input.rows(X, y, loss=loss)
     coef, intercept = _input.parameters(w, b, rows.X.shape[1], rows.y.shape[1:])
-    _, total = Dense(rows, _input.loss(loss), None).gradient(np.concatenate((coef, intercept[np.newaxis])))
+    _, total = Dense(rows, loss, None).gradient(np.concatenate((coef, intercept[np.newaxis])))
     return total[:-1], (total[-1] if rows.y.ndim == 2 else float(total[-1]))
 
 
@@ -230,7 +232,7 @@ def sgd_step(parameters: Parameters, gradients: Parameters, step: float) -> Para
     >>> gs.textbook.sgd_step((np.array([1.0, 1.0]), 1.0), (np.array([1.0, 2.0]), 1.0), 0.5)
     (array([0.5, 0. ]), 0.5)
     """
-    (w, b), (dw, db), rate = parameters, gradients, _input.step(step)
+    (w, b), (dw, db), rate = parameters, gradients, _input.rate(step)
     for name, value, slope in (("w", w, dw), ("b", b, db)):
         if np.shape(value) != np.shape(slope):
             raise ValueError(

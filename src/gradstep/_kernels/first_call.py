@@ -1,0 +1,89 @@
+"""The call in which a kernel is compiled: Ctrl-C waits, and what Numba refuses is said in words."""
+
+import linecache
+import re
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import numba
+
+from gradstep._kernels.formula import Formulas, named_apart
+
+
+@contextmanager
+def first_call(*groups: Formulas) -> Iterator[None]:
+    """Wrap the first call of a kernel that these groups of formulas are compiled into.
+
+    Raises
+    ------
+    TypeError
+        If a formula cannot be compiled: which one, the line and the reason.
+    """
+    with interrupts_held():
+        try:
+            yield
+        except Exception as error:
+            if not _is_numbas(error):
+                raise
+            raise TypeError(_in_words(error, groups)) from None
+
+
+def _is_numbas(error: BaseException) -> bool:
+    # By name: numba and numba-cuda each have classes of their own.
+    return any(cls.__name__ == "NumbaError" for cls in type(error).__mro__)
+
+
+def _in_words(error: Exception, groups: tuple[Formulas, ...]) -> str:
+    for group in groups:
+        params = numba.types.UniTuple(numba.float64, len(group.params))
+        for role, scalars in group.ROLES.items():
+            function = getattr(group, role)
+            try:
+                numba.njit(named_apart(function)).compile((*(numba.float64 for _ in scalars), params))
+            except Exception as refusal:  # noqa: BLE001 - whatever is refused in the formula alone is the reason
+                where, reason = _line_and_reason(str(refusal))
+                return (
+                    f"{type(group).__name__} {group.name}: {role}: Numba cannot compile {function.__name__}{where}: "
+                    f"{reason}. A formula is made of numbers, functions of math and functions marked with @gs.formula."
+                )
+    return f"Numba cannot compile the kernel of {', '.join(map(repr, groups))}: {_line_and_reason(str(error))[1]}."
+
+
+def _line_and_reason(message: str) -> tuple[str, str]:
+    """Return the innermost place and reason of one of Numba's messages, which nest a refusal for each call."""
+    innermost = re.split(r"Failed in \w+ mode pipeline \(.*?\)\s*", message)[-1]
+    reason = next(
+        (line.strip() for line in innermost.splitlines() if line.strip()), "for a reason that it does not say"
+    )
+    place = re.search(r'File "(.*?)", line (\d+)', innermost) or re.search(r" at (.*?) \((\d+)\)", innermost)
+    if place is None:
+        return "", reason.rstrip(".")
+    file, line = place.group(1), int(place.group(2))
+    source = linecache.getline(str(Path(file).resolve()), line).strip() or linecache.getline(file, line).strip()
+    code = f" (`{source}`)" if source else ""
+    return f", line {line} of {Path(file).name}{code}", reason.rstrip(".")
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back until the block ends.
+
+    LLVM calls back into Python while it compiles, and a `KeyboardInterrupt` that is raised in there is printed and
+    lost. Signals are the main thread's; elsewhere there is nothing to hold.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    came: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            before(*came[0])
