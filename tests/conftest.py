@@ -11,7 +11,7 @@ import pytest
 os.environ["GRADSTEP_CACHE_DIR"] = tempfile.mkdtemp(prefix="gradstep-tests-")
 atexit.register(shutil.rmtree, os.environ["GRADSTEP_CACHE_DIR"], ignore_errors=True)
 
-from gradstep._kernels import cuda
+from gradstep._kernels import cuda  # noqa: E402
 
 JIT_OFF = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 SIMULATED = cuda.SIMULATED

@@ -14,7 +14,9 @@ def sgd(
     v = np.ones(n) if weight is None else np.asarray(weight, dtype=float) / np.mean(weight)
     A = np.column_stack((X, np.ones(n)))
     value, slope = (np.vectorize(lambda z, t, f=f: f(z, t, loss.params)) for f in (loss.value, loss.slope))
-    costs = lambda w: 0.0 if penalty is None else sum(penalty.value(c, penalty.params) for c in w[:d].flat)
+
+    def cost(w):
+        return 0.0 if penalty is None else sum(penalty.value(c, penalty.params) for c in w[:d].flat)
 
     w = before = mean = np.zeros((d + 1, Y.shape[1]))
     running, t = [], 0
@@ -29,12 +31,12 @@ def sgd(
             gradient = A[rows].T @ (v[rows, None] * slope(A[rows] @ at, Y[rows])) / len(rows)
             new = ahead - rate(t) * gradient
             if penalty is not None:
-                new[:d] = np.vectorize(lambda c: penalty.prox(c, rate(t), penalty.params))(new[:d])
+                new[:d] = np.vectorize(penalty.prox, excluded=[2])(new[:d], rate(t), penalty.params)
             if not intercept:
                 new[d] = 0.0
             w, before, t = new, w, t + 1
             mean = mean + (w - mean) * 4 / (t + 3)
         answer = mean if average else w
-        running.append(met / n + costs(answer))
-    objective = np.sum(v[:, None] * value(A @ answer, Y)) / n + costs(answer)
+        running.append(met / n + cost(answer))
+    objective = np.sum(v[:, None] * value(A @ answer, Y)) / n + cost(answer)
     return answer[:d].reshape(d, *y.shape[1:]), answer[d].reshape(y.shape[1:]), objective, np.array(running)

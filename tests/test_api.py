@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import gradstep as gs
-from conftest import JIT_OFF, SIMULATED, needs_jit
+from conftest import SIMULATED, needs_jit
 from gradstep import __main__ as demo
 
 ROOT = Path(gs.__file__).parent

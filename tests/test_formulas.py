@@ -147,7 +147,10 @@ def test_rates_of_a_fit_are_those_of_the_formula(schedule):
 
 def test_schedules_by_their_formulas():
     t = np.arange(0.0, 1001.0)
-    by = lambda schedule: np.array([schedule.rate(float(at), schedule.params) for at in t])
+
+    def by(schedule):
+        return np.array([schedule.rate(float(at), schedule.params) for at in t])
+
     np.testing.assert_allclose(by(gs.constant(0.3)), 0.3)
     np.testing.assert_allclose(by(gs.inverse_decay(0.3, 0.02)), 0.3 / (1 + 0.02 * t), rtol=1e-14)
     np.testing.assert_allclose(by(gs.power_decay(0.3, 0.02)), 0.3 / np.sqrt(1 + 0.02 * t), rtol=1e-14)

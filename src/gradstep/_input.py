@@ -173,7 +173,7 @@ def step(value: object) -> float | Schedule:
         return value
     if callable(value):
         raise TypeError(
-            f"step: {_named(value)} came; a positive number or a Schedule is needed, such as gs.inverse_decay(0.1, 0.01)."
+            f"step: {_named(value)} came; a number above 0 or a Schedule is needed, such as gs.constant(0.1)."
         )
     return rate(value)
 

@@ -94,18 +94,18 @@ class Loss(Formulas):
 
 
 @formula
-def _squared_value(z, y, p):  # type: ignore[no-untyped-def]  # noqa: ARG001
+def _squared_value(z, y, p):
     r = z - y
     return r * r / type(r)(2)
 
 
 @formula
-def _squared_slope(z, y, p):  # type: ignore[no-untyped-def]  # noqa: ARG001
+def _squared_slope(z, y, p):
     return z - y
 
 
 @formula
-def _squared_curvature(z, y, p):  # type: ignore[no-untyped-def]  # noqa: ARG001
+def _squared_curvature(z, y, p):
     return type(z)(1)
 
 
@@ -134,19 +134,19 @@ def squared() -> Loss:
 
 
 @formula
-def _huber_value(z, y, p):  # type: ignore[no-untyped-def]
+def _huber_value(z, y, p):
     r = abs(z - y)
     q = min(r, p[0])
     return q * (r - q / type(q)(2))
 
 
 @formula
-def _huber_slope(z, y, p):  # type: ignore[no-untyped-def]
+def _huber_slope(z, y, p):
     return min(max(z - y, -p[0]), p[0])
 
 
 @formula
-def _huber_curvature(z, y, p):  # type: ignore[no-untyped-def]
+def _huber_curvature(z, y, p):
     return type(z)(1) if abs(z - y) < p[0] else type(z)(0)
 
 
@@ -189,13 +189,13 @@ def huber(delta: float) -> Loss:
 
 
 @formula
-def _logistic_value(z, y, p):  # type: ignore[no-untyped-def]  # noqa: ARG001
+def _logistic_value(z, y, p):
     e = type(z)(math.exp(-abs(z)))
     return (max(z, type(z)(0)) - y * z) + type(z)(math.log1p(e))
 
 
 @formula
-def _logistic_slope(z, y, p):  # type: ignore[no-untyped-def]  # noqa: ARG001
+def _logistic_slope(z, y, p):
     # sigmoid(z) - y over one denominator, so that nothing cancels where the sigmoid is near y.
     one = type(z)(1)
     e = type(z)(math.exp(-abs(z)))
@@ -205,7 +205,7 @@ def _logistic_slope(z, y, p):  # type: ignore[no-untyped-def]  # noqa: ARG001
 
 
 @formula
-def _logistic_curvature(z, y, p):  # type: ignore[no-untyped-def]  # noqa: ARG001
+def _logistic_curvature(z, y, p):
     one = type(z)(1)
     e = type(z)(math.exp(-abs(z)))
     return e / ((one + e) * (one + e))
@@ -238,18 +238,18 @@ def logistic() -> Loss:
 
 
 @formula
-def _quantile_value(z, y, p):  # type: ignore[no-untyped-def]
+def _quantile_value(z, y, p):
     r = y - z
     return max(p[0] * r, (p[0] - type(r)(1)) * r)
 
 
 @formula
-def _quantile_slope(z, y, p):  # type: ignore[no-untyped-def]
+def _quantile_slope(z, y, p):
     return -p[0] if z < y else (type(z)(1) - p[0] if z > y else type(z)(0))
 
 
 @formula
-def _no_curvature(z, y, p):  # type: ignore[no-untyped-def]  # noqa: ARG001
+def _no_curvature(z, y, p):
     return type(z)(0)
 
 
@@ -291,12 +291,12 @@ def quantile(level: float) -> Loss:
 
 
 @formula
-def _epsilon_insensitive_value(z, y, p):  # type: ignore[no-untyped-def]
+def _epsilon_insensitive_value(z, y, p):
     return max(abs(z - y) - p[0], type(z)(0))
 
 
 @formula
-def _epsilon_insensitive_slope(z, y, p):  # type: ignore[no-untyped-def]
+def _epsilon_insensitive_slope(z, y, p):
     one = type(z)(1)
     r = z - y
     return one if r > p[0] else (-one if r < -p[0] else type(z)(0))
@@ -340,25 +340,25 @@ def epsilon_insensitive(eps: float) -> Loss:
 
 
 @formula
-def _top(z):  # type: ignore[no-untyped-def]
+def _top(z):
     # The score up to which exp is taken, with room for the tangent at 1e3: float32 has no number below 1e-60 but 0.
     return type(z)(700) if type(z)(1e-60) > type(z)(0) else type(z)(80)
 
 
 @formula
-def _poisson_value(z, y, p):  # type: ignore[no-untyped-def]  # noqa: ARG001
+def _poisson_value(z, y, p):
     top = _top(z)
     e = type(z)(math.exp(min(z, top)))
     return e + e * max(z - top, type(z)(0)) - y * z
 
 
 @formula
-def _poisson_slope(z, y, p):  # type: ignore[no-untyped-def]  # noqa: ARG001
+def _poisson_slope(z, y, p):
     return type(z)(math.exp(min(z, _top(z)))) - y
 
 
 @formula
-def _poisson_curvature(z, y, p):  # type: ignore[no-untyped-def]  # noqa: ARG001
+def _poisson_curvature(z, y, p):
     top = _top(z)
     return type(z)(math.exp(z)) if z < top else type(z)(0)
 

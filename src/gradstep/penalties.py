@@ -52,16 +52,16 @@ class Penalty(Formulas):
     prox: Formula
     params: tuple[float, ...] = ()
 
-    ROLES = {"value": (("w", 0.5),), "prox": (("w", 0.5), ("t", 1.0))}  # noqa: RUF012
+    ROLES = {"value": (("w", 0.5),), "prox": (("w", 0.5), ("t", 1.0))}
 
 
 @formula
-def _no_value(w, p):  # type: ignore[no-untyped-def]  # noqa: ARG001
+def _no_value(w, p):
     return w - w
 
 
 @formula
-def _no_prox(w, t, p):  # type: ignore[no-untyped-def]  # noqa: ARG001
+def _no_prox(w, t, p):
     return w
 
 
@@ -70,12 +70,12 @@ NO_PENALTY = Penalty("none", _no_value, _no_prox)
 
 
 @formula
-def _l2_value(w, p):  # type: ignore[no-untyped-def]
+def _l2_value(w, p):
     return p[0] * w * w / type(w)(2)
 
 
 @formula
-def _l2_prox(w, t, p):  # type: ignore[no-untyped-def]
+def _l2_prox(w, t, p):
     return w / (type(w)(1) + t * p[0])
 
 
@@ -116,17 +116,17 @@ def l2(alpha: float) -> Penalty:
 
 
 @formula
-def _towards_zero(w, by):  # type: ignore[no-untyped-def]
+def _towards_zero(w, by):
     return w - by if w > by else (w + by if w < -by else type(w)(0))
 
 
 @formula
-def _l1_value(w, p):  # type: ignore[no-untyped-def]
+def _l1_value(w, p):
     return p[0] * abs(w)
 
 
 @formula
-def _l1_prox(w, t, p):  # type: ignore[no-untyped-def]
+def _l1_prox(w, t, p):
     return _towards_zero(w, t * p[0])
 
 
@@ -168,13 +168,13 @@ def l1(alpha: float) -> Penalty:
 
 
 @formula
-def _elastic_net_value(w, p):  # type: ignore[no-untyped-def]
+def _elastic_net_value(w, p):
     one = type(w)(1)
     return p[0] * (p[1] * abs(w) + (one - p[1]) * w / type(w)(2) * w)
 
 
 @formula
-def _elastic_net_prox(w, t, p):  # type: ignore[no-untyped-def]
+def _elastic_net_prox(w, t, p):
     one = type(w)(1)
     return _towards_zero(w, t * p[0] * p[1]) / (one + t * p[0] * (one - p[1]))
 

@@ -50,11 +50,11 @@ class Schedule(Formulas):
     rate: Formula
     params: tuple[float, ...] = ()
 
-    ROLES = {"rate": (("t", 0.0),)}  # noqa: RUF012
+    ROLES = {"rate": (("t", 0.0),)}
 
 
 @formula
-def _constant_rate(t, p):  # type: ignore[no-untyped-def]  # noqa: ARG001
+def _constant_rate(t, p):
     return p[0]
 
 
@@ -91,7 +91,7 @@ def constant(step: float) -> Schedule:
 
 
 @formula
-def _inverse_decay_rate(t, p):  # type: ignore[no-untyped-def]
+def _inverse_decay_rate(t, p):
     return p[0] / (type(t)(1) + p[1] * t)
 
 
@@ -133,7 +133,7 @@ def inverse_decay(step: float, decay: float) -> Schedule:
 
 
 @formula
-def _power_decay_rate(t, p):  # type: ignore[no-untyped-def]
+def _power_decay_rate(t, p):
     return p[0] * (type(t)(1) + p[1] * t) ** (-p[2])
 
 
@@ -182,7 +182,7 @@ def power_decay(step: float, decay: float, power: float = 0.5) -> Schedule:
 
 
 @formula
-def _exponential_decay_rate(t, p):  # type: ignore[no-untyped-def]
+def _exponential_decay_rate(t, p):
     return p[0] * type(t)(2) ** (-t / p[1])
 
 
@@ -224,7 +224,7 @@ def exponential_decay(step: float, half_life: float) -> Schedule:
 
 
 @formula
-def _cosine_decay_rate(t, p):  # type: ignore[no-untyped-def]
+def _cosine_decay_rate(t, p):
     step, steps, warmup, end = p
     one = type(t)(1)
     if t < warmup:

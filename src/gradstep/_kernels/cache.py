@@ -71,7 +71,8 @@ class KernelCache(caching._Cache):  # noqa: SLF001
             code = None if path is None else _read(path)
             if code is None:
                 return None
-            return compiler.CompileResult._rebuild(target_context, *pickle.loads(code))  # noqa: S301, SLF001
+            rebuild: Any = compiler.CompileResult._rebuild  # noqa: SLF001
+            return rebuild(target_context, *pickle.loads(code))  # noqa: S301
         except Exception as error:  # noqa: BLE001 - whatever it is, the kernel can still be compiled
             _log.debug("kernel %s not loaded: %r", self._function.__qualname__, error)
             return None
@@ -82,7 +83,8 @@ class KernelCache(caching._Cache):  # noqa: SLF001
             path = self._path(sig, data.codegen)
             if path is None or data.library.has_dynamic_globals or data.lifted:
                 return
-            _write(path, serialize.dumps(data._reduce()))  # noqa: SLF001
+            dumps: Any = serialize.dumps
+            _write(path, dumps(data._reduce()))  # noqa: SLF001
         except Exception as error:  # noqa: BLE001 - a kernel that is not kept still runs
             _log.debug("kernel %s not kept: %r", self._function.__qualname__, error)
 
@@ -148,7 +150,7 @@ def _read(path: Path) -> bytes | None:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
     except FileNotFoundError:
         return None
-    with open(handle, "rb") as file:
+    with os.fdopen(handle, "rb") as file:
         found = os.fstat(file.fileno())
         foreign = hasattr(os, "geteuid") and (found.st_uid != os.geteuid() or found.st_mode & 0o022)
         if not stat.S_ISREG(found.st_mode) or foreign:
@@ -163,12 +165,12 @@ def _write(path: Path, code: bytes) -> None:
     """Put code into a file at once: whoever reads it meanwhile finds all of it or none."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")  # mode 0600
     try:
-        with open(handle, "wb") as file:
+        with os.fdopen(handle, "wb") as file:
             file.write(hashlib.sha256(code).digest() + code)
-        os.replace(name, path)
+        Path(name).replace(path)
     except BaseException:
         with suppress(OSError):
-            os.unlink(name)
+            Path(name).unlink()
         raise
 
 
@@ -203,7 +205,7 @@ def _parts(value: object, seen: set[int]) -> Iterator[str]:
         if id(value) in seen:
             return
         seen.add(id(value))
-        if not os.path.isfile(value.__code__.co_filename):
+        if not Path(value.__code__.co_filename).is_file():
             raise _UnknownError(f"{value.__qualname__}, which has no source file")
         yield from _parts_of_function(value, seen)
     elif value is None or isinstance(value, (bool, int, float, complex, str, bytes, np.number, np.bool_, types.Type)):

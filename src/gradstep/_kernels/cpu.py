@@ -32,7 +32,7 @@ def place(*arrays: NDArray[np.floating]) -> tuple[NDArray[np.floating], ...]:
 
 
 @kernel
-def shuffle_in(order, start, draws):  # type: ignore[no-untyped-def]
+def shuffle_in(order, start, draws):
     """Put numbers `start`, `start` + 1, ... at random places among those before them in `order`, one for each draw.
 
     `draws` are uniform in [0, 1). From 0 to n in any number of calls it makes each order of n numbers equally likely:
@@ -50,7 +50,7 @@ def penalty_kernel(value: Formula) -> Callable[..., float]:
     """Return the compiled sum of a penalty over coefficients, called with them and the penalty's parameters."""
 
     @kernel
-    def total(w, p):  # type: ignore[no-untyped-def]
+    def total(w, p):
         penalty = 0.0
         for coefficient in w:
             penalty += value(coefficient, p)
@@ -67,14 +67,14 @@ def each_kernel(function: Formula, scalars: int) -> Callable[..., NDArray[np.flo
     """
 
     @kernel
-    def of_one(first, p):  # type: ignore[no-untyped-def]
+    def of_one(first, p):
         out = np.full(first.size, function(first[0], p))
         for i in range(1, first.size):
             out[i] = function(first[i], p)
         return out
 
     @kernel
-    def of_two(first, second, p):  # type: ignore[no-untyped-def]
+    def of_two(first, second, p):
         out = np.full(first.size, function(first[0], second[0], p))
         for i in range(1, first.size):
             out[i] = function(first[i], second[i], p)
@@ -88,7 +88,7 @@ def rates_kernel(rate: Formula) -> Kernel:
     """Return the compiled step sizes of a schedule, called with an array for them, the first `t` and the parameters."""
 
     @kernel
-    def rates(out, first, p):  # type: ignore[no-untyped-def]
+    def rates(out, first, p):
         for i in range(out.size):
             out[i] = rate(float(first + i), p)
 
@@ -122,7 +122,7 @@ def epoch_kernel(value: Formula, slope: Formula, prox: Formula, several: bool) -
     walk, walk_free = _walks(prox), _walks(_free)
 
     @kernel
-    def epoch(  # type: ignore[no-untyped-def]
+    def epoch(
         X, y, weight, order, start, stop, batch, intercept, momentum, nesterov, averaging, averaged, rates,
         w, last, average, total, loss_sum, p, q,
     ):  # fmt: skip
@@ -156,7 +156,7 @@ def epoch_kernel(value: Formula, slope: Formula, prox: Formula, several: bool) -
 
 def _adds_rows(value: Formula, slope: Formula) -> Kernel:
     @_sums
-    def add_rows(X, y, weight, order, start, first, last, w, total, loss_sum, p):  # type: ignore[no-untyped-def]
+    def add_rows(X, y, weight, order, start, first, last, w, total, loss_sum, p):
         d = X.shape[1]
         stride = uint64(0 if weight.size == 1 else 1)
         shuffled = order.size > 0
@@ -181,7 +181,7 @@ def _adds_rows(value: Formula, slope: Formula) -> Kernel:
 
 def _adds_rows_of_several_outputs(value: Formula, slope: Formula) -> Kernel:
     @_sums
-    def add_rows(X, y, weight, order, start, first, last, w, total, loss_sum, p):  # type: ignore[no-untyped-def]
+    def add_rows(X, y, weight, order, start, first, last, w, total, loss_sum, p):
         d = X.shape[1]
         k = y.shape[1]
         stride = uint64(0 if weight.size == 1 else 1)
@@ -208,7 +208,7 @@ def _adds_rows_of_several_outputs(value: Formula, slope: Formula) -> Kernel:
     return add_rows
 
 
-def _free(w, t, p):  # type: ignore[no-untyped-def]  # noqa: ARG001
+def _free(w, t, p):  # noqa: ARG001
     return w
 
 
@@ -225,7 +225,7 @@ def _walks(prox: Formula) -> Kernel:
 
     # Not reordered: `textbook.sgd_step` computes the same two roundings in NumPy, so both give the same bits.
     @_exact
-    def walk(w, last, total, share, rate, momentum, nesterov, first, end, q):  # type: ignore[no-untyped-def]
+    def walk(w, last, total, share, rate, momentum, nesterov, first, end, q):
         if momentum == 0.0:
             for j in range(first, end):
                 w[j] = prox(w[j] - rate * (total[j] * share), rate, q)
@@ -244,7 +244,7 @@ def _walks(prox: Formula) -> Kernel:
 
 
 @_exact
-def _average(average, w, steps, size):  # type: ignore[no-untyped-def]
+def _average(average, w, steps, size):
     # The first step becomes the average, whatever was there before.
     share = (AVERAGING_POWER + 1.0) / (steps + AVERAGING_POWER)
     for j in range(size):

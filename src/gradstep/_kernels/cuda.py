@@ -54,10 +54,10 @@ def place(*arrays: NDArray[np.floating]) -> tuple[NDArray[np.floating], ...]:
     return tuple(cuda.to_device(array) for array in (X, y.reshape(len(X), -1), weight))
 
 
-def build(value: Formula, slope: Formula, prox: Formula) -> Callable[..., None]:
+def build(value: Formula, slope: Formula, prox: Formula) -> Callable[..., None]:  # noqa: C901 - one launch
     """Return the kernel as a plain Python function, for `cuda.jit` or for a compiler without a device."""
 
-    def epoch(  # type: ignore[no-untyped-def]
+    def epoch(  # noqa: C901
         X, y, weight, order, shuffled, start, stop, batch, intercept, momentum, nesterov, averaging, averaged, rates,
         w, last, average, total, loss_sum, scratch, p, q,
     ):  # fmt: skip
@@ -129,17 +129,17 @@ def each_kernel(function: Formula, scalars: int) -> Callable[..., NDArray[np.flo
     It answers with an array of the type of the scalars.
     """
 
-    def of_one(first, out, p):  # type: ignore[no-untyped-def]
+    def of_one(first, out, p):
         for i in range(cuda.threadIdx.x, out.size, cuda.blockDim.x):
             out[i] = function(first[i], p)
 
-    def of_two(first, second, out, p):  # type: ignore[no-untyped-def]
+    def of_two(first, second, out, p):
         for i in range(cuda.threadIdx.x, out.size, cuda.blockDim.x):
             out[i] = function(first[i], second[i], p)
 
     compiled = cuda.jit(of_one if scalars == 1 else of_two)
 
-    def each(*arguments):  # type: ignore[no-untyped-def]
+    def each(*arguments):
         *arrays, p = arguments
         out = np.empty_like(arrays[0])
         on_device = cuda.to_device(out)
@@ -157,7 +157,7 @@ def epoch_kernel(value: Formula, slope: Formula, prox: Formula, several: bool) -
     """
     kernel = cuda.jit(build(value, slope, prox))
 
-    def epoch(  # type: ignore[no-untyped-def]
+    def epoch(
         X, y, weight, order, start, stop, batch, intercept, momentum, nesterov, averaging, averaged, rates,
         w, last, average, total, loss_sum, p, q,
     ):  # fmt: skip

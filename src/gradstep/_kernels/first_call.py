@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import numba
 
@@ -38,12 +39,12 @@ def _is_numbas(error: BaseException) -> bool:
 
 
 def _in_words(error: Exception, groups: tuple[Formulas, ...]) -> str:
+    typeof: Any = numba.typeof
     for group in groups:
-        params = numba.types.UniTuple(numba.float64, len(group.params))
         for role, scalars in group.ROLES.items():
             function = getattr(group, role)
             try:
-                numba.njit(named_apart(function)).compile((*(numba.float64 for _ in scalars), params))
+                numba.njit(named_apart(function)).compile((*(numba.float64 for _ in scalars), typeof(group.params)))
             except Exception as refusal:  # noqa: BLE001 - whatever is refused in the formula alone is the reason
                 where, reason = _line_and_reason(str(refusal))
                 return (

@@ -72,7 +72,7 @@ def formula(function: F) -> F:
     if not is_formula(function):
         compilable(function, fastmath=False)
         setattr(function, _MARK, True)
-    return function  # type: ignore[return-value] - narrowed above to what it was
+    return function
 
 
 def is_formula(function: object) -> bool:
@@ -88,7 +88,7 @@ def compilable(function: F, **options: Any) -> F:
     """
     twin = named_apart(function)
 
-    @overload(function, jit_options=options, strict=False)
+    @overload(function, jit_options=options, strict=False)  # type: ignore[arg-type]
     def handed_over(*_):  # type: ignore[no-untyped-def]
         return twin
 

@@ -94,7 +94,8 @@ class Dense:
 
     def path(self) -> Path:
         """Return a path that has not begun, at weights of zero."""
-        return Path(*(self.zeros() for _ in range(4)), np.zeros(self.outputs or 1))
+        w, last, average, total = (self.zeros() for _ in range(4))
+        return Path(w, last, average, total, np.zeros(self.outputs or 1))
 
     def epoch(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gradstep import _input
 from gradstep._kernels.first_call import first_call
-from gradstep._kernels.formula import Formulas
+from gradstep._kernels.formula import Formula, Formulas
 from gradstep._table.dense import backend
 from gradstep.losses import DOMAINS, Loss
 from gradstep.penalties import Penalty
@@ -174,29 +174,30 @@ def _evaluators(group: Formulas, device: str) -> tuple[Evaluate, Evaluate]:
         formula, params = getattr(group, role), tuple(map(scalars[0].dtype.type, group.params))
         # Python's own floats where they are float64: they raise where NumPy's warn.
         points = zip(*(scalar.tolist() if scalar.dtype == np.float64 else scalar for scalar in scalars), strict=True)
-        answers = [_or_nan(formula, point, params) for point in points]
-        kinds = {type(answer) for answer in answers if answer is not None}
-        dtype = np.float32 if kinds == {np.float32} else np.float64
+        answers = [_or_none(formula, *point, params) for point in points]
+        kept = all(isinstance(answer, np.float32) for answer in answers if answer is not None)
+        dtype = np.float32 if kept else np.float64
         return np.array([np.nan if answer is None else answer for answer in answers], dtype=dtype)
 
     return compiled, plain
 
 
-def _or_nan(formula: Callable[..., float], point: tuple[float, ...], params: tuple[float, ...]) -> float | None:
+def _or_none(formula: Formula, *arguments: object) -> float | None:
     try:
         with np.errstate(all="ignore"):
-            return formula(*point, params)
+            return formula(*arguments)
     except (ArithmeticError, ValueError):
         return None
 
 
-def _law(statement: str, excess: Floats, points: dict[str, Floats]) -> Law:
+def _law(statement: str, excess: Floats, points: Mapping[str, Floats]) -> Law:
     """Return a law that holds where no excess, of what was found over what is allowed, is above 0."""
     excess = np.where(np.isnan(excess), np.inf, excess)
     if not (excess > 0).any():
-        return Law(statement, True, "")
+        return Law(statement, holds=True, worst="")
     i = int(excess.argmax())
-    return Law(statement, False, "at " + ", ".join(f"{name} = {values[i]:.6g}" for name, values in points.items()))
+    at = ", ".join(f"{name} = {values[i]:.6g}" for name, values in points.items())
+    return Law(statement, holds=False, worst=f"at {at}")
 
 
 def _laws_of_loss(loss: Loss, f: Evaluate, plain: Evaluate) -> Iterator[Law]:
@@ -255,7 +256,7 @@ def _laws_of_penalty(penalty: Penalty, f: Evaluate, plain: Evaluate) -> Iterator
     yield from _laws_of_code(penalty, f, plain, {"w": a[:100], "t": t[:100]})
 
 
-def _laws_of_code(group: Formulas, f: Evaluate, plain: Evaluate, points: dict[str, Floats]) -> Iterator[Law]:
+def _laws_of_code(group: Formulas, f: Evaluate, plain: Evaluate, points: Mapping[str, Floats]) -> Iterator[Law]:
     scalars = list(points.values())
     for role, arguments in group.ROLES.items():
         double = scalars[: len(arguments)]
