@@ -402,44 +402,36 @@ def test_a_formula_without_a_source_file_is_compiled_in_memory(tmp_path):
 
 
 MANY = """
-import sys
 import gradstep as gs
 
-def loss(power):
-    # Large, so that it is not inlined but called by its name, and alike in name for every power.
+def schedule(factor):
+    # So large that it is not inlined but called by its name, which is the same for every factor.
     @gs.formula
-    def slope(z, y, p):
-        r = z - y
-        s = r
-        for i in range(power):
-            for j in range(i, 3 * power):
-                s += r * ((i * j) % 7)
-                if s > 100.0:
-                    s -= 3.0 * j
-                for k in range(j):
-                    s += r / (1 + k + i)
-        return s / (1 + power ** 3)
+    def large(t):
+        s = t
+{loops}
+        return factor + 0.0 * s
 
     @gs.formula
-    def value(z, y, p):
-        return (z - y) * (z - y) / 2
+    def rate(t, p):
+        return large(t) + 0.0 * large(t + 1.0) + 0.0 * large(2.0 * t)
 
-    @gs.formula
-    def curvature(z, y, p):
-        return 1.0
-
-    return gs.Loss("many", value, slope, curvature)
-"""
+    return gs.Schedule("many", rate)
+""".format(loops="\n".join(f"        for i in range(int(t)):\n            s = (s + i) % {m}.0" for m in range(2, 42)))
 
 
 def test_kernels_of_different_processes_do_not_take_the_place_of_each_other(tmp_path):
-    """Numba names compiled functions by a count that each process starts at 1."""
+    """Numba names compiled functions by a count that each process starts at 1, in an order of hashes."""
     (tmp_path / "many.py").write_text(MANY)
-    both = "    from many import loss\n    answers = [gs.textbook.gradient(X, y, [0.0, 0.0], 0.0, loss(power))[1] for power in {}]\n"
-    one, two = (run(both.format(f"({power},)"), tmp_path / "apart", path=[tmp_path])[1] for power in (3, 4))
-    assert one != two
-    assert run(both.format("(3, 4)"), tmp_path / "apart", path=[tmp_path]) == (0, one + two)
-    assert run(both.format("(4, 3)"), tmp_path / "apart", path=[tmp_path]) == (0, two + one)
+    code = (
+        "    from many import schedule\n"
+        "    answers = [gs.fit(X, y, step=schedule(factor), epochs=1).history.step[0] for factor in {}]\n"
+    )
+    same = {"path": [tmp_path], "PYTHONHASHSEED": "0"}
+    for factor in ("0.25", "0.5"):
+        assert run(code.format(f"({factor},)"), tmp_path / "apart", **same)[1] == [factor]
+    for factors in (["0.25", "0.5"], ["0.5", "0.25"]):
+        assert run(code.format(f"({', '.join(factors)})"), tmp_path / "apart", **same) == (0, factors)
 
 
 def test_names_of_compiled_functions_are_of_one_process_alone():
