@@ -8,12 +8,14 @@ It takes a minute or two and 1 GB of memory. PyTorch is optional: ``pip install 
 """
 
 import argparse
+import itertools
 import json
 import os
 import platform
 import shlex
 import subprocess
 import sys
+import tempfile
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -92,9 +94,9 @@ def table(rows, columns):
     return gs.textbook.make_linear(np.ones(columns), 1.0, rows, noise=1.0)
 
 
-def our_epoch(X, y, batch, order=NO_ORDER):
+def our_epoch(X, y, batch, order=NO_ORDER, loss=None):
     """Return a function that runs one epoch through gradstep's table, as its solver does."""
-    rows = Dense(_input.rows(X, y), gs.squared(), None)
+    rows = Dense(_input.rows(X, y), loss or gs.squared(), None)
     settings, path, rates = Settings(batch, intercept=True), rows.path(), np.array([STEP])
 
     def epoch():
@@ -125,6 +127,45 @@ def epochs(size):
                 ours, bare = in_turns(size.rounds, our_epoch(X, y, batch, *order), bare_epoch(X, y, batch, *order))
                 what = f"Epoch of {size.rows:,} x {columns}, rows {name}, batch {batch}, over a bare loop's"
                 yield at_most(1.1, what, ours / bare)
+
+
+def losses(size):
+    """Time an epoch of each smooth loss beside the squared loss's, on the same rows and responses."""
+    X, y = table(size.rows, 100)
+    labels = (y > 0).astype(float)  # in the domain of every loss
+    chosen = {constructor: constructor(*tried[0]) for constructor, tried in gs.losses.LOSSES.items()}
+    smooth = [loss for loss in chosen.values() if loss.curvature(0.0, 0.0, loss.params) > 0]
+    shuffled = np.random.default_rng(0).permutation(size.rows)
+    orders = {"shuffled": shuffled, "as they stand": NO_ORDER}
+    for name, batch in itertools.product(orders, (32, 256)):
+        plain, *others = in_turns(size.rounds, *(our_epoch(X, labels, batch, orders[name], loss) for loss in smooth))
+        for loss, seconds_of_loss in zip(smooth[1:], others, strict=True):
+            what = f"Epoch of {size.rows:,} x 100, rows {name}, batch {batch}, {loss.name} loss over squared"
+            yield at_most(1.3, what, seconds_of_loss / plain)
+
+
+FIRST_FIT = """
+from time import perf_counter
+import gradstep as gs
+X, y = gs.textbook.make_linear([2.0, -3.4], 4.2, 1000, noise=0.01)
+began = perf_counter()
+gs.fit(X, y, step=0.03, batch_size=10, epochs=3)
+print(perf_counter() - began)
+"""
+
+
+def first_fits(size):
+    """Time the first fit of new processes that find its kernels on disk."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = os.environ | {"GRADSTEP_CACHE_DIR": folder}
+
+        def first():
+            command = [sys.executable, "-c", FIRST_FIT]
+            return float(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout)
+
+        cold = first()
+        warm = [first() for _ in range(size.rounds)]
+    yield at_most(0.6, f"First fit of a process, kernels from the disk cache (without: {cold:.3g} s)", warm, " s")
 
 
 def batches(size):
@@ -232,7 +273,7 @@ def main():
     size = QUICK if options.quick else FULL
 
     facts = circumstances(sys.argv[1:])
-    figures = [figure for part in (epochs, batches, example, imports) for figure in part(size)]
+    figures = [figure for part in (epochs, losses, batches, example, imports, first_fits) for figure in part(size)]
     if options.quick:  # three rounds of small tables prove nothing
         figures = [figure._replace(held=None) for figure in figures]
     print(f"{facts['machine']}; {', '.join(map(' '.join, facts['versions'].items()))}; {facts['date']}\n")
