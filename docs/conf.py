@@ -1,9 +1,16 @@
 """Build of the documentation. It needs no network, and its pages fetch nothing from elsewhere."""
 
 import re
+import sys
 import zlib
 from importlib.metadata import version as installed
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import _formulas
+
+_formulas.write(Path(__file__).parent / "formulas")
 
 project = "gradstep"
 author = "The gradstep developers"
@@ -63,6 +70,11 @@ numpydoc_xref_aliases = {
     "bool": ":class:`python:bool`",
     "callable": ":func:`callable <python:callable>`",
     "Loss": "gradstep.Loss",
+    "Penalty": "gradstep.Penalty",
+    "Schedule": "gradstep.Schedule",
+    "Sgd": "gradstep.Sgd",
+    "Law": "gradstep.textbook.Law",
+    "LawCheck": "gradstep.textbook.LawCheck",
     "Fit": "gradstep.Fit",
     "ClosedForm": "gradstep.ClosedForm",
     "GradientCheck": "gradstep.textbook.GradientCheck",

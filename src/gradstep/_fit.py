@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gradstep import _closed_form, _guard, _input
-from gradstep._result import Check, ConvergenceWarning, Fit, History, Interrupted, Progress, Stop
+from gradstep._result import Check, ConvergenceWarning, Fit, Interrupted, Progress, Stop, lengthened
 from gradstep._solvers.textbook import Sgd, State, Textbook
 from gradstep._table.dense import Dense, Rows, Settings
 from gradstep.losses import Loss, squared
@@ -147,18 +147,15 @@ def fit(
         raise ValueError("check: True came; only the squared loss with no penalty or l2 has a closed form to check by.")
     rows = _input.rows(X, y, sample_weight, loss)
     earlier = _input.start(start, rows.X.shape[1], rows.y.shape[1:], intercept=intercept)
-    history, seconds, row_reads = History.empty(), 0.0, 0
-    if start is not None:
-        history, seconds, row_reads = start.history, start.seconds, start.row_reads
-    began -= seconds
-
     table = Dense(rows, loss, penalty, device)
-    table.row_reads = row_reads
+    if start is not None:
+        began -= start.seconds
+        table.row_reads = start.row_reads
     settings = Settings(min(batch_size, table.n), intercept, options.momentum, options.nesterov, options.average)
     method = Textbook(options, step, settings, seed)
     state = method.start(table, earlier)
     _input.ends(step, state.step, state.step + method.steps(table, state, epochs) - 1)
-    state, stop, history = _drive(method, state, table, epochs, functions, history, began)
+    state, stop, entries = _drive(method, state, table, epochs, functions, began)
     w = state.w
 
     objective, checked, note, concern = np.nan, None, "", ""
@@ -177,7 +174,8 @@ def fit(
     except KeyboardInterrupt:
         stop = Stop.INTERRUPTED
     result = Fit(
-        coef=_frozen(w[:-1].copy()), intercept=_intercept(w), objective=objective, stop=stop, history=history,
+        coef=_frozen(w[:-1].copy()), intercept=_intercept(w), objective=objective, stop=stop,
+        history=lengthened(start.history if start else None, entries),
         check=checked, check_note=note or ("" if checked else "not made: the fit was interrupted"), loss=loss,
         penalty=penalty, solver=options, step=step, batch_size=settings.batch, seed=seed, device=device, rows=table.n,
         row_reads=table.row_reads, concern=concern, seconds=perf_counter() - began, state=state.kept(),
@@ -189,8 +187,8 @@ def fit(
 
 def _drive(
     method: Textbook, state: State, table: Dense, epochs: int, callbacks: Sequence[Callable[[Progress], object]],
-    history: History, began: float,
-) -> tuple[State, Stop, History]:  # fmt: skip
+    began: float,
+) -> tuple[State, Stop, list[tuple[int, float, float, float, float]]]:  # fmt: skip
     """Run rounds until the epochs are done, a callback or Ctrl-C ends them, or the numbers leave the finite ones."""
     stop, epochs = Stop.EPOCHS, state.epoch + epochs
     entries: list[tuple[int, float, float, float, float]] = []
@@ -218,7 +216,7 @@ def _drive(
                     break
     except KeyboardInterrupt:
         stop = Stop.INTERRUPTED
-    return state, stop, history.and_then(entries)
+    return state, stop, entries
 
 
 def _checked(

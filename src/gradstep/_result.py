@@ -137,23 +137,6 @@ class History:
     step: NDArray[np.float64]
     seconds: NDArray[np.float64]
 
-    @classmethod
-    def empty(cls) -> History:
-        """Return the history of a fit that has not begun."""
-        return cls(np.empty(0, dtype=np.int64), *(np.empty(0) for _ in range(4)))
-
-    def and_then(self, entries: list[tuple[int, float, float, float, float]]) -> History:
-        """Return this history with more epochs: number, objective, exact objective or NaN, step and seconds of each."""
-        exact = self.exact_objective if self.exact_objective.size else np.full(len(self), np.nan)
-        before = self.epoch, self.objective, exact, self.step, self.seconds
-        columns = np.array(entries, dtype=float).reshape(-1, 5).T
-        epoch, *numbers = (np.concatenate(pair) for pair in zip(before, columns, strict=True))
-        if np.isnan(numbers[1]).all():
-            numbers[1] = numbers[1][:0]
-        for array in (epoch := epoch.astype(np.int64), *numbers):
-            array.flags.writeable = False
-        return History(epoch, *numbers)
-
     def __len__(self) -> int:
         return len(self.epoch)
 
@@ -169,6 +152,20 @@ class History:
                 f"{self.epoch[i]:5d}{self.objective[i]:20.10g}{at_end}{self.step[i]:12.4g}{self.seconds[i]:10.4f}"
             )
         return "\n".join(lines)
+
+
+def lengthened(history: History | None, entries: list[tuple[int, float, float, float, float]]) -> History:
+    """Return a history with more epochs: number, objective, exact objective or NaN, step and seconds of each."""
+    columns = list(np.array(entries, dtype=float).reshape(-1, 5).T)
+    if history is not None:
+        exact = history.exact_objective if history.exact_objective.size else np.full(len(history), np.nan)
+        before = history.epoch, history.objective, exact, history.step, history.seconds
+        columns = [np.concatenate(pair) for pair in zip(before, columns, strict=True)]
+    epoch, objective, exact, step, seconds = (column.copy() for column in columns)
+    arrays = epoch.astype(np.int64), objective, exact[: 0 if np.isnan(exact).all() else None], step, seconds
+    for array in arrays:
+        array.flags.writeable = False
+    return History(*arrays)
 
 
 @dataclass(frozen=True)
