@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpydoc.docscrape import NumpyDocString
 
+import gradstep as gs
 from gradstep.losses import DOMAINS, LOSSES
 from gradstep.penalties import PENALTIES
 from gradstep.schedules import SCHEDULES
@@ -47,14 +48,18 @@ def section(constructor, shown) -> str:
         f"{text(doc['Extended Summary'])}\n",
     ]
     if hasattr(shown[0], "domain"):
-        lines.append(f"**Responses:** {DOMAINS[shown[0].domain].words}. {text(doc['Returns'][0].desc)}\n")
+        units = [line for returned in doc["Returns"] for line in returned.desc]
+        lines.append(f"**Responses:** {DOMAINS[shown[0].domain].words}. {text(units)}\n")
     if doc["Parameters"]:
         lines.append("| parameter | |\n|---|---|")
         lines += [f"| `{p.name}`, {p.type} | {text(p.desc)} |" for p in doc["Parameters"]]
         lines.append("")
     picture = f"{name} for {', '.join(map(repr, shown))}"
     lines.append(f"```{{image}} {name}.svg\n:alt: {picture}\n```\n")
-    lines.append(f"*Source:* {text(doc['References'])} *Reference:* {{py:obj}}`gradstep.{name}`.\n")
+    if doc["References"]:
+        lines.append(f"*Source:* {text(doc['References'])}\n")
+    if hasattr(gs, name):
+        lines.append(f"*Reference:* {{py:obj}}`gradstep.{name}`.\n")
     return "\n".join(lines)
 
 

@@ -2,12 +2,17 @@
 
 import contextlib
 import io
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import gradstep as gs
 from conftest import SIMULATED, needs_jit
 
 ROOT = Path(__file__).parents[1]
@@ -52,3 +57,88 @@ def test_the_readme_runs_and_its_training_by_hand_is_the_fit():
     text, names = printed(f"{by_hand}\nimport gradstep as gs\n{own}")
     assert "The derivatives agree" in text
     np.testing.assert_allclose(names["fit"].coef, [2.0, -3.4], atol=0.01)
+
+
+TRIED = """
+import sys
+import numpy as np
+import gradstep as gs
+from gradstep._kernels.formula import examples
+
+added = [loss for loss in examples(gs.losses.LOSSES) if loss.name == "log_cosh"]
+assert [loss.params for loss in added] == [(1.0,), (0.2,)]
+for loss in added:
+    report = gs.check_loss(loss)
+    assert report.holds, str(report)
+    assert gs.check_gradient(loss).agrees
+    # Beside the definition, at many points.
+    for r in np.linspace(-3, 3, 50):
+        value = loss.params[0] ** 2 * np.log(np.cosh(r / loss.params[0]))
+        np.testing.assert_allclose(loss.value(r, 0.0, loss.params), value, rtol=1e-12, atol=1e-15)
+
+X, y = gs.textbook.make_linear([2.0, -3.4], 4.2, 1000, noise=0.1)
+fit = gs.fit(X, y, loss=gs.losses.log_cosh(1.0), step=0.03, batch_size=10)
+np.testing.assert_allclose([*fit.coef, fit.intercept], [2.0, -3.4, 4.2], atol=0.05)
+print(fit.loss, gs.__file__)
+"""
+
+
+MADE = """
+import pathlib, sys
+sys.path.insert(0, "docs")
+import _formulas
+_formulas.write(pathlib.Path(sys.argv[1]))
+"""
+
+
+def test_the_page_that_adds_a_loss_adds_it(tmp_path):
+    code, entry = blocks("docs/add_a_loss.md", "python")
+    assert len([line for line in code.splitlines() if line.strip()]) <= 20
+    assert len(entry.strip().splitlines()) == 1
+    package = tmp_path / "gradstep"
+    shutil.copytree(ROOT / "src" / "gradstep", package, ignore=shutil.ignore_patterns("__pycache__"))
+    losses = package / "losses.py"
+    before, registry, after = losses.read_text(encoding="utf-8").partition("\nLOSSES: ")
+    head, closing, rest = after.partition("\n}\n")
+    losses.write_text(f"{before}{code}\n\n{registry}{head}\n{entry.rstrip()}{closing}{rest}", encoding="utf-8")
+
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def run(*arguments):
+        return subprocess.run(
+            [sys.executable, *arguments], capture_output=True, text=True, check=False, env=environment, timeout=240,
+            cwd=ROOT,
+        )  # fmt: skip
+
+    done = run("-W", "error", "-c", TRIED)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["log_cosh(1)", str(package / "__init__.py")]
+
+    # The tests loop over the registry and take it from there.
+    done = run("-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "log_cosh", "tests/test_formulas.py",
+               "tests/test_backends.py", "tests/test_start.py")  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert int(re.search(r"(\d+) passed", done.stdout).group(1)) >= 14
+
+    # So does the documentation.
+    done = run("-c", MADE, str(tmp_path / "pages"))
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "pages" / "losses.md").read_text(encoding="utf-8")
+    assert "## log_cosh" in page
+    assert "scale**2 * log(cosh((z - y) / scale))" in page
+    assert (tmp_path / "pages" / "log_cosh.svg").exists()
+
+
+def test_the_page_beside_scikit_learn_runs():
+    (code,) = blocks("docs/scikit_learn.md", "python")
+    _, names = printed(code)
+    assert names["fit"].stop.name == "EPOCHS"
+    assert np.sum(np.abs(names["fit"].coef) > 1e-3) < 23
+
+
+def test_every_constructor_has_its_place_in_the_documentation():
+    pages = (ROOT / "docs" / "api.rst").read_text(encoding="utf-8")
+    for registry in (gs.losses.LOSSES, gs.penalties.PENALTIES, gs.schedules.SCHEDULES):
+        for constructor in registry:
+            assert re.search(rf"^   {constructor.__name__}$", pages, re.MULTILINE)
+            assert getattr(gs, constructor.__name__) is constructor
