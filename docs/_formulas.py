@@ -34,6 +34,7 @@ def write(folder: Path) -> None:
             figure.savefig(folder / f"{constructor.__name__}.svg", metadata={"Date": None})
             parts.append(section(constructor, shown))
         (folder / f"{title.lower()}.md").write_text("\n".join(parts), encoding="utf-8")
+    (folder / "index.md").write_text(INDEX, encoding="utf-8")
 
 
 def section(constructor, shown) -> str:
@@ -48,18 +49,18 @@ def section(constructor, shown) -> str:
         f"{text(doc['Extended Summary'])}\n",
     ]
     if hasattr(shown[0], "domain"):
-        units = [line for returned in doc["Returns"] for line in returned.desc]
-        lines.append(f"**Responses:** {DOMAINS[shown[0].domain].words}. {text(units)}\n")
+        units = text([line for returned in doc["Returns"] for line in returned.desc]).partition("; ")[2]
+        lines.append(f"**Responses:** {DOMAINS[shown[0].domain].words}; {units or 'see its docstring.'}\n")
     if doc["Parameters"]:
         lines.append("| parameter | |\n|---|---|")
-        lines += [f"| `{p.name}`, {p.type} | {text(p.desc)} |" for p in doc["Parameters"]]
+        lines += [f"| `{p.name}`, {p.type} | {cell(p.desc)} |" for p in doc["Parameters"]]
         lines.append("")
     picture = f"{name} for {', '.join(map(repr, shown))}"
     lines.append(f"```{{image}} {name}.svg\n:alt: {picture}\n```\n")
     if doc["References"]:
         lines.append(f"*Source:* {text(doc['References'])}\n")
     if hasattr(gs, name):
-        lines.append(f"*Reference:* {{py:obj}}`gradstep.{name}`.\n")
+        lines.append(f"*With an example:* {{py:obj}}`gradstep.{name}`.\n")
     return "\n".join(lines)
 
 
@@ -68,7 +69,12 @@ def text(lines) -> str:
     joined = " ".join(line.strip() for line in lines if line.strip())
     joined = re.sub(r"(?<!`)`(?!`)([\w.]+)`(?!`)", r"{py:obj}`\1 <gradstep.\1>`", joined)
     joined = joined.replace("<gradstep.gradstep.", "<gradstep.")
-    return joined.replace("``", "`").replace("|", r"\|")
+    return joined.replace("``", "`")
+
+
+def cell(lines) -> str:
+    """Return lines of a docstring as a cell of a table."""
+    return text(lines).replace("|", r"\|")
 
 
 def axes(figure, number, titles):
@@ -130,6 +136,22 @@ def draw_schedule(figure, shown):
     legend(ax, shown)
 
 
+INDEX = """\
+# Formulas
+
+Everything that is particular to a loss, a penalty or a schedule is a few scalar functions, declared once. Plain Python,
+the CPU kernels, the CUDA kernels, the tests, the benchmarks and these pages all take them from there.
+
+```{toctree}
+:maxdepth: 2
+
+losses
+penalties
+schedules
+../add_a_loss
+../scikit_learn
+```
+"""
 LEAD_OF_LOSSES = """\
 What one score `z = x w + b` costs, beside a response `y`. The objective is their weighted mean over the rows, plus the
 penalty. At a kink the slope is 0, which lies between the slopes of its two sides, and the curvature is 0.

@@ -47,15 +47,17 @@ def test_the_front_page_prints_what_it_says():
 
 
 def test_the_readme_runs_and_its_training_by_hand_is_the_fit():
-    first, by_hand, own = blocks("README.md", "python")
+    first, by_hand, labels, own = blocks("README.md", "python")
     text, names = printed(first)
     assert "gradstep fit: squared loss, 53940 rows x 23 columns" in text
     assert names["fit"].check.distance < 30
     _, names = printed(by_hand + "\nimport gradstep as gs\nfit = gs.fit(X, y, step=0.03, batch_size=10, epochs=3)\n")
     np.testing.assert_array_equal(names["w"], names["fit"].coef)
     assert names["b"] == names["fit"].intercept
+    _, names = printed(f"{by_hand}\nimport gradstep as gs\n{labels}")
+    assert np.mean((names["log_odds"] > 0) == names["cheap"]) > 0.99
     text, names = printed(f"{by_hand}\nimport gradstep as gs\n{own}")
-    assert "The derivatives agree" in text
+    assert "robust(1.5): every law holds" in text
     np.testing.assert_allclose(names["fit"].coef, [2.0, -3.4], atol=0.01)
 
 
