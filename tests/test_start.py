@@ -1,12 +1,17 @@
 """A fit goes on where an earlier one stopped, as if it had never stopped."""
 
+import contextlib
 import dataclasses
+import os
 import pickle
+import signal
+import threading
 
 import numpy as np
 import pytest
 
 import gradstep as gs
+from conftest import needs_jit
 from gradstep._kernels.formula import examples
 from gradstep.losses import DOMAINS, LOSSES
 from gradstep.schedules import SCHEDULES
@@ -111,6 +116,37 @@ def test_an_interrupted_fit_goes_on():
     with pytest.raises(gs.Interrupted) as raised:
         gs.fit(X, y, epochs=5, callbacks=[interrupt], **arguments)
     assert_same(gs.fit(X, y, epochs=3, start=raised.value.fit, **arguments), gs.fit(X, y, epochs=5, **arguments))
+
+
+@needs_jit
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.5, "average": True}], ids=["plain", "averaged"])
+def test_however_often_it_is_interrupted_it_ends_undisturbed(options):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((100_000, 10))
+    y = X.sum(axis=1) + rng.standard_normal(len(X))
+    arguments = {"step": gs.inverse_decay(0.01, 1e-4), "solver": gs.sgd(**options), "check": False}
+    undisturbed = gs.fit(X, y, epochs=300, **arguments)
+    fit, presses = None, 0
+    while fit is None or fit.state.epoch < 300:
+        timer = threading.Timer(rng.uniform(0.005, 0.05), os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        try:
+            left = 300 - (fit.state.epoch if fit else 0)
+            fit = gs.fit(X, y, epochs=left, start=fit, **arguments)
+        except gs.Interrupted as interrupted:
+            presses += 1
+            fit = interrupted.fit
+        except KeyboardInterrupt:
+            presses += 1  # before the first step: nothing was lost
+        finally:
+            timer.cancel()
+            with contextlib.suppress(KeyboardInterrupt):
+                timer.join()
+    assert presses >= 3
+    assert np.isfinite(fit.history.objective).all()
+    if np.isnan(fit.objective):  # interrupted after the last step
+        fit = dataclasses.replace(fit, objective=undisturbed.objective)
+    assert_same(fit, undisturbed)
 
 
 def test_what_a_path_cost_adds_up():

@@ -190,8 +190,15 @@ def _drive(
     began: float,
 ) -> tuple[State, Stop, list[tuple[int, float, float, float, float]]]:  # fmt: skip
     """Run rounds until the epochs are done, a callback or Ctrl-C ends them, or the numbers leave the finite ones."""
-    stop, epochs = Stop.EPOCHS, state.epoch + epochs
+    stop, before, epochs = Stop.EPOCHS, state.epoch, state.epoch + epochs
     entries: list[tuple[int, float, float, float, float]] = []
+
+    def record(at_end: float) -> None:
+        """Enter the epoch that has ended, once."""
+        if state.epoch - before > len(entries):
+            running = state.running + table.penalty(state.w)
+            entries.append((state.epoch, running, at_end, state.rate, perf_counter() - began))
+
     try:
         while state.epoch < epochs:
             state = method.advance(table, state)
@@ -203,8 +210,7 @@ def _drive(
                 stop = Stop.DIVERGED
                 break
             if ended:
-                at_end = table.objective(state.w) if method.options.exact_objective else np.nan
-                entries.append((state.epoch, running, at_end, state.rate, perf_counter() - began))
+                record(table.objective(state.w) if method.options.exact_objective else np.nan)
             if callbacks:
                 now = Progress(
                     state.epoch, epochs, ended, table.row_reads, running, state.w[:-1].copy(), _intercept(state.w),
@@ -216,6 +222,7 @@ def _drive(
                     break
     except KeyboardInterrupt:
         stop = Stop.INTERRUPTED
+        record(np.nan)
     return state, stop, entries
 
 

@@ -260,13 +260,14 @@ class Textbook(NamedTuple):
         stop = table.stop(state.row, batch)
         first_batch = state.row // batch
         sizes = rates(self.step, state.step, -(-stop // batch) - first_batch)
-        table.epoch(state.order, state.row, stop, self.settings, sizes, state.path, state.averaged)
-        taken = (-(-stop // batch) if stop == table.n else stop // batch) - first_batch
-        state.row = stop
-        state.step += taken
-        state.averaged += taken if self.options.average else 0
-        state.rate = float(sizes[taken - 1 if len(sizes) > 1 else 0])
-        state.largest_rate = max(state.largest_rate, float(sizes.max()))
-        if state.row == table.n:
-            state.epoch += 1
+        # Ctrl-C comes before the steps or after they are counted: else a fit that goes on would take them twice.
+        with interrupts_held():
+            table.epoch(state.order, state.row, stop, self.settings, sizes, state.path, state.averaged)
+            taken = (-(-stop // batch) if stop == table.n else stop // batch) - first_batch
+            state.row = stop
+            state.step += taken
+            state.averaged += taken if self.options.average else 0
+            state.rate = float(sizes[taken - 1 if len(sizes) > 1 else 0])
+            state.largest_rate = max(state.largest_rate, float(sizes.max()))
+            state.epoch += state.row == table.n
         return state
