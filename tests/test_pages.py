@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -122,7 +123,9 @@ def test_the_page_that_adds_a_loss_adds_it(tmp_path):
     assert done.returncode == 0, done.stdout
     assert int(re.search(r"(\d+) passed", done.stdout).group(1)) >= 14
 
-    # So does the documentation.
+    # So does the documentation, where what builds it is installed.
+    if find_spec("numpydoc") is None:
+        return
     done = run("-c", MADE, str(tmp_path / "pages"))
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "pages" / "losses.md").read_text(encoding="utf-8")

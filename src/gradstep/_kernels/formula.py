@@ -17,6 +17,7 @@ import itertools
 import os
 import secrets
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from numbers import Real
 from types import FunctionType
 from typing import Any, ClassVar, TypeVar
@@ -143,6 +144,7 @@ class Formulas:
             _look_at_formula(f"{kind} {self.name}: {role}", getattr(self, role), scalars, self.params)
 
 
+@lru_cache(maxsize=512)  # losses are made anew in every fit, of the same functions
 def _look_at_formula(
     what: str, function: object, scalars: tuple[tuple[str, float], ...], params: tuple[float, ...]
 ) -> None:

@@ -267,7 +267,7 @@ class Textbook(NamedTuple):
             state.row = stop
             state.step += taken
             state.averaged += taken if self.options.average else 0
-            state.rate = float(sizes[taken - 1 if len(sizes) > 1 else 0])
-            state.largest_rate = max(state.largest_rate, float(sizes.max()))
+            state.rate = float(sizes[taken - 1 if sizes.size > 1 else 0])
+            state.largest_rate = max(state.largest_rate, state.rate if sizes.size == 1 else float(sizes.max()))
             state.epoch += state.row == table.n
         return state

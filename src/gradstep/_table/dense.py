@@ -126,9 +126,9 @@ class Dense:
     def gradient(self, w: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return weighted mean losses at `w`, an entry an output, and their gradient, in one read; no penalty in it."""
         # The epoch itself with one batch and a step of 0: the same machine code whoever asks, hence the same bits.
-        settings, rates, path = Settings(batch=self.n, intercept=True), np.zeros(1), self.path()
-        path.w[...] = w
-        row = 0
+        settings, rates, row = Settings(batch=self.n, intercept=True), np.zeros(1), 0
+        point = w.copy()
+        path = Path(point, point, point, np.empty_like(point), np.zeros(self.outputs or 1))
         while row < self.n:
             stop = self.stop(row, self.n)
             self.epoch(NO_ORDER, row, stop, settings, rates, path)
