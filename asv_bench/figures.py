@@ -197,7 +197,7 @@ def example(size):
     X, y = gs.textbook.make_linear([2.0, -3.4], 4.2, 1000, noise=0.01, seed=1)
     tensors = torch_loop.tensors(X, y)
     rows = Dense(_input.rows(X, y), gs.squared(), None)
-    method = Textbook(gs.sgd(), EXAMPLE_STEP, Settings(EXAMPLE_BATCH, intercept=True), 0)
+    method = Textbook(gs.sgd(), EXAMPLE_STEP, Settings(EXAMPLE_BATCH, intercept=True), 0, gs.squared())
 
     def fit():
         gs.fit(X, y, step=EXAMPLE_STEP, batch_size=EXAMPLE_BATCH, epochs=EXAMPLE_EPOCHS)

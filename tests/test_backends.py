@@ -166,7 +166,7 @@ def test_an_epoch_cut_into_calls_anywhere_has_the_same_bits(device, k, batch, st
     for rows_per_call in (50, 13, 1):
         dense = Dense(rows, gs.squared(), gs.l2(0.1), device)
         dense.stop = lambda row, batch, rows=rows_per_call: min(row + rows, 50)
-        method = Textbook(gs.sgd(**options), step, Settings(batch, True, **kernel_options(options)), 0)
+        method = Textbook(gs.sgd(**options), step, Settings(batch, True, **kernel_options(options)), 0, gs.squared())
         state = method.start(dense)
         while state.epoch < 2:
             state = method.advance(dense, state)

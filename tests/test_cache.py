@@ -436,6 +436,73 @@ def test_kernels_of_different_processes_do_not_take_the_place_of_each_other(tmp_
         assert run(code.format(f"({', '.join(factors)})"), tmp_path / "apart", **same) == (0, factors)
 
 
+SEEN = """
+import gradstep as gs
+
+@gs.formula
+def half(z, y):
+    return (z - y) * (z - y) / 2
+
+@gs.formula
+def big(z, y):
+    return 100.0 * (z - y) * (z - y) / 2
+
+pick = {pick}
+
+@gs.formula
+def value(z, y, p):
+    return pick(z, y) + 0.0 * (half(z, y) + big(z, y))
+
+loss = gs.Loss("mine", value, gs.squared().slope, gs.squared().curvature)
+"""
+
+
+def test_a_function_under_another_name_is_another_kernel(tmp_path):
+    code = "    from seen import loss\n    answers = [round(gs.fit(X, y, step=0.05, loss=loss).objective, 9)]\n"
+    answers = []
+    for pick in ("half", "big"):
+        (tmp_path / "seen.py").write_text(SEEN.format(pick=pick))
+        compiled, (answer,) = run(code, tmp_path, path=[tmp_path], PYTHONDONTWRITEBYTECODE="1")
+        assert compiled > 0
+        answers.append(float(answer))
+    assert answers[1] == pytest.approx(100 * answers[0], rel=1e-6)
+
+
+GLOBAL = """
+import gradstep as gs
+D = {D}
+
+@gs.formula
+def value(z, y, p):
+    return D * (z - y) * (z - y) / 2
+
+@gs.formula
+def slope(z, y, p):
+    return D * (z - y)
+
+loss = gs.Loss("mine", value, slope, gs.squared().curvature)
+"""
+
+
+def test_a_global_that_changed_reaches_no_later_process(tmp_path):
+    fit = "gs.fit(X, y, step=0.05, loss=global_.loss, penalty={}).objective"
+    changes = (
+        "    import global_\n"
+        f"    first = {fit.format('None')}\n"
+        "    global_.D = 2.0\n"
+        f"    answers = [first, {fit.format('gs.l2(0.0)')}]\n"
+    )
+    starts = f"    import global_\n    answers = [{fit.format('None')}, {fit.format('gs.l2(0.0)')}]\n"
+    (tmp_path / "global_.py").write_text(GLOBAL.format(D=1.0))
+    run(changes, tmp_path, path=[tmp_path], PYTHONDONTWRITEBYTECODE="1")
+    (tmp_path / "global_.py").write_text(GLOBAL.format(D=2.0))
+    _, (plain, ridge) = run(starts, tmp_path, path=[tmp_path], PYTHONDONTWRITEBYTECODE="1")
+    assert plain == ridge
+    (tmp_path / "global_.py").write_text(GLOBAL.format(D=1.0))
+    _, (plain, ridge) = run(starts, tmp_path, path=[tmp_path], PYTHONDONTWRITEBYTECODE="1")
+    assert plain == ridge
+
+
 def test_names_of_compiled_functions_are_of_one_process_alone():
     names = {cpu.shuffle_in.py_func.__qualname__, *(cache.named_apart(cpu.place).__qualname__ for _ in range(3))}
     assert len(names) == 4
@@ -449,9 +516,10 @@ def test_the_report_names_the_folder_or_why_there_is_none(tmp_path, monkeypatch,
     (tmp_path / "kernels").chmod(0o755)
     gs.show_versions()
     assert "is open to other users (mode 0755, 0700 is needed)" in capsys.readouterr().out
-    monkeypatch.setenv("GRADSTEP_CACHE", "0")
-    gs.show_versions()
-    assert "cache        none, kernels are compiled in memory: GRADSTEP_CACHE is 0" in capsys.readouterr().out
+    for off in ("0", "off", "False"):
+        monkeypatch.setenv("GRADSTEP_CACHE", off)
+        gs.show_versions()
+        assert f"cache        none, kernels are compiled in memory: GRADSTEP_CACHE is {off}" in capsys.readouterr().out
 
 
 def test_what_a_digest_cannot_stand_for_stays_in_memory(tmp_path, monkeypatch):

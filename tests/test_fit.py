@@ -469,8 +469,45 @@ def test_the_mean_of_a_loss_with_a_link_is_its_best_constant():
     X, _ = standardised()
     y = np.random.default_rng(0).poisson(30.0, 400)
     mean = y.mean()
-    with pytest.warns(gs.ConvergenceWarning, match=f"predicting the mean gives {mean - mean * np.log(mean):.6g}"):
+    with pytest.warns(
+        gs.ConvergenceWarning, match=f"predicting the best constant gives {mean - mean * np.log(mean):.6g}"
+    ):
         gs.fit(X, y, loss=gs.Loss("poisson", value, slope, curvature), step=1e-4, epochs=1)
+
+
+def test_rare_labels_do_not_hide_a_bad_fit():
+    X = np.random.default_rng(3).standard_normal((40_000, 2))
+    y = np.zeros(len(X))
+    y[1::400] = 1
+    rate = 1 / 400
+    least = -(rate * np.log(rate) + (1 - rate) * np.log1p(-rate))
+    with pytest.warns(gs.ConvergenceWarning, match=f"predicting the best constant gives {least:.6g}"):
+        gs.fit(X, y, loss=gs.logistic(), step=8.0, batch_size=4)
+
+
+def test_the_best_constant_of_several_outputs_and_of_weights():
+    from gradstep._guard import _best_constants
+    from gradstep._table.dense import Rows
+
+    rng = np.random.default_rng(0)
+    y = np.column_stack((rng.poisson(3.0, 5000), rng.poisson(0.1, 5000))).astype(float)
+    weight = rng.uniform(0, 2, 5000)
+    w = _best_constants(Rows(np.empty((5000, 0)), y, weight / weight.mean()), gs.poisson())
+    np.testing.assert_allclose(w[0], np.log(np.average(y, axis=0, weights=weight)), rtol=1e-5)
+    z = rng.standard_normal(5000)
+    w = _best_constants(Rows(np.empty((5000, 0)), z, np.ones(1)), gs.quantile(0.9))
+    assert w[0] == pytest.approx(np.quantile(z, 0.9), abs=0.15)
+
+
+def test_a_loss_that_is_not_finite_where_a_fit_begins_says_so():
+    @gs.formula
+    def value(z, y, p):
+        return y / z + z
+
+    X, _ = standardised()
+    mine = gs.Loss("mine", value, gs.squared().slope, gs.squared().curvature)
+    with pytest.raises(gs.Diverged, match="the mine loss is not finite at scores of 0, where a fit begins"):
+        gs.fit(X, np.ones(len(X)), loss=mine, step=1e-6, batch_size=400, epochs=1)
 
 
 def test_a_good_fit_warns_of_nothing():

@@ -31,7 +31,7 @@ SCORES = np.linspace(-3.0, 3.0, 25) + 0.013
 def test_every_law_of_every_loss_holds(loss, device):
     report = gs.check_loss(loss, device=device)
     assert report.holds, str(report)
-    assert len(report.laws) == 13
+    assert len(report.laws) == 16
     assert report.what == repr(loss)
 
 
@@ -39,7 +39,7 @@ def test_every_law_of_every_loss_holds(loss, device):
 def test_every_law_of_every_penalty_holds(penalty, device):
     report = gs.check_penalty(penalty, device=device)
     assert report.holds, str(report)
-    assert len(report.laws) == 8
+    assert len(report.laws) == 10
 
 
 def broken(report):
@@ -54,7 +54,7 @@ def test_the_laws_catch_a_wrong_slope():
     report = gs.check_loss(loss_with("wrong", slope=lambda z, y, p: (z - y) * (type(z)(1) + type(z)(3e-6))))
     assert "the slope is the derivative of the value" in broken(report)
     assert "the value is convex" not in broken(report)
-    assert "2 of 13 laws BROKEN" in str(report)
+    assert "2 of 16 laws BROKEN" in str(report)
     assert "BROKEN  the slope is the derivative of the value: at z = " in str(report)
 
 
@@ -95,7 +95,8 @@ def test_the_laws_catch_an_overflow():
 
 def test_the_laws_catch_a_lost_type():
     report = gs.check_loss(loss_with("doubled", slope=lambda z, y, p: np.float64(z) - y))
-    assert broken(report) == {"the slope of float32 scalars is float32, near that of float64"}
+    assert broken(report) == {"the slope keeps float32"}
+    assert "a constant is type(z)(2)" in str(report)
 
 
 def test_the_laws_catch_a_wrong_prox():
@@ -254,6 +255,26 @@ def test_poisson_goes_on_along_its_tangent():
         assert loss.value(z, dtype(0), ()) == pytest.approx(e * (1 + 1000 - top), rel=1e-5)
         assert loss.slope(z, dtype(0), ()) == pytest.approx(e, rel=1e-5)
         assert loss.curvature(z, dtype(0), ()) == 0
+
+
+@pytest.mark.parametrize("loss", each(LOSSES))
+@pytest.mark.parametrize("role", ["value", "slope", "curvature"])
+def test_whole_numbers_are_numbers_too(loss, role):
+    formula = getattr(loss, role)
+    for z, y in ((1, 1), (-2, 0), (3, 1), (0, 1)):
+        assert formula(z, y, loss.params) == formula(float(z), float(y), loss.params)
+
+
+def test_a_formula_that_raises_is_judged_where_it_does_not():
+    @gs.formula
+    def raises(z, y, p):
+        if z > 100:
+            raise ValueError("too much")
+        return (z - y) * (z - y) / type(z)(2)
+
+    report = gs.check_loss(loss_with("raises", value=raises))
+    assert "all are finite for scores up to 1,000, in float64" in broken(report)
+    assert "the slope is the derivative of the value" not in broken(report)
 
 
 def test_marking_a_formula_leaves_it_itself():

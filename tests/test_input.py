@@ -291,7 +291,7 @@ LABELS = (Y0 > 1).astype(float)
     [
         (gs.logistic(), spoiled(LABELS, 4, 2.0), "y: 2.0 came at position 4; 0 or 1 is needed for the logistic loss."),
         (gs.logistic(), spoiled(LABELS, 4, 0.5), "y: 0.5 came at position 4; 0 or 1 is needed"),
-        (gs.logistic(), 2 * LABELS - 1, "y: -1.0 came at position .*logistic loss: pass .y > 0."),
+        (gs.logistic(), 2 * LABELS - 1, r"y: -1.0 came at position .*logistic loss: pass \(y == 1\)\."),
         (gs.logistic(), np.column_stack((LABELS, spoiled(LABELS, 7, 3.0))), "y: 3.0 came at row 7, column 1"),
         (gs.poisson(), spoiled(LABELS, 2, -1.0), "y: -1.0 came at position 2; a number of at least 0 is needed"),
     ],
@@ -372,6 +372,16 @@ def nothing(z, y, p):
 
 
 @gs.formula
+def truth(z, y, p):
+    return z > y
+
+
+@gs.formula
+def by_name(z, y, p, *, c=1.0):
+    return z
+
+
+@gs.formula
 def beyond(z, y, p):
     return p[0] * z
 
@@ -385,6 +395,8 @@ def beyond(z, y, p):
         (of_two, r"Loss mine: slope: of_two\(z, p\) came; a function of \(z, y, p\) is needed"),
         (array, r"Loss mine: slope: array\(0.5, 1.0, \(\)\) returned an array of shape \(2,\); one number is needed"),
         (nothing, r"Loss mine: slope: nothing\(0.5, 1.0, \(\)\) returned None; one number is needed"),
+        (truth, r"Loss mine: slope: truth\(0.5, 1.0, \(\)\) returned False; one number is needed"),
+        (by_name, r"Loss mine: slope: by_name\(z, y, p, \*, c=1.0\) came; a function of \(z, y, p\) is needed"),
         (beyond, r"Loss mine: slope: beyond\(0.5, 1.0, \(\)\) ended in IndexError: tuple index out of range"),
     ],
 )
@@ -428,14 +440,14 @@ def test_a_compiled_function_is_no_formula():
 
 # (rate, the step that is named): of 8 steps, of which the first and the last are looked at before any work.
 RATES = [
-    (lambda t, p: 0.1 - 0.1 * t, 7, "-0.6"),
+    (lambda t, p: 0.1 - 0.1 * t, 1, "0.0"),
     (lambda t, p: 0.1 if t < 7 else 0.0, 7, "0.0"),
     (lambda t, p: 0.1 if t != 3 else -0.1, 3, "-0.1"),
-    (lambda t, p: 0.1 / (t - 5) ** 2 - (0.1 if t == 4 else 0.0), 4, "0.0"),
+    (lambda t, p: 0.1 / (t - 5.5) ** 2 - (0.1 if t == 4 else 0.0), 4, "-0.0"),
     (lambda t, p: 0.1 if t != 5 else math.nan, 5, "nan"),
     (lambda t, p: 1.0 / t, 0, "nan"),
     (lambda t, p: math.inf, 0, "inf"),
-    (lambda t, p: math.sqrt(3.0 - t), 7, "nan"),
+    (lambda t, p: math.sqrt(3.5 - t), 4, "nan"),
 ]
 
 
@@ -448,6 +460,17 @@ def test_the_step_at_which_a_schedule_gives_no_rate_is_named(rate, step, came):
         ValueError, match=rf"step: constant\(1\) gives {came}.* at step {step}; a finite number above 0"
     ):
         gs.fit(X0, Y0, step=schedule, batch_size=6, epochs=4)
+
+
+def test_a_schedule_that_raises_says_why():
+    @gs.formula
+    def rate(t, p):
+        if t > 3:
+            raise ValueError("enough")
+        return 0.1
+
+    with pytest.raises(ValueError, match="enough"):
+        gs.fit(X0, Y0, step=gs.Schedule("mine", rate), batch_size=6, epochs=4)
 
 
 def test_a_schedule_that_has_ended_is_refused():

@@ -172,8 +172,8 @@ def test_epochs_that_asked_for_no_objective_have_none():
 
 @pytest.mark.parametrize(
     "changed",
-    [{"batch_size": 5}, {"seed": 3}, {"solver": gs.sgd(shuffle=False)}, {"rows": 60}],
-    ids=["batch", "seed", "order", "rows"],
+    [{"batch_size": 5}, {"seed": 3}, {"solver": gs.sgd(shuffle=False)}, {"rows": 60}, {"loss": gs.huber(1.0)}],
+    ids=["batch", "seed", "order", "rows", "loss"],
 )
 def test_with_other_batches_it_begins_the_epoch_anew(changed, monkeypatch):
     X, y = table()
@@ -201,6 +201,14 @@ def test_options_that_change_begin_at_the_coefficients(before, now):
     dw, db = gs.textbook.gradient(X, y, w[:-1], w[-1])
     expected = w - 0.02 * np.append(dw, db)
     np.testing.assert_allclose(np.append(on.coef, on.intercept), expected, rtol=1e-12)
+
+
+def test_an_earlier_step_is_not_blamed():
+    X, y = table()
+    once = gs.fit(X, 100 * y, step=0.3, batch_size=N)
+    with pytest.warns(gs.ConvergenceWarning, match="too few steps") as warned:
+        gs.fit(X, 100 * y + 1e6, step=1e-6, epochs=1, start=once)
+    assert "0.3" not in str(warned[0].message)
 
 
 def test_another_loss_and_penalty_may_go_on():

@@ -51,8 +51,9 @@ def fit(
     ----------
     X : array_like, (n, d)
         Predictors, finite real numbers. float32 and float64 are read where they stand, in C order; anything else is
-        copied: float16 to float32, other orders and types to C-ordered float64 (or float32). Sums and weights are
-        float64 throughout. Columns of very different size need standardising: one step serves them all.
+        copied: float16 to float32, other orders and types to C-ordered float64 (or float32). Of a DataFrame the columns
+        count by their position, their names and the index do not. Sums and weights are float64 throughout. Columns of
+        very different size need standardising: one step serves them all.
     y : array_like, (n,) or (n, k)
         Response, or ``k`` responses fitted in one read of X, in the domain of the loss.
     step : float or Schedule
@@ -78,8 +79,10 @@ def fit(
         Whether to fit an intercept.
     start : Fit, optional
         An earlier fit of as many columns and outputs, to go on from where it stopped: coefficients, momentum, average,
-        steps and epochs counted, a batch half read included. With the other arguments as they were, 10 and 10 more
-        epochs equal 20 bit for bit; they may differ, and count from here on. Its history, passes and seconds count in.
+        steps and epochs counted, so that a schedule goes on too. With the other arguments as they were, 10 and 10 more
+        epochs equal 20 bit for bit, also where it stopped in the middle of an epoch. They may differ, and count from
+        here on; an epoch half read is then begun anew where the number of rows, batch, seed, order or loss is another.
+        Its history, passes and seconds count in.
     seed : int, default 0
         Seed of the order of rows, not negative. Same seed, same bits, on one machine.
     device : {None, "cpu", "cuda"}, default None
@@ -152,7 +155,7 @@ def fit(
         began -= start.seconds
         table.row_reads = start.row_reads
     settings = Settings(min(batch_size, table.n), intercept, options.momentum, options.nesterov, options.average)
-    method = Textbook(options, step, settings, seed)
+    method = Textbook(options, step, settings, seed, loss)
     state = method.start(table, earlier)
     _input.ends(step, state.step, state.step + method.steps(table, state, epochs) - 1)
     state, stop, entries = _drive(method, state, table, epochs, functions, began)

@@ -24,7 +24,7 @@ def worse_than_mean(
     """
     # The table without its columns: predicting a constant reads no X.
     constant = Dense(rows._replace(X=rows.X[:, :0]), loss, None)
-    from_mean = constant.gradient(_mean_score(rows, loss))[0]
+    from_mean = constant.gradient(_best_constants(rows, loss))[0]
     if np.all(losses <= from_mean):
         return ""
     from_zero = constant.gradient(constant.zeros())[0]
@@ -34,7 +34,8 @@ def worse_than_mean(
         return ""
     c = int(excess.argmax())
     output = f" of output {c}" if len(losses) > 1 else ""
-    found = f"the loss{output} ended at {losses[c]:.6g}, where predicting the mean gives {from_mean[c]:.6g}"
+    constant_is = "the mean" if loss == squared() else "the best constant"
+    found = f"the loss{output} ended at {losses[c]:.6g}, where predicting {constant_is} gives {from_mean[c]:.6g}"
     largest = _largest_stable_step(rows, loss, settings)
     # Where the best answer is hardly better than zero, the noise of stable steps ends above it as well.
     above = objective - float(from_zero.sum())
@@ -51,27 +52,19 @@ def worse_than_mean(
     return f"{found}: {reason}."
 
 
-_MOST_ROWS_OF_MEAN = 1000  # a constant found on so many rows is about as good on all of them, and cheap
-
-
-def _mean_score(rows: Rows, loss: Loss) -> NDArray[np.float64]:
-    """Return the weights of a table without columns that predict the mean: of the squared loss, the mean itself."""
-    n = len(rows.y)
+def _best_constants(rows: Rows, loss: Loss) -> NDArray[np.float64]:
+    """Return the weights of a table without columns that predict best: of the squared loss, the mean."""
     mean = np.average(rows.y, axis=0, weights=rows.weight) if rows.weight.size > 1 else rows.y.mean(axis=0)
     w = np.array([mean])
     if loss == squared():
         return w
     from scipy.optimize import minimize_scalar  # noqa: PLC0415 - slow to import, and not for the squared loss
 
-    every = -(-n // _MOST_ROWS_OF_MEAN)
-    weight = rows.weight[::every] if rows.weight.size > 1 else rows.weight
-    some = Dense(Rows(rows.X[::every, :0], rows.y[::every], weight), loss, None)
-    for c in range(w.size):
+    for c, response in enumerate(rows.y.reshape(len(rows.y), -1).T):
+        few = Dense(_few_rows(response, rows.weight), loss, None)
 
-        def cost(score: float, c: int = c) -> float:
-            tried = w.copy()
-            tried.flat[c] = score
-            return float(some.gradient(tried)[0][c])
+        def cost(score: float, few: Dense = few) -> float:
+            return float(few.gradient(np.array([score]))[0][0])
 
         with np.errstate(over="ignore", invalid="ignore"), suppress(RuntimeError):  # where there is no least cost
             best = minimize_scalar(cost)
@@ -80,12 +73,33 @@ def _mean_score(rows: Rows, loss: Loss) -> NDArray[np.float64]:
     return w
 
 
+_FEW_ROWS = 1000
+
+
+def _few_rows(response: NDArray[np.float64], weight: NDArray[np.float64]) -> Rows:
+    """Return a table without columns, as good as all rows for a constant: each label once, else a random thousand."""
+    v = np.broadcast_to(weight, response.shape)
+    whole = np.abs(response[:_FEW_ROWS]).max() < _FEW_ROWS and np.all(response == np.floor(response))
+    if whole and response.min() >= 0 and response.max() < _FEW_ROWS:
+        total = np.bincount(response.astype(np.int64), v)
+        values = np.flatnonzero(total).astype(np.float64)
+        response, v = values, total[total != 0]
+    elif len(response) > _FEW_ROWS:
+        some = np.random.default_rng(0).integers(0, len(response), _FEW_ROWS)
+        response, v = response[some], v[some]
+    v = v / v.mean() if v.any() else np.ones(1)
+    return Rows(np.empty((len(response), 0)), response, np.ascontiguousarray(v))
+
+
 def diverged(rows: Rows, loss: Loss, settings: Settings, rate: float, found: str) -> Diverged:
     """Return the exception of a step too large: what was found, and the largest stable step."""
     largest = _largest_stable_step(rows, loss, settings)
     with np.errstate(over="ignore"):
         too_large = not np.isfinite(np.square(rows.y).sum())
-    if np.isnan(largest):
+    at_zero = Dense(rows._replace(X=rows.X[:, :0]), loss, None)
+    if not np.isfinite(at_zero.gradient(at_zero.zeros())[0]).all() and not too_large:
+        remedy = f"the {loss.name} loss is not finite at scores of 0, where a fit begins: no step helps"
+    elif np.isnan(largest):
         known_for = "the squared loss alone, not for" if loss != squared() else "steps without momentum alone, not for"
         other = loss.name if loss != squared() else f"momentum {settings.momentum:g}"
         remedy = f"the largest stable step is known for {known_for} {other}: try a tenth of it"

@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradstep._numbers import real
-from gradstep._solvers.textbook import Sgd, State, looked_at, refuse_rates
+from gradstep._solvers.textbook import Sgd, State, looked_at, rates, refuse_rates
 from gradstep._table.dense import Rows
 from gradstep.losses import DOMAINS, Loss
 from gradstep.penalties import Penalty
 from gradstep.schedules import Schedule
 
 _BLOCK = 1 << 16  # rows checked at a time
+_STEPS_LOOKED_AT = 1 << 22
 
 
 def rows(X: object, y: object, sample_weight: object = None, loss: Loss | None = None) -> Rows:
@@ -43,8 +44,9 @@ def _within_domain(response: NDArray[np.float64], loss: Loss) -> None:
     if outside.any():
         entry = response[np.unravel_index(int(outside.argmax()), outside.shape)]
         hint = ""
-        if loss.domain == "binary" and np.isin(response, (-1, 1)).all():
-            hint = ": pass (y > 0)"
+        labels = response[:_BLOCK].ravel()
+        if loss.domain == "binary" and np.isin(response, (labels.min(), labels.max())).all():
+            hint = f": pass (y == {labels.max():g})"
         raise ValueError(
             f"y: {entry} came at {_position(outside)}; {domain.words} is needed for the {loss.name} loss{hint}."
         )
@@ -130,7 +132,8 @@ def _table_of_named_columns(name: str, table: Any) -> object:
             raise TypeError(
                 f"{name}: column {column!r} holds {dtype}; real numbers are needed: turn categories into 0/1 columns."
             )
-    return table.to_numpy(dtype=np.float64) if len(set(map(str, table.dtypes))) > 1 else table
+    alike = len(set(map(str, table.dtypes))) == 1 and isinstance(next(iter(table.dtypes)), np.dtype)
+    return table if alike else table.to_numpy(dtype=np.float64)
 
 
 def _finite(name: str, array: NDArray[Any]) -> None:
@@ -190,8 +193,13 @@ def ends(schedule: float | Schedule, first: int, last: int) -> None:
     for t in (first, last):
         try:
             size = float(schedule.rate(float(t), schedule.params))
-        except (ArithmeticError, ValueError):  # where a kernel goes on with an infinite number or NaN
+        except (ArithmeticError, ValueError) as error:  # where a kernel goes on with an infinite number or NaN
+            if not isinstance(error, ArithmeticError) and "math" not in str(error):
+                raise
             size = np.nan
+        if not size > 0 and t > first:  # the first step that is wrong, if it is not too far away
+            for begin in range(first, min(t, first + _STEPS_LOOKED_AT), _BLOCK):
+                rates(schedule, begin, min(_BLOCK, t - begin))
         refuse_rates(schedule, np.array([size]), t)
 
 

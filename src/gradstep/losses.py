@@ -189,6 +189,12 @@ def huber(delta: float) -> Loss:
 
 
 @formula
+def _exp(z):
+    # In the type of z; of a whole number a float, which plain Python could be called with.
+    return type(z / type(z)(1))(math.exp(z))
+
+
+@formula
 def _log1p(e):
     # Of e in [0, 1], as 2 atanh(s) = 2 (s + s**3 / 3 + ...) with s of at most 1/3: within three units of the last
     # digit. The library's branches on e, and a branch that no one can foresee stops the processor from reading ahead.
@@ -203,14 +209,14 @@ def _log1p(e):
 
 @formula
 def _logistic_value(z, y, p):
-    return (max(z, type(z)(0)) - y * z) + _log1p(type(z)(math.exp(-abs(z))))
+    return (max(z, type(z)(0)) - y * z) + _log1p(_exp(-abs(z)))
 
 
 @formula
 def _logistic_slope(z, y, p):
     # From the probability of the less likely label, so that nothing cancels where the likely one comes.
     one = type(z)(1)
-    e = type(z)(math.exp(-abs(z)))
+    e = _exp(-abs(z))
     q = e / (one + e)
     return q - y if z < type(z)(0) else (one - y) - q
 
@@ -218,7 +224,7 @@ def _logistic_slope(z, y, p):
 @formula
 def _logistic_curvature(z, y, p):
     one = type(z)(1)
-    e = type(z)(math.exp(-abs(z)))
+    e = _exp(-abs(z))
     return e / ((one + e) * (one + e))
 
 
@@ -353,25 +359,26 @@ def epsilon_insensitive(eps: float) -> Loss:
 @formula
 def _top(z):
     # The score up to which exp is taken, with room for the tangent at 1e3: float32 has no number below 1e-60 but 0.
-    return type(z)(700) if type(z)(1e-60) > type(z)(0) else type(z)(80)
+    x = z / type(z)(1)
+    return type(x)(700) if type(x)(1e-60) > type(x)(0) else type(x)(80)
 
 
 @formula
 def _poisson_value(z, y, p):
     top = _top(z)
-    e = type(z)(math.exp(min(z, top)))
+    e = _exp(min(z, top))
     return e + e * max(z - top, type(z)(0)) - y * z
 
 
 @formula
 def _poisson_slope(z, y, p):
-    return type(z)(math.exp(min(z, _top(z)))) - y
+    return _exp(min(z, _top(z))) - y
 
 
 @formula
 def _poisson_curvature(z, y, p):
     top = _top(z)
-    return type(z)(math.exp(z)) if z < top else type(z)(0)
+    return _exp(z) if z < top else type(top)(0)
 
 
 def poisson() -> Loss:

@@ -27,6 +27,7 @@ from importlib.metadata import version
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import llvmlite  # type: ignore[import-untyped]
 import numba
@@ -44,7 +45,7 @@ _SETTINGS = ("OPT", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_V
 _KNOWN_MODULES = ("math", "numpy")
 
 
-def kernel(function: Function) -> Function:
+def kernel(function: Any) -> Function:
     """Compile a function on its first call with each signature, or load what an earlier process compiled."""
     compiled: Any = numba.njit(nogil=True, error_model="numpy")(named_apart(function))
     if hasattr(compiled, "overloads"):  # not with the JIT off
@@ -55,7 +56,7 @@ def kernel(function: Function) -> Function:
 class KernelCache(caching._Cache):  # noqa: SLF001
     """The files of one kernel, in place of Numba's cache."""
 
-    def __init__(self, function: Function) -> None:
+    def __init__(self, function: FunctionType) -> None:
         self._function = function
 
     @property
@@ -103,7 +104,7 @@ class KernelCache(caching._Cache):  # noqa: SLF001
             return None
         digest = hashlib.sha256(_circumstances())
         try:
-            for part in _parts(self._function, set()):
+            for part in _parts(self._function, {}):
                 digest.update(part.encode() + b"\0")
         except _UnknownError as error:
             _log.debug("kernel %s stays in memory: it depends on %s", self._function.__qualname__, error)
@@ -118,8 +119,9 @@ def folder() -> tuple[Path | None, str]:
     It is a folder of this user's own that no one else can write: what lies in it is run.
     """
     place = os.environ.get("GRADSTEP_CACHE_DIR", "")
-    if os.environ.get("GRADSTEP_CACHE", "1") == "0":
-        return None, "GRADSTEP_CACHE is 0"
+    switch = os.environ.get("GRADSTEP_CACHE", "1")
+    if switch.lower() in {"0", "off", "no", "false"}:
+        return None, f"GRADSTEP_CACHE is {switch}"
     try:
         path = (Path(place) if place else _users_cache()).expanduser().absolute() / "kernels"
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -199,21 +201,60 @@ class _UnknownError(Exception):
     """Something that a digest cannot stand for."""
 
 
-def _parts(value: object, seen: set[int]) -> Iterator[str]:
-    """Yield texts that are the same whenever a function, or a value that it uses, compiles to the same code."""
+# What functions looked like when they were first met. Numba reads a global or a closure when it first compiles a
+# function and never again, so of a function that looks otherwise later no one can say which code a kernel holds.
+_first_looks: WeakKeyDictionary[FunctionType, tuple[object, ...]] = WeakKeyDictionary()
+
+
+def _parts(function: FunctionType, seen: dict[FunctionType, int]) -> Iterator[str]:
+    """Yield texts that are the same whenever a function, and all that it reaches, compile to the same code."""
+    if function in seen:
+        yield f"function {seen[function]}"
+        return
+    seen[function] = len(seen)
+    if not Path(function.__code__.co_filename).is_file():
+        raise _UnknownError(f"{function.__qualname__}, which has no source file")
+    items = list(_items_of_function(function))
+    look = tuple(item if isinstance(item, str) else id(item) for item in items)
+    if _first_looks.setdefault(function, look) != look:
+        raise _UnknownError(f"a value that {function.__qualname__} uses and that has changed since")
+    for item in items:
+        if isinstance(item, str):
+            yield item
+        else:
+            yield from _parts(item, seen)
+
+
+def _items_of_function(function: FunctionType) -> Iterator[str | FunctionType]:
+    """Yield the byte code and constants of a function, and what it reaches in its module and its closure."""
+    names: set[str] = set()
+    codes = [function.__code__]
+    for code in codes:  # grows by the code objects among the constants
+        yield repr((code.co_code, code.co_names, code.co_varnames, code.co_freevars, code.co_argcount, code.co_flags))
+        names.update(step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL")
+        codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+        for constant in code.co_consts:
+            if not isinstance(constant, CodeType):
+                yield from _items(constant)
+    yield from _items(function.__defaults__)
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        yield f"closure {name}"
+        yield from _items(cell.cell_contents)
+    for name in sorted(names & function.__globals__.keys()):
+        yield f"global {name}"
+        yield from _items(function.__globals__[name])
+
+
+def _items(value: object) -> Iterator[str | FunctionType]:
+    """Yield a value that a function uses, as texts and functions."""
     if isinstance(value, FunctionType):
-        if id(value) in seen:
-            return
-        seen.add(id(value))
-        if not Path(value.__code__.co_filename).is_file():
-            raise _UnknownError(f"{value.__qualname__}, which has no source file")
-        yield from _parts_of_function(value, seen)
+        yield value
     elif value is None or isinstance(value, (bool, int, float, complex, str, bytes, np.number, np.bool_, types.Type)):
         yield f"{type(value).__name__} {value!r}"
     elif isinstance(value, tuple):
         yield f"tuple {len(value)}"
         for item in value:
-            yield from _parts(item, seen)
+            yield from _items(item)
     elif isinstance(value, ModuleType) and value.__name__.partition(".")[0] in _KNOWN_MODULES:
         yield f"module {value.__name__}"
     elif isinstance(value, (type, BuiltinFunctionType, np.ufunc)) and _module_of(value) in (
@@ -227,23 +268,3 @@ def _parts(value: object, seen: set[int]) -> Iterator[str]:
 
 def _module_of(value: object) -> str:
     return "numpy" if isinstance(value, np.ufunc) else str(getattr(value, "__module__", "")).partition(".")[0]
-
-
-def _parts_of_function(function: FunctionType, seen: set[int]) -> Iterator[str]:
-    """Yield the byte code and constants of a function, and what it reaches in its module and its closure."""
-    names: set[str] = set()
-    codes = [function.__code__]
-    for code in codes:  # grows by the code objects among the constants
-        yield repr((code.co_code, code.co_names, code.co_varnames, code.co_freevars, code.co_argcount, code.co_flags))
-        names.update(step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL")
-        codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
-        for constant in code.co_consts:
-            if not isinstance(constant, CodeType):
-                yield from _parts(constant, seen)
-    yield from _parts(function.__defaults__, seen)
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        yield f"closure {name}"
-        yield from _parts(cell.cell_contents, seen)
-    for name in sorted(names & function.__globals__.keys()):
-        yield f"global {name}"
-        yield from _parts(function.__globals__[name], seen)

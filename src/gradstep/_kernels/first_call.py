@@ -60,13 +60,15 @@ def _line_and_reason(message: str) -> tuple[str, str]:
     reason = next(
         (line.strip() for line in innermost.splitlines() if line.strip()), "for a reason that it does not say"
     )
+    unmarked = r"Untyped global name '(\w+)'.*<class 'function'>"
+    reason = re.sub(unmarked, r"\1 is a function not marked with @gs.formula", reason).rstrip(".:")
     place = re.search(r'File "(.*?)", line (\d+)', innermost) or re.search(r" at (.*?) \((\d+)\)", innermost)
     if place is None:
-        return "", reason.rstrip(".")
+        return "", reason
     file, line = place.group(1), int(place.group(2))
     source = linecache.getline(str(Path(file).resolve()), line).strip() or linecache.getline(file, line).strip()
     code = f" (`{source}`)" if source else ""
-    return f", line {line} of {Path(file).name}{code}", reason.rstrip(".")
+    return f", line {line} of {Path(file).name}{code}", reason
 
 
 @contextmanager

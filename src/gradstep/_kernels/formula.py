@@ -152,10 +152,9 @@ def _look_at_formula(
         raise TypeError(f"{what}: {function!r} came; a function marked with @gs.formula is needed.")
     expected = f"({', '.join(name for name, _ in scalars)}, p)"
     given = inspect.signature(function)
-    try:
-        given.bind(*range(len(scalars) + 1))
-    except TypeError:
-        raise TypeError(f"{what}: {function.__name__}{given} came; a function of {expected} is needed.") from None
+    kinds = {parameter.kind for parameter in given.parameters.values()}
+    if len(given.parameters) != len(scalars) + 1 or kinds != {inspect.Parameter.POSITIONAL_OR_KEYWORD}:
+        raise TypeError(f"{what}: {function.__name__}{given} came; a function of {expected} is needed.")
     values = tuple(value for _, value in scalars)
     call = f"{function.__name__}({', '.join(map(repr, (*values, params)))})"
     try:
@@ -164,7 +163,7 @@ def _look_at_formula(
         return
     except Exception as error:
         raise TypeError(f"{what}: {call} ended in {type(error).__name__}: {error}.") from error
-    if not isinstance(answer, Real):
+    if isinstance(answer, bool) or not isinstance(answer, Real):
         shape = getattr(answer, "shape", None)
         came = f"an array of shape {shape}" if isinstance(shape, tuple) else f"{answer!r}"
         raise TypeError(f"{what}: {call} returned {came}; one number is needed.")

@@ -13,6 +13,7 @@ from gradstep._kernels.cpu import rates_kernel, shuffle_in
 from gradstep._kernels.first_call import first_call, interrupts_held
 from gradstep._numbers import real
 from gradstep._table.dense import NO_ORDER, Dense, Path, Settings
+from gradstep.losses import Loss
 from gradstep.schedules import Schedule
 
 _BLOCK = 64  # rows kept together when blocks are shuffled
@@ -174,7 +175,8 @@ def refuse_rates(step: Schedule, sizes: NDArray[np.float64], first: int) -> None
     if bad.any():
         i = int(bad.argmax())
         raise ValueError(
-            f"step: {step!r} gives {sizes[i]} at step {first + i}; a finite number above 0 is needed at every step."
+            f"step: {step!r} gives {sizes[i]} at step {first + i}; a finite number above 0 is needed at every step, "
+            "counted from 0 over all epochs, those of start included."
         )
 
 
@@ -186,7 +188,7 @@ class State:
     options: Sgd
     order: NDArray[np.int64]
     place: tuple[object, ...]
-    """What a position within an epoch depends on: rows, batch, seed and order."""
+    """What a position within an epoch depends on: rows, batch, seed, order and loss."""
     epoch: int = 0
     """Epochs finished."""
     row: int = 0
@@ -223,10 +225,11 @@ class Textbook(NamedTuple):
     step: float | Schedule
     settings: Settings
     seed: int
+    loss: Loss
 
     def start(self, table: Dense, earlier: State | None = None) -> State:
         """Return the state before the first step: all weights zero, or where an earlier fit stopped."""
-        place = table.n, self.settings.batch, self.seed, self.options.shuffle
+        place = table.n, self.settings.batch, self.seed, self.options.shuffle, self.loss
         if earlier is None:
             return State(table.path(), self.options, NO_ORDER, place)
         state = earlier.kept()
@@ -237,7 +240,7 @@ class Textbook(NamedTuple):
             path.last[...] = path.w
         if not (before.average and now.average):
             state.averaged = 0
-        state.options, state.place = now, place
+        state.options, state.place, state.largest_rate = now, place, 0.0
         if place != earlier.place:
             state.row = 0  # of other batches, or other rows, none has been read
         elif state.row not in {0, table.n}:
