@@ -295,17 +295,17 @@ class Fit:
         return f"<Fit of {self.rows} rows x {len(self.coef)} columns: objective {self.objective:.6g}, {self.stop.name}>"
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Return the scores ``X coef + intercept``.
+        """Return the scores ``X coef + intercept``: log-odds for the logistic loss, log means for Poisson's.
 
         Parameters
         ----------
         X : array_like, (n, d)
-            Rows to predict, in the units of the fit.
+            Rows to predict, in the units of the fit and with its columns in their order.
 
         Returns
         -------
         ndarray, (n,) or (n, k)
-            Predictions in float64.
+            Scores in float64.
 
         Raises
         ------
