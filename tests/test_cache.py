@@ -7,9 +7,11 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
+from numba.extending import overload
 
 import gradstep as gs
 from conftest import SIMULATED, needs_jit
@@ -132,7 +134,12 @@ def a_folder(path):
     path.mkdir()
 
 
-@pytest.mark.parametrize("spoil", [truncated, emptied, altered, a_folder])
+def a_pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("spoil", [truncated, emptied, altered, a_folder, a_pipe])
 def test_a_file_that_is_not_whole_is_made_anew(copied, spoil):
     folder, answers = copied
     for path in kernels(folder):
@@ -526,6 +533,29 @@ def test_what_a_digest_cannot_stand_for_stays_in_memory(tmp_path, monkeypatch):
     monkeypatch.setenv("GRADSTEP_CACHE_DIR", str(tmp_path))
     table = np.arange(3.0)
     assert cache.kernel(lambda i: table[i])(1) == 1.0
+
+    class Named(NamedTuple):
+        near: float
+        far: float
+
+    class Own(float):
+        def __repr__(self):
+            return "own"
+
+    pair, own = Named(1.0, 2.0), Own(3.0)
+    assert cache.kernel(lambda i: i + pair.near)(1) == 2.0
+    for used in (pair, own, {1: 2}):
+        with pytest.raises(cache._UnknownError):
+            list(cache._items(used))
+
+    def overloaded(i):
+        return i
+
+    @overload(overloaded)
+    def _(i):
+        return lambda i: 7 * i
+
+    assert cache.kernel(lambda i: overloaded(i) + 1)(1) == 8
     assert list((tmp_path / "kernels").iterdir()) == []
     assert cache.kernel(lambda i: i + 1)(1) == 2
     assert len(kernels(tmp_path)) == 1

@@ -17,7 +17,9 @@ import gradstep as gs
 from conftest import needs_jit
 from gradstep._guard import largest_stable_step
 from gradstep._kernels.first_call import interrupts_held
+from gradstep._kernels.formula import examples
 from gradstep._solvers.textbook import row_order
+from gradstep.penalties import PENALTIES
 
 # NumPy's scalars, which stand in for compiled code with the JIT off, say so when they overflow.
 overflows = pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
@@ -499,6 +501,7 @@ def test_the_best_constant_of_several_outputs_and_of_weights():
     assert w[0] == pytest.approx(np.quantile(z, 0.9), abs=0.15)
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_loss_that_is_not_finite_where_a_fit_begins_says_so():
     @gs.formula
     def value(z, y, p):
@@ -559,6 +562,17 @@ def test_a_users_own_penalty_counts_in_the_objective():
     np.testing.assert_allclose(own.history.exact_objective, ridge.history.exact_objective, rtol=1e-12)
     assert own.check is None
     assert ridge.check.agrees
+
+
+@pytest.mark.parametrize("penalty", examples(PENALTIES), ids=repr)
+def test_every_penalty_fits_with_the_check_as_it_is(penalty):
+    X, y = standardised()
+    fit = gs.fit(X, y, step=0.02, penalty=penalty)
+    assert (fit.check is None) == (penalty.name != "l2")
+    if penalty.name != "l2":
+        assert f"the squared loss with the penalty {penalty.name} has no closed form" in str(fit)
+        with pytest.raises(ValueError, match="check: True came; only the squared loss"):
+            gs.fit(X, y, step=0.02, penalty=penalty, check=True)
 
 
 def test_the_check_is_made_while_it_is_cheap(monkeypatch):

@@ -451,6 +451,7 @@ RATES = [
 ]
 
 
+@needs_jit  # plain Python raises where a kernel goes on with NaN
 @pytest.mark.parametrize(("rate", "step", "came"), RATES)
 def test_the_step_at_which_a_schedule_gives_no_rate_is_named(rate, step, came):
     # Made anew without a check at t = 0, which some of these do not survive.
@@ -469,8 +470,15 @@ def test_a_schedule_that_raises_says_why():
             raise ValueError("enough")
         return 0.1
 
-    with pytest.raises(ValueError, match="enough"):
-        gs.fit(X0, Y0, step=gs.Schedule("mine", rate), batch_size=6, epochs=4)
+    def fit(rate):
+        return gs.fit(X0, Y0, step=gs.Schedule("mine", gs.formula(rate)), batch_size=6, epochs=4)
+
+    with pytest.raises(ValueError, match=r"step: mine\(\) ended in ValueError at step 7: enough"):
+        fit(rate)
+    with pytest.raises(ValueError, match=r"step: mine\(\) ended in IndexError at step 7: tuple index out of range"):
+        fit(lambda t, p: (0.1, 0.2)[int(t)])
+    with pytest.raises(TypeError, match=r"step: mine\(\) gives None at step 7; a number is needed"):
+        fit(lambda t, p: 0.1 if t < 3 else None)
 
 
 def test_a_schedule_that_has_ended_is_refused():

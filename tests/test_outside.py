@@ -1,7 +1,7 @@
 """Optima on a real table against scikit-learn's, and the conversion of its penalty constants.
 
 The objective here is a mean of losses plus a penalty: each case says what scikit-learn's constants are in those terms,
-as the documentation does in `docs/penalties.md`.
+as the documentation does in `docs/scikit_learn.md`.
 """
 
 from typing import NamedTuple

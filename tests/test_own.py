@@ -135,6 +135,13 @@ def uses_numpy_of_no_use(z, y, p):
 
 
 @gs.formula
+def imports(z, y, p):
+    import math
+
+    return z - y + 0 * math.exp(z)
+
+
+@gs.formula
 def asks_for_help(z, y, p):
     with np.errstate(all="ignore"):
         return z - y
@@ -151,6 +158,7 @@ def asks_for_help(z, y, p):
         (of_two_minds, ""),
         (uses_numpy_of_no_use, "np.sum("),
         (asks_for_help, ""),
+        (imports, ""),
     ],
     ids=lambda one: getattr(one, "__name__", ""),
 )

@@ -195,9 +195,7 @@ def test_options_that_change_begin_at_the_coefficients(before, now):
     on = gs.fit(X, y, step=0.02, epochs=1, batch_size=N, start=once, solver=gs.sgd(**now))
     if before == now and now:
         return
-    # The iterate, not the average, is what steps start from.
-    path = once.state.path
-    w = path.last if before.get("nesterov") else path.w
+    w = np.append(once.coef, once.intercept)
     dw, db = gs.textbook.gradient(X, y, w[:-1], w[-1])
     expected = w - 0.02 * np.append(dw, db)
     np.testing.assert_allclose(np.append(on.coef, on.intercept), expected, rtol=1e-12)
@@ -240,5 +238,7 @@ def test_a_state_is_the_fits_own():
     X, y = table()
     once = gs.fit(X, y, step=0.02, solver=gs.sgd(average=True))
     assert not np.shares_memory(once.coef, once.state.path.average)
+    with pytest.raises(ValueError, match="read-only"):
+        once.state.path.w[:] = 0
     with pytest.raises(dataclasses.FrozenInstanceError):
         once.state = None

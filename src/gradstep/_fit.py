@@ -81,7 +81,8 @@ def fit(
         An earlier fit of as many columns and outputs, to go on from where it stopped: coefficients, momentum, average,
         steps and epochs counted, so that a schedule goes on too. With the other arguments as they were, 10 and 10 more
         epochs equal 20 bit for bit, also where it stopped in the middle of an epoch. They may differ, and count from
-        here on; an epoch half read is then begun anew where the number of rows, batch, seed, order or loss is another.
+        here on, from ``start.coef``; an epoch half read is then begun anew where the number of rows, batch, seed, order
+        or loss is another, and momentum and average where the solver's options for them are.
         Its history, passes and seconds count in.
     seed : int, default 0
         Seed of the order of rows, not negative. Same seed, same bits, on one machine.
@@ -115,7 +116,8 @@ def fit(
     Warns
     -----
     ConvergenceWarning
-        If the fit is worse than predicting the mean, in any output.
+        If the fit is worse than predicting the mean, in any output; for other losses than squared, than the best
+        constant.
 
     References
     ----------

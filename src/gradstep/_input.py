@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Callable, Iterable
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -191,16 +192,27 @@ def ends(schedule: float | Schedule, first: int, last: int) -> None:
     if not isinstance(schedule, Schedule):
         return
     for t in (first, last):
-        try:
-            size = float(schedule.rate(float(t), schedule.params))
-        except (ArithmeticError, ValueError) as error:  # where a kernel goes on with an infinite number or NaN
-            if not isinstance(error, ArithmeticError) and "math" not in str(error):
-                raise
-            size = np.nan
+        size = _rate_in_python(schedule, t)
         if not size > 0 and t > first:  # the first step that is wrong, if it is not too far away
             for begin in range(first, min(t, first + _STEPS_LOOKED_AT), _BLOCK):
                 rates(schedule, begin, min(_BLOCK, t - begin))
         refuse_rates(schedule, np.array([size]), t)
+
+
+def _rate_in_python(schedule: Schedule, t: int) -> float:
+    try:
+        size = schedule.rate(float(t), schedule.params)
+    except ArithmeticError:  # where a kernel goes on with an infinite number or NaN
+        return np.nan
+    except Exception as error:
+        if isinstance(error, ValueError) and "math" in str(error):
+            return np.nan
+        raise ValueError(f"step: {schedule!r} ended in {type(error).__name__} at step {t}: {error}") from error
+    if isinstance(size, complex):  # a root of a negative number, NaN in a kernel
+        return np.nan
+    if not isinstance(size, Real):
+        raise TypeError(f"step: {schedule!r} gives {size!r} at step {t}; a number is needed.")
+    return float(size)
 
 
 def whole(name: str, value: object, least: int) -> int:

@@ -43,10 +43,10 @@ class Diverged(ArithmeticError):  # noqa: N818 - it reads as what happened
     stop : Stop
         `Stop.DIVERGED`.
     step : float
-        The step that was asked for.
+        The step that was asked for; of a schedule the largest so far.
     largest_stable_step : float
         Minibatch SGD on these data with this batch is stable, in mean square and for rows in random order, with steps
-        up to this one; NaN for other losses than squared.
+        up to this one; NaN for other losses than squared and with momentum.
     """
 
     def __init__(self, message: str, step: float, largest_stable_step: float) -> None:
@@ -74,7 +74,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class ConvergenceWarning(UserWarning):
-    """A fit that is worse than predicting the mean."""
+    """A fit that is worse than predicting the mean; for other losses than squared, than the best constant."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -357,7 +357,8 @@ def _with_options(options: Sgd) -> str:
         momentum = ""
     else:
         momentum = f" with {'Nesterov ' if options.nesterov else ''}momentum {options.momentum:g}"
-    return momentum + (", averaged" if options.average else "")
+    orders = {False: ", rows as they stand", "once": ", rows shuffled once", "blocks": ", rows shuffled by blocks"}
+    return momentum + (", averaged" if options.average else "") + orders.get(options.shuffle, "")
 
 
 def _step(step: float | Schedule) -> str:

@@ -54,7 +54,7 @@ class Loss(Formulas):
         ``curvature(z, y, p)``, the second derivative in ``z``, 0 where there is none.
     params : tuple of float, default ()
         The parameters ``p``. They travel to the kernels as data, so one compilation serves every value; a global that a
-        formula uses is read once, when it is first compiled.
+        formula uses is read once, when it is first compiled. A fit can be pickled if they can be imported.
     domain : {"real", "nonnegative", "positive", "binary"}, default "real"
         The responses that the loss is defined for; `fit` refuses others. Binary ones are 0 and 1.
 

@@ -34,15 +34,17 @@ import numba
 import numpy as np
 from numba.core import caching, compiler, serialize, types
 
-from gradstep._kernels.formula import named_apart
+from gradstep._kernels.formula import is_formula, named_apart
 
 Function = Callable[..., Any]
 
 _log = logging.getLogger("gradstep.cache")
 _SOURCES = ("losses.py", "penalties.py", "schedules.py", "_kernels")
 # Settings of Numba that change the machine code; the processor's are in `magic_tuple`.
-_SETTINGS = ("OPT", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "DISABLE_INTEL_SVML")
+_SETTINGS = ("OPT", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "USING_SVML")
 _KNOWN_MODULES = ("math", "numpy")
+# No subclasses: they print and compile as they like.
+_PLAIN = {type(None), bool, int, float, complex, str, bytes, np.float64, np.float32, np.int64, np.int32, np.bool_}
 
 
 def kernel(function: Any) -> Function:
@@ -103,6 +105,7 @@ class KernelCache(caching._Cache):  # noqa: SLF001
         if place is None:
             return None
         digest = hashlib.sha256(_circumstances())
+        digest.update(repr([(name, getattr(numba.config, name, None)) for name in _SETTINGS]).encode())
         try:
             for part in _parts(self._function, {}):
                 digest.update(part.encode() + b"\0")
@@ -149,7 +152,8 @@ def _users_cache() -> Path:
 def _read(path: Path) -> bytes | None:
     """Return the code in a file of this user's own that is whole, None where there is no file."""
     try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
+        flags = (getattr(os, flag, 0) for flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
+        handle = os.open(path, sum(flags, os.O_RDONLY))
     except FileNotFoundError:
         return None
     with os.fdopen(handle, "rb") as file:
@@ -190,8 +194,7 @@ def _circumstances() -> bytes:
         sys.version,
         platform.machine(),
     )
-    settings = [(name, getattr(numba.config, name, None)) for name in _SETTINGS]
-    digest.update(repr((facts, settings)).encode())
+    digest.update(repr(facts).encode())
     for path in files:
         digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return digest.digest()
@@ -212,6 +215,9 @@ def _parts(function: FunctionType, seen: dict[FunctionType, int]) -> Iterator[st
         yield f"function {seen[function]}"
         return
     seen[function] = len(seen)
+    if len(seen) > 1 and not (is_formula(function) or function.__module__.startswith("gradstep.")):
+        raise _UnknownError(f"{function.__qualname__}, which may be compiled as something else")
+    # The digest would hold for these too, but what is typed at a prompt is typed anew, and would fill the folder.
     if not Path(function.__code__.co_filename).is_file():
         raise _UnknownError(f"{function.__qualname__}, which has no source file")
     items = list(_items_of_function(function))
@@ -249,9 +255,9 @@ def _items(value: object) -> Iterator[str | FunctionType]:
     """Yield a value that a function uses, as texts and functions."""
     if isinstance(value, FunctionType):
         yield value
-    elif value is None or isinstance(value, (bool, int, float, complex, str, bytes, np.number, np.bool_, types.Type)):
+    elif type(value) in _PLAIN or isinstance(value, types.Type):
         yield f"{type(value).__name__} {value!r}"
-    elif isinstance(value, tuple):
+    elif type(value) is tuple:
         yield f"tuple {len(value)}"
         for item in value:
             yield from _items(item)

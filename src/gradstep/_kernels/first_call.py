@@ -34,8 +34,8 @@ def first_call(*groups: Formulas) -> Iterator[None]:
 
 
 def _is_numbas(error: BaseException) -> bool:
-    # By name: numba and numba-cuda each have classes of their own.
-    return any(cls.__name__ == "NumbaError" for cls in type(error).__mro__)
+    # By module: numba and numba-cuda each have classes of their own, without one that all of them share.
+    return type(error).__module__.partition(".")[0] in {"numba", "numba_cuda"}
 
 
 def _in_words(error: Exception, groups: tuple[Formulas, ...]) -> str:
@@ -60,9 +60,12 @@ def _line_and_reason(message: str) -> tuple[str, str]:
     reason = next(
         (line.strip() for line in innermost.splitlines() if line.strip()), "for a reason that it does not say"
     )
+    if reason.endswith("signature:"):
+        reason = " ".join([reason, *re.findall(r">>> (.*)", innermost)[:1]])
     unmarked = r"Untyped global name '(\w+)'.*<class 'function'>"
+    reason = re.sub(r"\.? (?:R|r)aised from .*", "", reason)
     reason = re.sub(unmarked, r"\1 is a function not marked with @gs.formula", reason).rstrip(".:")
-    place = re.search(r'File "(.*?)", line (\d+)', innermost) or re.search(r" at (.*?) \((\d+)\)", innermost)
+    place = re.search(r'File "(.*?)", line (\d+)', innermost) or re.search(r" (?:at|from) (\S*) \((\d+)\)", innermost)
     if place is None:
         return "", reason
     file, line = place.group(1), int(place.group(2))

@@ -187,7 +187,7 @@ class State:
     path: Path
     options: Sgd
     order: NDArray[np.int64]
-    place: tuple[object, ...]
+    within: tuple[object, ...]
     """What a position within an epoch depends on: rows, batch, seed, order and loss."""
     epoch: int = 0
     """Epochs finished."""
@@ -214,8 +214,11 @@ class State:
         return float(self.path.loss_sum.sum()) / self.row
 
     def kept(self) -> State:
-        """Return a copy to go on from, without the order of rows, which seed and epoch give again."""
-        return replace(self, path=Path(*(array.copy() for array in self.path)), order=NO_ORDER)
+        """Return a copy that nothing changes, without the order of rows, which seed and epoch give again."""
+        path = Path(*(array.copy() for array in self.path))
+        for array in path:
+            array.flags.writeable = False
+        return replace(self, path=path, order=NO_ORDER)
 
 
 class Textbook(NamedTuple):
@@ -229,19 +232,18 @@ class Textbook(NamedTuple):
 
     def start(self, table: Dense, earlier: State | None = None) -> State:
         """Return the state before the first step: all weights zero, or where an earlier fit stopped."""
-        place = table.n, self.settings.batch, self.seed, self.options.shuffle, self.loss
+        within = table.n, self.settings.batch, self.seed, self.options.shuffle, self.loss
         if earlier is None:
-            return State(table.path(), self.options, NO_ORDER, place)
-        state = earlier.kept()
+            return State(table.path(), self.options, NO_ORDER, within)
+        state = replace(earlier, path=Path(*(array.copy() for array in earlier.path)), order=NO_ORDER)
         path, before, now = state.path, earlier.options, self.options
-        # Momentum and average go on where they act as before, and begin anew elsewhere.
-        if (before.nesterov, before.momentum > 0) != (now.nesterov, now.momentum > 0):
-            path.w[...] = path.last if before.nesterov else path.w
-            path.last[...] = path.w
-        if not (before.average and now.average):
+        # Momentum and average go on where they act as before, and begin anew at the coefficients elsewhere.
+        if (before.nesterov, before.momentum > 0, before.average) != (now.nesterov, now.momentum > 0, now.average):
+            path.w[...] = path.last[...] = earlier.w
+            path.average[...] = 0.0
             state.averaged = 0
-        state.options, state.place, state.largest_rate = now, place, 0.0
-        if place != earlier.place:
+        state.options, state.within, state.largest_rate = now, within, 0.0
+        if within != earlier.within:
             state.row = 0  # of other batches, or other rows, none has been read
         elif state.row not in {0, table.n}:
             state.order = row_order(table.n, self.seed, state.epoch, now.shuffle)

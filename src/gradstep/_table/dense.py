@@ -22,8 +22,7 @@ _ROW_COST = 32  # elements' worth of time that fetching a row costs however few 
 
 NO_ORDER = np.empty(0, dtype=np.int64)
 
-# Kernels that have run, with the types of data they ran on: what need not be compiled any more. Weakly held, so that
-# kernels of a user's own formulas go when they are done with.
+# Kernels that have run, with the types of data they ran on: what need not be compiled any more.
 _compiled: WeakKeyDictionary[Callable[..., None], set[np.dtype[np.floating]]] = WeakKeyDictionary()
 
 

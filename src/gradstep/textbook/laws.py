@@ -79,7 +79,8 @@ def check_loss(loss: Loss, *, device: str | None = None) -> LawCheck:
     The slope is the derivative of the value, by central differences, and at a kink a number between the slopes of its
     sides; the curvature is the derivative of the slope and not negative; the value is convex, along 1,000 chords; all
     three are finite for scores up to 1,000 either way; float32 scalars give float32 numbers, which matters to the speed
-    of a GPU alone, near those of float64; and compiled code computes what plain Python does.
+    of a GPU alone, near those of float64; and compiled code computes what plain Python does. How many digits a formula
+    keeps where scores are large, it cannot tell.
 
     Parameters
     ----------
