@@ -143,7 +143,7 @@ def each_kernel(function: Formula, scalars: int) -> Callable[..., NDArray[np.flo
         *arrays, p = arguments
         out = np.empty_like(arrays[0])
         on_device = cuda.to_device(out)
-        compiled[1, THREADS](*(cuda.to_device(array) for array in arrays), on_device, p)
+        compiled[1, THREADS](*(cuda.to_device(np.ascontiguousarray(array)) for array in arrays), on_device, p)
         return on_device.copy_to_host()
 
     return each
