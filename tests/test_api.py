@@ -22,7 +22,8 @@ ROOT = Path(gs.__file__).parent
 MODULES = ["gradstep", *(m.name for m in pkgutil.walk_packages(gs.__path__, "gradstep."))]
 
 PUBLIC = {
-    "Check", "ClosedForm", "ConvergenceWarning", "Diverged", "Fit", "History", "Interrupted", "Loss", "Penalty",
+    "Certificate", "Check", "ClosedForm", "ConvergenceWarning", "DisagreementWarning", "Diverged", "Fit",
+    "History", "Interrupted", "Loss", "Penalty",
     "Progress", "Schedule", "Sgd", "Stop", "check_gradient", "check_loss", "check_penalty", "closed_form", "constant",
     "cosine_decay", "datasets", "elastic_net", "epsilon_insensitive", "exponential_decay", "fit", "formula", "huber",
     "inverse_decay", "l1", "l2", "load_diamonds", "logistic", "losses", "penalties", "plots", "poisson", "power_decay",

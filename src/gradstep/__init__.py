@@ -8,12 +8,14 @@ from gradstep import penalties as penalties
 from gradstep import plots as plots
 from gradstep import schedules as schedules
 from gradstep import textbook as textbook
+from gradstep._certificate import Certificate as Certificate
 from gradstep._closed_form import ClosedForm as ClosedForm
 from gradstep._closed_form import closed_form as closed_form
 from gradstep._fit import fit as fit
 from gradstep._kernels.formula import formula as formula
 from gradstep._result import Check as Check
 from gradstep._result import ConvergenceWarning as ConvergenceWarning
+from gradstep._result import DisagreementWarning as DisagreementWarning
 from gradstep._result import Diverged as Diverged
 from gradstep._result import Fit as Fit
 from gradstep._result import History as History

@@ -10,7 +10,8 @@ import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
 from gradstep import _input
-from gradstep._result import AGREES_WITHIN, Check, listed
+from gradstep._report import listed
+from gradstep._result import AGREES_WITHIN, Check
 from gradstep.losses import Loss, squared
 from gradstep.penalties import Penalty, l2
 
@@ -342,12 +343,13 @@ def _dependent_columns(R: NDArray[np.floating], rank: int, cut: float) -> tuple[
 def compare(exact: ClosedForm, w: NDArray[np.float64], objective: float) -> Check:
     """Put weights of a fit, the intercept last, and its objective beside the closed form."""
     errors, relative = _distances(exact, w[:-1], w[-1])
-    within = np.where(np.isnan(errors), relative <= _EXACT_WITHIN, errors <= AGREES_WITHIN)
+    floors = _floors(exact)
+    within = np.where(np.isnan(errors), relative <= _EXACT_WITHIN, errors <= np.maximum(AGREES_WITHIN, floors))
     # Without noise both objectives are rounding.
     gap = (objective - exact.objective) / exact.objective if not np.isnan(errors).all() else np.nan
     return Check(
         float(np.fmax.reduce(errors)), float(relative.max()), exact.rank, exact.condition, exact.dependent, gap,
-        bool(within.all()),
+        float(floors.max()), bool(within.all()),
     )  # fmt: skip
 
 
@@ -377,6 +379,23 @@ def _distances(
     errors = np.divide(moved, sd, out=np.full(k, np.nan), where=measurable)
     fitted = np.where(around[k:] > 0, around[k:], at_centre[k:])
     return errors, np.divide(moved, fitted, out=np.where(moved > 0, np.inf, 0.0), where=fitted > 0)
+
+
+def _floors(exact: ClosedForm) -> NDArray[np.float64]:
+    """Return the standard errors that rounding may have moved the solution by, an entry an output; 0 without noise.
+
+    A backward stable method moves fitted values by some ``eps (condition norm(residual) + norm(X) norm(w))``: Higham,
+    *Accuracy and Stability of Numerical Algorithms*, 2nd edition 2002, section 20.1.
+    """
+    f = exact._factor  # noqa: SLF001 - of this module
+    d = len(exact.coef)
+    sd = np.ravel(exact.residual_sd)
+    coef = exact.coef.reshape(d, -1)
+    columns = np.sqrt(f.rows) * np.hypot(f.scale, f.centre)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        terms = columns @ np.abs(coef) + np.sqrt(f.rows) * np.abs(exact.intercept)
+        floors: NDArray[np.float64] = _EPS * np.sqrt(d) * (exact.condition * np.sqrt(f.rows) + terms / sd)
+    return np.where(np.isfinite(floors), floors, 0.0)
 
 
 def _number(values: NDArray[np.float64], outputs: tuple[int, ...]) -> float | NDArray[np.float64]:

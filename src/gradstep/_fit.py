@@ -1,18 +1,30 @@
-"""`fit`, and the driver: the only loop, with its history, callbacks and Ctrl-C."""
+"""`fit`: from what the caller passes to a `Fit`."""
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gradstep import _closed_form, _guard, _input
-from gradstep._result import Check, ConvergenceWarning, Fit, Interrupted, Progress, Stop, lengthened
-from gradstep._solvers.textbook import Sgd, State, Textbook
+from gradstep._closed_form import ClosedForm
+from gradstep._driver import Limits, Run, drive, intercept_of
+from gradstep._result import (
+    Check,
+    ConvergenceWarning,
+    DisagreementWarning,
+    Fit,
+    Interrupted,
+    Progress,
+    Stop,
+    lengthened,
+)
+from gradstep._solvers.exact import Exact
+from gradstep._solvers.textbook import Sgd, Textbook
 from gradstep._table.dense import Dense, Rows, Settings
 from gradstep.losses import Loss, squared
 from gradstep.penalties import Penalty
@@ -28,12 +40,14 @@ def fit(
     X: ArrayLike,
     y: ArrayLike,
     *,
-    step: float | Schedule,
     loss: Loss = squared(),
     penalty: Penalty | None = None,
     solver: str | Sgd = "sgd",
-    batch_size: int = 32,
-    epochs: int = 10,
+    step: float | Schedule | None = None,
+    batch_size: int | None = None,
+    epochs: int | None = None,
+    tol: float = 0.01,
+    max_passes: int = 20,
     sample_weight: ArrayLike | None = None,
     intercept: bool = True,
     start: Fit | None = None,
@@ -42,50 +56,61 @@ def fit(
     check: bool | str = "auto",
     callbacks: Sequence[Callable[[Progress], object]] = (),
 ) -> Fit:
-    """Fit a linear model by minibatch stochastic gradient descent, and check it against the closed form.
+    """Fit a linear model by minibatch stochastic gradient descent or exactly, and check it against the closed form.
 
-    Minimises ``sum_i weight_i loss(x_i w + b, y_i) / sum_i weight_i + penalty(w)`` from ``w = 0``, ``b = 0``, by steps
-    along the gradient of one batch of rows at a time.
+    Minimises ``sum_i weight_i loss(x_i w + b, y_i) / sum_i weight_i + penalty(w)``. With a `step`, from ``w = 0``,
+    ``b = 0``, by steps along the gradient of one batch of rows at a time. With ``solver="exact"`` there is nothing to
+    choose: raw columns of any units and any dependence go in, and the fit carries a certificate of how far it is from
+    the exact coefficients.
 
     Parameters
     ----------
     X : array_like, (n, d)
         Predictors, finite real numbers. float32 and float64 are read where they stand, in C order; anything else is
         copied: float16 to float32, other orders and types to C-ordered float64 (or float32). Of a DataFrame the columns
-        count by their position, their names and the index do not. Sums and weights are float64 throughout. Columns of
-        very different size need standardising: one step serves them all.
+        count by their position, their names and the index do not. Sums and weights are float64 throughout. For the
+        textbook method columns of very different size need standardising: one step serves them all.
     y : array_like, (n,) or (n, k)
         Response, or ``k`` responses fitted in one read of X, in the domain of the loss.
-    step : float or Schedule
-        Step size (learning rate) in units of 1 over squared units of X, positive, or a schedule of them such as
-        ``gs.inverse_decay(0.1, decay=0.01)``. There is no default: the largest stable one depends on the data, and
-        `Diverged` names it when this one is above.
     loss : Loss, default squared()
         The loss: `squared`, `huber`, `logistic`, `quantile`, `epsilon_insensitive`, `poisson`, or one of your own.
     penalty : Penalty, optional
         None, `l2`, `l1`, `elastic_net` or one of your own: applied by its exact proximal step after each gradient step.
         The intercept is never penalised.
-    solver : str or Sgd, default "sgd"
-        ``"sgd"``, or `sgd` with options: shuffling, momentum, averaging, exact objective.
-    batch_size : int, default 32
-        Rows of a batch; above n it means one batch. The last batch of an epoch may be smaller. 32 keeps a step cheap
-        and its noise moderate; a larger one gives less noise and fewer steps.
-    epochs : int, default 10
-        Reads of all the data, each with steps. With ``start``, so many more.
+    solver : {"sgd", "exact"} or Sgd, default "sgd"
+        ``"sgd"``, or `sgd` with options: shuffling, momentum, averaging, exact objective. ``"exact"`` solves the
+        squared loss, with no penalty or `l2`, from a streamed Gram matrix and refines it in double-double arithmetic:
+        three passes over the rows, four of a small table; of columns that depend on each other it takes the
+        coefficients of least norm, in columns divided by their root-mean-square.
+    step : float or Schedule, optional
+        Step size (learning rate) of ``solver="sgd"``, in units of 1 over squared units of X, positive, or a schedule of
+        them such as ``gs.inverse_decay(0.1, decay=0.01)``. There is no default: the largest stable one depends on the
+        data, and `Diverged` names it when this one is above.
+    batch_size : int, optional
+        Rows of a batch, 32 unless given; above n it means one batch. The last batch of an epoch may be smaller. 32
+        keeps a step cheap and its noise moderate; a larger one gives less noise and fewer steps.
+    epochs : int, optional
+        Reads of all the data, each with steps; 10 unless given. With ``start``, so many more.
+    tol : float, default 0.01
+        How near the optimum ``solver="exact"`` has to be certified, in standard errors: no linear combination of the
+        coefficients further from the exact one than that many of its own. At 0.01 the mean squared error of none grows
+        by more than 1e-4. With 0, and for at most 20,000 cells or n <= d in any case, as near as float64 can be.
+    max_passes : int, default 20
+        Passes over the rows after which ``solver="exact"`` begins no further round. The first takes three or four.
     sample_weight : array_like (n,), optional
         Analytic weights, not negative: doubling one equals repeating the row, at the optimum. None means equal
         weights.
     intercept : bool, default True
         Whether to fit an intercept.
     start : Fit, optional
-        An earlier fit of as many columns and outputs, to go on from where it stopped: coefficients, momentum, average,
-        steps and epochs counted, so that a schedule goes on too. With the other arguments as they were, 10 and 10 more
-        epochs equal 20 bit for bit, also where it stopped in the middle of an epoch. They may differ, and count from
-        here on, from ``start.coef``; an epoch half read is then begun anew where the number of rows, batch, seed, order
-        or loss is another, and momentum and average where the solver's options for them are.
+        An earlier fit by steps of as many columns and outputs, to go on from where it stopped: coefficients, momentum,
+        average, steps and epochs counted, so that a schedule goes on too. With the other arguments as they were, 10 and
+        10 more epochs equal 20 bit for bit, also where it stopped in the middle of an epoch. They may differ, and count
+        from here on, from ``start.coef``; an epoch half read is then begun anew where the number of rows, batch, seed,
+        order or loss is another, and momentum and average where the solver's options for them are.
         Its history, passes and seconds count in.
     seed : int, default 0
-        Seed of the order of rows, not negative. Same seed, same bits, on one machine.
+        Seed of the order of rows, or of the rows sampled, not negative. Same seed, same bits, on one machine.
     device : {None, "cpu", "cuda"}, default None
         Where the rows are read. None means the CPU.
     check : {"auto", True, False}, default "auto"
@@ -93,18 +118,19 @@ def fit(
         ``2 n d (d + k) <= 2e9`` and ``n (d + k) <= 2e7``, about a second; the report says when it did not.
     callbacks : sequence of callable, default ()
         Each is called with a `Progress` after every call of the kernel, some 5 to 50 ms of work, and at the end of
-        each epoch; one that returns something true stops the fit.
+        each epoch or round; one that returns something true stops the fit.
 
     Returns
     -------
     Fit
-        Coefficients, objective, history, check and why the fit ended. Print it for a report.
+        Coefficients, objective, certificate, history, check and why the fit ended. Print it for a report.
 
     Raises
     ------
     TypeError, ValueError
         If an argument cannot be used: the message names it, what came and what is needed; a schedule that gives no
-        positive size at some step is refused there, and a formula that Numba cannot compile when it is.
+        positive size at some step is refused there, and a formula that Numba cannot compile when it is. Also if
+        float64 cannot hold the exact coefficients.
     Diverged
         If the objective became infinite or ended well above where it started.
     Interrupted
@@ -116,14 +142,17 @@ def fit(
     Warns
     -----
     ConvergenceWarning
-        If the fit is worse than predicting the mean, in any output; for other losses than squared, than the best
-        constant.
+        If a fit by steps is worse than predicting the mean, in any output; for other losses than squared, than the best
+        constant. If an exact one is certified less closely than ``tol`` asks, and not for the rounding of float64.
+    DisagreementWarning
+        If a certified fit and the check are further apart than rounding explains.
 
     References
     ----------
     L. Bottou, F. E. Curtis and J. Nocedal, Optimization methods for large-scale machine learning, *SIAM Review* 60
     (2018) 223-311, section 4. A. Zhang, Z. C. Lipton, M. Li and A. J. Smola, *Dive into Deep Learning*, Cambridge
-    2023, section 3.1, has the example.
+    2023, section 3.1, has the example. A. J. Higgins, D. B. Szyld, E. G. Boman and I. Yamazaki, Analysis of randomized
+    Householder-Cholesky QR factorization with multisketching, 2023 (arXiv 2309.05868), for the exact solver.
 
     Examples
     --------
@@ -134,107 +163,107 @@ def fit(
     (array([ 2. , -3.4]), 4.2)
     >>> fit.stop.name
     'EPOCHS'
+    >>> exact = gs.fit(X, y, solver="exact")
+    >>> exact.stop.name, exact.certificate.bound < 1e-9
+    ('CERTIFIED', True)
     """
     began = perf_counter()
     # Numbers first: they are cheaper to look at than the data.
-    step = _input.step(step)
     loss = _input.loss(loss)
     penalty = _input.penalty(penalty)
     options = _input.solver(solver)
-    batch_size = _input.whole("batch_size", batch_size, 1)
-    epochs = _input.whole("epochs", epochs, 1)
+    step, batch_size, epochs = _input.steps(options, step, batch_size, epochs)
+    limits = Limits(epochs, _input.tolerance(tol), _input.whole("max_passes", max_passes, 1))
     intercept = _input.flag("intercept", intercept)
     seed = _input.whole("seed", seed, 0)
     device = _input.device(device)
     wanted = _input.check(check)
     functions = _input.callbacks(callbacks)
-    if wanted and not _closed_form.exists(loss, penalty):
-        raise ValueError("check: True came; only the squared loss with no penalty or l2 has a closed form to check by.")
+    if not _closed_form.exists(loss, penalty):
+        _input.needs_closed_form(options, wanted)
     rows = _input.rows(X, y, sample_weight, loss)
-    earlier = _input.start(start, rows.X.shape[1], rows.y.shape[1:], intercept=intercept)
-    table = Dense(rows, loss, penalty, device)
+    earlier = _input.start(start, rows.X.shape[1], rows.y.shape[1:], options, intercept=intercept)
+    method: Textbook | Exact
+    if isinstance(options, Sgd):
+        assert step is not None  # noqa: S101 - the gate has seen to it
+        table = Dense(rows, loss, penalty, device)
+        settings = Settings(min(batch_size, table.n), intercept, options.momentum, options.nesterov, options.average)
+        method = Textbook(options, step, settings, seed, loss)
+    else:
+        _input.on_cpu(options, device)
+        table = Dense(rows, loss, penalty)
+        method = Exact(_closed_form.ridge_strength(penalty), intercept, seed)
     if start is not None:
         began -= start.seconds
         table.row_reads = start.row_reads
-    settings = Settings(min(batch_size, table.n), intercept, options.momentum, options.nesterov, options.average)
-    method = Textbook(options, step, settings, seed, loss)
-    state = method.start(table, earlier)
-    _input.ends(step, state.step, state.step + method.steps(table, state, epochs) - 1)
-    state, stop, entries = _drive(method, state, table, epochs, functions, began)
-    w = state.w
-
-    objective, checked, note, concern = np.nan, None, "", ""
+    run = drive(method, table, earlier, limits, functions, began)
+    found, stop = _Judgement(), run.stop or Stop.INTERRUPTED
     try:
-        if stop is Stop.DIVERGED:
-            # The epoch that was running: `state.epoch` counts it already if it ended with this round.
-            found = f"the objective became infinite in epoch {state.epoch + (state.row < table.n)}"
-            raise _guard.diverged(rows, loss, settings, state.largest_rate, found)
         if stop is not Stop.INTERRUPTED:
-            losses = table.gradient(w)[0]
-            objective = float(losses.sum()) + table.penalty(w)
-            checked, note = _checked(rows, loss, penalty, wanted, settings, w, objective)
-            concern = _guard.worse_than_mean(rows, loss, settings, state.largest_rate, losses, objective, checked)
-            if concern:
-                warnings.warn(f"fit: {concern}", ConvergenceWarning, stacklevel=2)
+            found.judge(run, method, table, rows, loss, penalty, wanted)
     except KeyboardInterrupt:
         stop = Stop.INTERRUPTED
+    w = run.w
     result = Fit(
-        coef=_frozen(w[:-1].copy()), intercept=_intercept(w), objective=objective, stop=stop,
-        history=lengthened(start.history if start else None, entries),
-        check=checked, check_note=note or ("" if checked else "not made: the fit was interrupted"), loss=loss,
-        penalty=penalty, solver=options, step=step, batch_size=settings.batch, seed=seed, device=device, rows=table.n,
-        row_reads=table.row_reads, concern=concern, seconds=perf_counter() - began, state=state.kept(),
+        coef=_frozen(w[:-1].copy()), intercept=intercept_of(w), objective=found.objective, r2=found.r2, stop=stop,
+        history=lengthened(start.history if start else None, run.entries), certificate=run.certificate,
+        check=found.check, check_note=found.check_note, loss=loss, penalty=penalty, solver=options, step=step,
+        batch_size=method.settings.batch if isinstance(method, Textbook) else None, seed=seed, device=device,
+        rows=table.n, row_reads=table.row_reads, concern=found.concern, seconds=perf_counter() - began,
+        state=run.state.kept() if run.state is not None else None,
     )  # fmt: skip
     if stop is Stop.INTERRUPTED:
         raise Interrupted(result)
     return result
 
 
-def _drive(
-    method: Textbook, state: State, table: Dense, epochs: int, callbacks: Sequence[Callable[[Progress], object]],
-    began: float,
-) -> tuple[State, Stop, list[tuple[int, float, float, float, float]]]:  # fmt: skip
-    """Run rounds until the epochs are done, a callback or Ctrl-C ends them, or the numbers leave the finite ones."""
-    stop, before, epochs = Stop.EPOCHS, state.epoch, state.epoch + epochs
-    entries: list[tuple[int, float, float, float, float]] = []
+@dataclass
+class _Judgement:
+    """What is said of a fit when its solver has ended; as far as it came, where Ctrl-C ended it."""
 
-    def record(at_end: float) -> None:
-        """Enter the epoch that has ended, once."""
-        if state.epoch - before > len(entries):
-            running = state.running + table.penalty(state.w)
-            entries.append((state.epoch, running, at_end, state.rate, perf_counter() - began))
+    objective: float = np.nan
+    r2: float | NDArray[np.float64] = np.nan
+    check: Check | None = None
+    check_note: str = "not made: the fit was interrupted"
+    concern: str = ""
 
-    try:
-        while state.epoch < epochs:
-            state = method.advance(table, state)
-            ended = state.row == table.n
-            running = state.running
-            if ended or callbacks:
-                running += table.penalty(state.w)
-            if not (math.isfinite(running) and np.isfinite(state.w).all()):
-                stop = Stop.DIVERGED
-                break
-            if ended:
-                record(table.objective(state.w) if method.options.exact_objective else np.nan)
-            if callbacks:
-                now = Progress(
-                    state.epoch, epochs, ended, table.row_reads, running, state.w[:-1].copy(), _intercept(state.w),
-                    perf_counter() - began,
-                )  # fmt: skip
-                answers = [callback(now) for callback in callbacks]  # each hears of each round
-                if any(answers):
-                    stop = Stop.CALLBACK
-                    break
-    except KeyboardInterrupt:
-        stop = Stop.INTERRUPTED
-        record(np.nan)
-    return state, stop, entries
+    def judge(
+        self, run: Run, method: Textbook | Exact, table: Dense, rows: Rows, loss: Loss, penalty: Penalty | None,
+        wanted: bool | None,
+    ) -> None:  # fmt: skip
+        """Look at objective, check and what a user has to be warned of; raise `Diverged` for a fit that did."""
+        state, w = run.state, run.w
+        if isinstance(method, Textbook):
+            if run.stop is Stop.DIVERGED:
+                # The epoch that was running: `state.epoch` counts it already if it ended with this round.
+                found = f"the objective became infinite in epoch {state.epoch + (state.row < table.n)}"
+                raise _guard.diverged(rows, loss, method.settings, state.largest_rate, found)
+            intercept = method.settings.intercept
+            losses = table.gradient(w)[0]
+            self.objective = float(losses.sum()) + table.penalty(w)
+        else:
+            intercept, losses, self.objective = method.intercept, state.losses, state.running
+        if loss == squared():
+            self.r2 = _r2(rows, losses, intercept=intercept)
+        exact, self.check_note = _closed_form_of(rows, loss, penalty, wanted, intercept=intercept)
+        if exact is not None:
+            self.check = _closed_form.compare(exact, w, self.objective)
+        category: type[Warning] = ConvergenceWarning
+        if isinstance(method, Textbook):
+            self.concern = _guard.worse_than_mean(
+                rows, loss, method.settings, state.largest_rate, losses, self.objective, self.check
+            )
+        else:
+            self.concern = run.shortfall()
+            if not self.concern and exact is not None:
+                self.concern, category = _disagreement(run, self.check, exact), DisagreementWarning
+        if self.concern:
+            warnings.warn(f"fit: {self.concern}", category, stacklevel=3)
 
 
-def _checked(
-    rows: Rows, loss: Loss, penalty: Penalty | None, wanted: bool | None, settings: Settings, w: NDArray[np.float64],
-    objective: float,
-) -> tuple[Check | None, str]:  # fmt: skip
+def _closed_form_of(
+    rows: Rows, loss: Loss, penalty: Penalty | None, wanted: bool | None, *, intercept: bool
+) -> tuple[ClosedForm | None, str]:
     """Solve in closed form where that is asked for or cheap; say why not where it is neither."""
     if wanted is False:
         return None, "not asked for (check=False)"
@@ -249,14 +278,45 @@ def _checked(
     ):
         if wanted is None and amount > limit:
             return None, f'not made: {what.format(amount)}, where check="auto" goes to {limit:.0e}; check=True makes it'
-    exact = _closed_form.solve(
-        rows.X, rows.y, rows.weight, _closed_form.ridge_strength(penalty), intercept=settings.intercept
+    alpha = _closed_form.ridge_strength(penalty)
+    return _closed_form.solve(rows.X, rows.y, rows.weight, alpha, intercept=intercept), ""
+
+
+def _disagreement(run: Run, checked: Check | None, closed_form: ClosedForm) -> str:
+    """Say that fit and check are further apart than both can be by rounding, and which of them is nearer the optimum.
+
+    The certificate decides, taken at the coefficients of the closed form too.
+    """
+    ours = run.certificate
+    if checked is None or checked.agrees or ours is None:
+        return ""
+    theirs = run.certificate_at(closed_form.coef, closed_form.intercept)
+    measure, unit = ("bound", "standard errors") if ours.measurable else ("relative", "of the fitted values")
+    distance = checked.distance if ours.measurable else checked.relative
+    mine, other = getattr(ours, measure), getattr(theirs, measure)
+    if distance <= mine + checked.floor:
+        return ""
+    supported = "the fit" if mine < other else "the closed form"
+    return (
+        f"it is {distance:.2g} {unit} from the closed form, more than rounding explains. The {ours.kind} certificate "
+        f"puts the fit within {mine:.2g} and the closed form within {other:.2g} of the optimum (rank {ours.rank} and "
+        f"{checked.rank}): it supports {supported}."
     )
-    return _closed_form.compare(exact, w, objective), ""
 
 
-def _intercept(w: NDArray[np.float64]) -> float | NDArray[np.float64]:
-    return float(w[-1]) if w.ndim == 1 else _frozen(w[-1].copy())
+def _r2(rows: Rows, losses: NDArray[np.float64], *, intercept: bool) -> float | NDArray[np.float64]:
+    """Return the share of the responses' squares, about their mean with an intercept, that the fit explains."""
+    y = rows.y.reshape(len(rows.y), -1)
+    unit = np.abs(y).max(axis=0)
+    unit[unit == 0] = 1.0
+    y = y / unit
+    weight = None if rows.weight.size == 1 else rows.weight
+    about = y - np.average(y, axis=0, weights=weight) if intercept else y
+    whole = np.average(np.square(about), axis=0, weights=weight)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares: NDArray[np.float64] = 1 - 2 * losses / unit / unit / whole
+    shares[whole == 0] = np.nan
+    return _frozen(shares) if rows.y.ndim == 2 else float(shares[0])
 
 
 def _frozen(array: NDArray[np.float64]) -> NDArray[np.float64]:

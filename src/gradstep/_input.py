@@ -251,22 +251,68 @@ def penalty(value: object) -> Penalty | None:
     return value
 
 
-def solver(value: object) -> Sgd:
-    """Return the solver's options."""
+def solver(value: object) -> Sgd | str:
+    """Return the textbook method's options, or a solver's name."""
     if isinstance(value, Sgd):
         return looked_at(value)
     if isinstance(value, str):
         if value == "sgd":
             return Sgd()
-        raise ValueError(f'solver: {value!r} came; "sgd" or gs.sgd(...) is needed.')
-    raise TypeError(f'solver: {_named(value)} came; "sgd" or gs.sgd(...) is needed.')
+        if value == "exact":
+            return value
+        raise ValueError(f'solver: {value!r} came; "sgd", "exact" or gs.sgd(...) is needed.')
+    raise TypeError(f'solver: {_named(value)} came; "sgd", "exact" or gs.sgd(...) is needed.')
 
 
-def start(value: object, columns: int, outputs: tuple[int, ...], *, intercept: bool) -> State | None:
+def steps(
+    options: Sgd | str, step_came: object, batch_size: object, epochs: object
+) -> tuple[float | Schedule | None, int, int]:
+    """Return step, batch and epochs of the textbook method; a solver that takes none is given none."""
+    if isinstance(options, Sgd):
+        if step_came is None:
+            raise ValueError(
+                'step: none came; solver="sgd" needs one, such as 0.03 or a Schedule, and solver="exact" none.'
+            )
+        batch = 32 if batch_size is None else whole("batch_size", batch_size, 1)
+        return step(step_came), batch, 10 if epochs is None else whole("epochs", epochs, 1)
+    for name, came in (("step", step_came), ("batch_size", batch_size), ("epochs", epochs)):
+        if came is not None:
+            raise ValueError(f'{name}: {came!r} came with solver="{options}", which takes none: leave it out.')
+    return None, 0, 0
+
+
+def tolerance(value: object) -> float:
+    """Return a distance in standard errors."""
+    return real("tol", value, least=0.0)
+
+
+def needs_closed_form(options: Sgd | str, wanted: bool | None) -> None:
+    """Refuse what there is only with a closed form, for a problem that has none."""
+    if wanted:
+        raise ValueError("check: True came; only the squared loss with no penalty or l2 has a closed form to check by.")
+    if options == "exact":
+        raise ValueError('solver: "exact" came; it needs the squared loss, with no penalty or l2.')
+
+
+def on_cpu(options: str, device: str) -> None:
+    """Refuse a device that a solver does not read on."""
+    if device != "cpu":
+        raise ValueError(f'device: "{device}" came with solver="{options}", which reads on the CPU: leave it out.')
+
+
+def start(
+    value: object, columns: int, outputs: tuple[int, ...], options: Sgd | str, *, intercept: bool
+) -> State | None:
     """Return where an earlier fit stopped, for a table of this shape."""
     if value is None:
         return None
     state = getattr(value, "state", None)
+    if not isinstance(options, Sgd):
+        raise ValueError(  # noqa: TRY004 - of the solver, not of the fit
+            f'start: {_named(value)} came with solver="{options}", which begins anew: leave it out.'
+        )
+    if getattr(value, "solver", None) == "exact":
+        raise ValueError('start: a fit by solver="exact" came; one by solver="sgd" is needed, whose steps can go on.')
     if not isinstance(state, State):
         raise TypeError(f"start: {_named(value)} came; None or a Fit is needed, as gs.fit returns it.")
     came = state.w.shape

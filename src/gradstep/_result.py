@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gradstep import _input
+from gradstep import _input, _report
+from gradstep._certificate import Certificate
 from gradstep._solvers.textbook import Sgd, State
 from gradstep.losses import Loss
 from gradstep.penalties import Penalty
@@ -17,15 +19,17 @@ from gradstep.schedules import Schedule
 AGREES_WITHIN = 0.01
 """Standard errors within which a fit and the closed form are said to agree."""
 
-_SHOWN = 10  # epochs that a printed history shows at its beginning and at its end
-
 
 class Stop(Enum):
     """Why a fit ended: each member is a sentence, with its remedy where one is needed.
 
-    EPOCHS, CALLBACK and INTERRUPTED come in ``fit.stop``, DIVERGED in the exception `Diverged`.
+    DIVERGED comes in the exception `Diverged`, the others in ``fit.stop``: EPOCHS of the textbook method, CERTIFIED,
+    FLOOR and BUDGET of solvers that certify their answer.
     """
 
+    CERTIFIED = "the fit is certified to be as near the optimum as tol asks"
+    FLOOR = "rounding lets no further pass bring the coefficients nearer; where that is too far, see condition"
+    BUDGET = "max_passes is spent; raise it"
     EPOCHS = "all epochs were run"
     CALLBACK = "a callback asked to stop; the coefficients are those of that moment"
     INTERRUPTED = "interrupted from the keyboard; the coefficients are those of that moment"
@@ -74,7 +78,11 @@ class Interrupted(KeyboardInterrupt):
 
 
 class ConvergenceWarning(UserWarning):
-    """A fit that is worse than predicting the mean; for other losses than squared, than the best constant."""
+    """A fit that ended short of what was asked, or that is worse than predicting the mean (the best constant)."""
+
+
+class DisagreementWarning(UserWarning):
+    """A certified fit and the closed form are further apart than rounding explains; the message says which is right."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +107,8 @@ class Progress:
         Intercept at this moment.
     seconds : float
         Seconds since the fit began.
+    bound : float
+        Standard errors from the optimum at most, of a solver that certifies its rounds; else NaN.
     """
 
     epoch: int
@@ -109,11 +119,24 @@ class Progress:
     coef: NDArray[np.float64]
     intercept: float | NDArray[np.float64]
     seconds: float
+    bound: float
+
+
+class Entry(NamedTuple):
+    """A line of a history."""
+
+    epoch: int
+    objective: float
+    exact_objective: float
+    step: float
+    seconds: float
+    passes: float
+    bound: float
 
 
 @dataclass(frozen=True, eq=False)
 class History:
-    """How a fit went: one entry an epoch.
+    """How a fit went: one entry an epoch, or a round of a solver that takes no steps.
 
     Attributes
     ----------
@@ -126,9 +149,13 @@ class History:
         Objective of all rows at the epoch's end where ``gs.sgd(exact_objective=True)`` asked for it, else empty; NaN
         for single epochs that did not.
     step : ndarray
-        Size of the epoch's last step.
+        Size of the epoch's last step; NaN where there are none.
     seconds : ndarray
         Seconds since the fit began, at the epoch's end.
+    passes : ndarray
+        Rows read over n, at the epoch's end.
+    bound : ndarray
+        Standard errors from the optimum at most, at the epoch's end, as certified; empty where nothing was.
     """
 
     epoch: NDArray[np.int64]
@@ -136,36 +163,32 @@ class History:
     exact_objective: NDArray[np.float64]
     step: NDArray[np.float64]
     seconds: NDArray[np.float64]
+    passes: NDArray[np.float64]
+    bound: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.epoch)
 
     def __str__(self) -> str:
-        exact = self.exact_objective.size > 0
-        lines = ["epoch   running objective" + ("     exact objective" if exact else "") + "        step   seconds"]
-        for i in range(len(self)):
-            if _SHOWN <= i < len(self) - _SHOWN:
-                lines += ["  ..."] if i == _SHOWN else []
-                continue
-            at_end = f"{self.exact_objective[i]:20.10g}" if exact else ""
-            lines.append(
-                f"{self.epoch[i]:5d}{self.objective[i]:20.10g}{at_end}{self.step[i]:12.4g}{self.seconds[i]:10.4f}"
-            )
-        return "\n".join(lines)
+        return _report.history(self)
 
 
-def lengthened(history: History | None, entries: list[tuple[int, float, float, float, float]]) -> History:
-    """Return a history with more epochs: number, objective, exact objective or NaN, step and seconds of each."""
-    columns = list(np.array(entries, dtype=float).reshape(-1, 5).T)
+def lengthened(history: History | None, entries: list[Entry]) -> History:
+    """Return a history with more epochs."""
+    columns = list(np.array(entries, dtype=float).reshape(-1, len(Entry._fields)).T)
     if history is not None:
-        exact = history.exact_objective if history.exact_objective.size else np.full(len(history), np.nan)
-        before = history.epoch, history.objective, exact, history.step, history.seconds
+        # A column that is empty was never asked for.
+        before = [getattr(history, name) for name in Entry._fields]
+        before = [column if column.size else np.full(len(history), np.nan) for column in before]
         columns = [np.concatenate(pair) for pair in zip(before, columns, strict=True)]
-    epoch, objective, exact, step, seconds = (column.copy() for column in columns)
-    arrays = epoch.astype(np.int64), objective, exact[: 0 if np.isnan(exact).all() else None], step, seconds
-    for array in arrays:
+    named = dict(zip(Entry._fields, (column.copy() for column in columns), strict=True))
+    for name in ("exact_objective", "bound"):
+        if np.isnan(named[name]).all():
+            named[name] = named[name][:0]
+    arrays = named | {"epoch": named["epoch"].astype(np.int64)}
+    for array in arrays.values():
         array.flags.writeable = False
-    return History(*arrays)
+    return History(**arrays)
 
 
 @dataclass(frozen=True)
@@ -189,8 +212,11 @@ class Check:
         Columns that depend on the columns before them.
     objective_gap : float
         Objective of the fit less that of the closed form, relative to the latter; NaN where there is no noise.
+    floor : float
+        Standard errors that rounding may have moved the closed form's own coefficients by.
     agrees : bool
-        Whether every output is within 0.01 standard errors, or within 1e-10 relative where it has no noise.
+        Whether every output is within 0.01 standard errors or that floor, or within 1e-10 relative where it has no
+        noise.
     """
 
     distance: float
@@ -199,6 +225,7 @@ class Check:
     condition: float
     dependent: tuple[int, ...]
     objective_gap: float
+    floor: float
     agrees: bool
 
     @property
@@ -206,13 +233,9 @@ class Check:
         """The check in a sentence."""
         if self.agrees:
             return f"The fit agrees with the closed form: {_distance(self)}."
-        remedy = (
-            "While the objective still falls, raise epochs or step; where it no longer does, lower step or raise "
-            "batch_size: with a step that stays the same, the noise of small batches stays too."
-        )
         if AGREES_WITHIN < self.distance <= 1:
-            return f"The fit is close to the closed form but does not agree with it: {_distance(self)}. {remedy}"
-        return f"The fit is NOT the least-squares answer: {_distance(self)}. {remedy}"
+            return f"The fit is close to the closed form but does not agree with it: {_distance(self)}."
+        return f"The fit is NOT the least-squares answer: {_distance(self)}."
 
 
 def _distance(check: Check) -> str:
@@ -235,10 +258,15 @@ class Fit:
     objective : float
         Objective of all rows at these coefficients: weighted mean loss, summed over outputs, plus penalty; NaN where
         the fit was interrupted before it was computed.
+    r2 : float or ndarray (k,)
+        Share of the responses' squares that the fit explains, about their mean with an intercept, about zero without;
+        NaN for a constant response, and for other losses than squared.
     stop : Stop
         Why the fit ended.
     history : History
-        One entry an epoch.
+        One entry an epoch or a round.
+    certificate : Certificate or None
+        How far the coefficients are from the exact ones at most; None of the textbook method.
     check : Check or None
         The fit beside the closed form, where that was made.
     check_note : str
@@ -247,11 +275,11 @@ class Fit:
         The loss.
     penalty : Penalty or None
         The penalty.
-    solver : Sgd
-        The solver's options.
-    step : float or Schedule
-        Step size.
-    batch_size : int
+    solver : Sgd or str
+        The solver's options, or its name.
+    step : float, Schedule or None
+        Step size; None where no steps are taken.
+    batch_size : int or None
         Rows of a batch: as asked for, at most n.
     seed : int
         Seed of the order of rows.
@@ -262,11 +290,13 @@ class Fit:
     row_reads : int
         Rows read by the solver, the last look at the objective included; over ``rows`` it is the number of passes.
     concern : str
-        In which output the fit is worse than predicting the mean, and why; empty where it is in none.
+        In which output the fit is worse than predicting the mean, and why, or how it disagrees with the check; empty
+        where there is no such concern.
     seconds : float
         Wall time of the whole call, check and compilation included.
     state : object
-        Where the method stands, for ``fit(..., start=...)``; its form may change between versions.
+        Where the textbook method stands, for ``fit(..., start=...)``; its form may change between versions. None of
+        other solvers.
 
     With ``start``, history, row reads and seconds are those of the whole path.
     """
@@ -274,22 +304,24 @@ class Fit:
     coef: NDArray[np.float64]
     intercept: float | NDArray[np.float64]
     objective: float
+    r2: float | NDArray[np.float64]
     stop: Stop
     history: History
+    certificate: Certificate | None
     check: Check | None
     check_note: str
     loss: Loss
     penalty: Penalty | None
-    solver: Sgd
-    step: float | Schedule
-    batch_size: int
+    solver: Sgd | str
+    step: float | Schedule | None
+    batch_size: int | None
     seed: int
     device: str
     rows: int
     row_reads: int
     concern: str
     seconds: float
-    state: State
+    state: State | None
 
     def __repr__(self) -> str:
         return f"<Fit of {self.rows} rows x {len(self.coef)} columns: objective {self.objective:.6g}, {self.stop.name}>"
@@ -322,50 +354,4 @@ class Fit:
         return _input.predictors(X, columns=len(self.coef)) @ self.coef + self.intercept
 
     def __str__(self) -> str:
-        d, outputs = len(self.coef), self.coef.shape[1:]
-        penalty = "" if self.penalty is None else f" + {self.penalty!r}"
-        ended = f"last running objective {self.history.objective[-1]:.6g}, " if len(self.history) else ""
-        lines = [
-            f"gradstep fit: {self.loss.name} loss{penalty}, {self.rows} rows x {d} columns"
-            + (f", {outputs[0]} outputs" if outputs else ""),
-            (
-                f"  method     minibatch SGD{_with_options(self.solver)}, step {_step(self.step)}, "
-                f"batch {self.batch_size}, {len(self.history)} epochs, seed {self.seed}, on {self.device}"
-            ),
-            f"  objective  {self.objective:.10g} ({ended}{self.row_reads / self.rows:.4g} passes over the rows)",
-            f"  check      {self.check_note if self.check is None else self.check.verdict}",
-        ]
-        if self.check is not None:
-            c = self.check
-            lines.append(
-                f"             distance {c.distance:.3g} SE, relative {c.relative:.3g}, rank {c.rank} of {d}, "
-                f"condition {c.condition:.3g}, objective {c.objective_gap:.3g} above the closed form's"
-            )
-            if c.dependent:
-                lines.append(f"             columns {listed(c.dependent)} depend on the columns before them")
-        if self.concern:
-            lines.append(f"  concern    {self.concern}")
-        lines += [f"  stop       {self.stop}", f"  seconds    {self.seconds:.3g}"]
-        if not outputs:
-            shown = ", ".join(f"{value:.6g}" for value in self.coef[:8]) + (", ..." if d > 8 else "")
-            lines += [f"  coef       {shown}", f"  intercept  {self.intercept:.10g}"]
-        return "\n".join(lines)
-
-
-def _with_options(options: Sgd) -> str:
-    if not options.momentum:
-        momentum = ""
-    else:
-        momentum = f" with {'Nesterov ' if options.nesterov else ''}momentum {options.momentum:g}"
-    orders = {False: ", rows as they stand", "once": ", rows shuffled once", "blocks": ", rows shuffled by blocks"}
-    return momentum + (", averaged" if options.average else "") + orders.get(options.shuffle, "")
-
-
-def _step(step: float | Schedule) -> str:
-    return repr(step) if isinstance(step, Schedule) else f"{step:g}"
-
-
-def listed(columns: tuple[int, ...], most: int = 12) -> str:
-    """Return column numbers as text, the first few of many."""
-    shown = ", ".join(map(str, columns[:most]))
-    return shown if len(columns) <= most else f"{shown} and {len(columns) - most} more"
+        return _report.fit(self)

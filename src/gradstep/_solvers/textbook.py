@@ -202,6 +202,11 @@ class State:
     largest_rate: float = 0.0
 
     @property
+    def ended(self) -> bool:
+        """Whether an epoch has just ended."""
+        return self.row == self.within[0]
+
+    @property
     def w(self) -> NDArray[np.float64]:
         """The weights: what a fit returns."""
         if self.options.average and self.averaged:

@@ -1,7 +1,7 @@
 """Dense rows in memory, on the CPU or on a CUDA device."""
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradstep._kernels import cpu
-from gradstep._kernels.first_call import first_call
+from gradstep._kernels.first_call import first_call, interrupts_held
+from gradstep._kernels.rows import EVERY_ROW, fill, scatter, statistics
+from gradstep._kernels.wide import wide_gradient
 from gradstep.losses import Loss
 from gradstep.penalties import NO_PENALTY, Penalty
 
@@ -20,7 +22,11 @@ from gradstep.penalties import NO_PENALTY, Penalty
 _ELEMENTS_PER_CALL = 1 << 25
 _ROW_COST = 32  # elements' worth of time that fetching a row costs however few columns it has
 
-NO_ORDER = np.empty(0, dtype=np.int64)
+NO_ORDER = EVERY_ROW
+
+_CELLS_PER_BLOCK = 1 << 18  # of scaled rows: 2 MB, which a processor's cache holds
+_WIDE_CELLS_PER_CALL = 1 << 24  # of double-double sums: some 20 ms
+_STRIPES = 4  # of a sketch: each row goes to one bucket of each
 
 # Kernels that have run, with the types of data they ran on: what need not be compiled any more.
 _compiled: WeakKeyDictionary[Callable[..., None], set[np.dtype[np.floating]]] = WeakKeyDictionary()
@@ -61,10 +67,40 @@ class Path(NamedTuple):
     """An entry an output: the losses met in the running epoch, each before its batch's step."""
 
 
-class Dense:
-    """Dense rows on one device: serves epochs of steps and full gradients, and counts the rows it reads.
+class Units(NamedTuple):
+    """The units of least squares: columns are ``x * scale - centre``, responses ``y * y_scale - y_centre``.
 
-    Weights `w` are host vectors (d + 1,) or (d + 1, k), the intercept last.
+    Scales are powers of two, so that scaling rounds nothing.
+    """
+
+    scale: NDArray[np.float64]
+    """(d,)"""
+    centre: NDArray[np.float64]
+    """(d,) near the means of the scaled columns, 0 without an intercept."""
+    y_scale: NDArray[np.float64]
+    """(k,)"""
+    y_centre: NDArray[np.float64]
+    """(k,)"""
+
+
+class Gradient(NamedTuple):
+    """Half the weighted sum of squared residuals at some weights, and its gradient downhill, in units of scaled rows.
+
+    The gradient is ``high + low``, as good as in twice the precision.
+    """
+
+    high: NDArray[np.float64]
+    """(d + 1, k): ``sum_i v_i r_i x_i`` of the scaled columns, not centred; the sum of ``v_i r_i`` last."""
+    low: NDArray[np.float64]
+    squares: NDArray[np.float64]
+    """(k,): ``sum_i v_i r_i**2``."""
+
+
+class Dense:
+    """Dense rows on one device: answers what solvers ask of data, and counts the rows it reads for it.
+
+    Weights `w` are host vectors (d + 1,) or (d + 1, k), the intercept last. What is asked in `Units` is for the squared
+    loss, of rows on the CPU, with the outputs always in columns of their own.
     """
 
     def __init__(self, rows: Rows, loss: Loss, penalty: Penalty | None, device: str = "cpu") -> None:
@@ -77,6 +113,8 @@ class Dense:
         self._shape = (self.d + 1, *(self.outputs if k > 1 else ()))
         kernels = backend(device)
         self._rows = kernels.place(*rows._replace(y=rows.y if k > 1 else rows.y.reshape(-1)))
+        self._host = rows._replace(y=rows.y.reshape(self.n, -1))
+        self.k = k
         self._kernel = kernels.epoch_kernel(loss.value, loss.slope, self._penalty.prox, k > 1)
         self._dtype = rows.X.dtype
         self._elements_per_row = self.d * k
@@ -145,6 +183,108 @@ class Dense:
         total = cpu.penalty_kernel(self._penalty.value)
         with nullcontext() if getattr(total, "signatures", True) else first_call(self._penalty):
             return float(total(w[:-1].reshape(-1), self._penalty.params))
+
+    @property
+    def passes(self) -> float:
+        """Rows read over n."""
+        return self.row_reads / self.n
+
+    @property
+    def weight(self) -> NDArray[np.float64]:
+        """Weights of the rows, (n,) with mean 1, or one for all."""
+        return self._host.weight
+
+    def statistics(self, order: NDArray[np.int64], *, centred: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return unit, mean, spread and largest deviation of the columns (4, d) and of the responses (4, k).
+
+        See `statistics` of the kernels; over the rows in `order`, or all if it is empty.
+        """
+        of_columns, of_responses = np.empty((4, self.d)), np.empty((4, self.k))
+        with _compiling(statistics):
+            statistics(self._host.X, self._host.weight, order, centred, of_columns)
+            statistics(self._host.y, self._host.weight, order, centred, of_responses)
+        self.row_reads += order.size or self.n
+        return of_columns, of_responses
+
+    def scaled(self, units: Units, order: NDArray[np.int64], start: int, stop: int) -> NDArray[np.float64]:
+        """Return rows as linear algebra wants them: the root of the weight times one, columns and responses."""
+        out = np.empty((stop - start, 1 + self.d + self.k))
+        with _compiling(fill):
+            fill(*self._host, order, start, stop, *units, out)
+        self.row_reads += stop - start
+        return out
+
+    def product(self, units: Units, V: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the weighted, scaled and centred rows, a one before them, times a matrix (1 + d, columns)."""
+        out = np.empty((self.n, V.shape[1]))
+        for start, stop in self._blocks():
+            np.matmul(self.scaled(units, EVERY_ROW, start, stop)[:, : 1 + self.d], V, out=out[start:stop])
+        return out
+
+    def gram(self, units: Units, T: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+        """Return ``A' A`` of the weighted rows ``A = [1, Z T, y]``, Z scaled and centred; without T as it stands.
+
+        Sums of blocks are added with what rounding takes from them, so that the error is that of one block.
+        """
+        columns = self.d if T is None else T.shape[1]
+        total, lost = np.zeros((2, 1 + columns + self.k, 1 + columns + self.k))
+        for start, stop in self._blocks():
+            block = self.scaled(units, EVERY_ROW, start, stop)
+            if T is not None:
+                block = np.hstack((block[:, :1], block[:, 1 : 1 + self.d] @ T, block[:, 1 + self.d :]))
+            part = block.T @ block
+            after = total + part
+            back = after - total
+            lost += (total - (after - back)) + (part - back)
+            total = after
+        return total + lost
+
+    def sketch(self, units: Units, rows: int, seed: int) -> NDArray[np.float64]:
+        """Return a sketch of the weighted rows ``[1, Z, y]``: stacked sparse signs, about so many rows.
+
+        Each row of the table is added, with a random sign, to one random row of each of four stripes, halved: a sketch
+        S with ``E[S' S] = 1``, made in one read.
+        """
+        buckets = -(-rows // _STRIPES)
+        out = np.zeros((_STRIPES, buckets, 1 + self.d + self.k))
+        for number, (start, stop) in enumerate(self._blocks()):
+            block = self.scaled(units, EVERY_ROW, start, stop)
+            drawn = np.random.default_rng((seed, number)).integers(0, 2 * buckets, (stop - start, _STRIPES))
+            with _compiling(scatter):
+                scatter(block, drawn >> 1, ((drawn & 1) - 0.5), out)
+        return out.reshape(-1, out.shape[2])
+
+    def wide_gradient(self, units: Units, w: NDArray[np.float64]) -> Gradient:
+        """Return residual squares and gradient at weights (d + 1, k) of scaled, uncentred rows, in one read."""
+        high, low = np.zeros((2, self.d + 1, self.k))
+        squares, part_squares = np.zeros((2, self.k))
+        part_high, part_low = np.empty((2, self.d + 1, self.k))
+        rows = max(1, _WIDE_CELLS_PER_CALL // (self.d * self.k + self.d + _ROW_COST))
+        for start in range(0, self.n, rows):
+            stop = min(start + rows, self.n)
+            with _compiling(wide_gradient):
+                wide_gradient(
+                    *self._host, start, stop, units.scale, units.y_scale, w, part_high, part_low, part_squares
+                )
+            after = high + part_high
+            back = after - high
+            low += ((high - (after - back)) + (part_high - back)) + part_low
+            high = after
+            squares += part_squares
+        self.row_reads += self.n
+        total = high + low
+        return Gradient(total, low - (total - high), squares)
+
+    def _blocks(self) -> Iterator[tuple[int, int]]:
+        """Yield the blocks of rows, cut by the shape of the table alone."""
+        rows = max(64, _CELLS_PER_BLOCK // (1 + self.d + self.k))
+        for start in range(0, self.n, rows):
+            yield start, min(start + rows, self.n)
+
+
+def _compiling(kernel: Callable[..., object]) -> AbstractContextManager[None]:
+    """Hold Ctrl-C back while a kernel that has never run is compiled."""
+    return nullcontext() if getattr(kernel, "signatures", True) else interrupts_held()
 
 
 def backend(device: str) -> ModuleType:

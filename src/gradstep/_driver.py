@@ -1,0 +1,171 @@
+"""The driver: the only loop. It owns rounds, budget, certificate, guard, history, callbacks and Ctrl-C."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gradstep import _input
+from gradstep._certificate import Certificate, certify
+from gradstep._result import Entry, Progress, Stop
+from gradstep._solvers import exact
+from gradstep._solvers.exact import Exact
+from gradstep._solvers.textbook import Textbook
+from gradstep._table.dense import Dense
+
+_SETTLED = 1 / 3
+"""Where a round leaves more than this of the distance, further rounds are stopped by rounding."""
+
+
+class Limits(NamedTuple):
+    """What ends a fit: its epochs of the textbook method, else the rest."""
+
+    epochs: int
+    tol: float
+    max_passes: int
+
+
+class Run:
+    """One fit under way, and how it went.
+
+    A solver has ``start(table, earlier) -> state`` and ``advance(table, state) -> state``, a round. A state has ``w``,
+    the weights to return, ``epoch``, the rounds finished, ``ended``, ``running``, an objective, and ``rate``; one that
+    can be certified also has ``preconditioner``, ``scaled`` and ``gradient``.
+    """
+
+    def __init__(self, method: Textbook | Exact, table: Dense, limits: Limits, began: float) -> None:
+        self.state: Any = None
+        self.stop: Stop | None = None
+        self.certificate: Certificate | None = None
+        self.entries: list[Entry] = []
+        self._method, self._table, self._limits, self._began = method, table, limits, began
+        self._first = self._last = 0
+        self._gained = math.nan
+
+    @property
+    def w(self) -> NDArray[np.float64]:
+        """The weights (d + 1,) or (d + 1, k) reached, the intercept last."""
+        if self.state is None:
+            return self._table.zeros()
+        w: NDArray[np.float64] = self.state.w
+        return w.reshape(self._table.d + 1, *self._table.outputs)
+
+    def begin(self, state: Any) -> None:
+        """Take the state before the first round."""
+        self.state = state
+        self._first = state.epoch
+        self._last = state.epoch + self._limits.epochs
+        if isinstance(self._method, Textbook):
+            steps = self._method.steps(self._table, state, self._limits.epochs)
+            _input.ends(self._method.step, state.step, state.step + steps - 1)
+
+    def take(self, state: Any) -> None:
+        """Take the state after a round, and decide whether to go on."""
+        if isinstance(self._method, Exact):
+            self._certify(state)
+            return
+        self.state = state
+        if not (math.isfinite(state.running) and np.isfinite(state.w).all()):
+            self.stop = Stop.DIVERGED
+            return
+        if state.ended:
+            self.record(self._table.objective(state.w) if self._method.options.exact_objective else np.nan)
+        if state.epoch >= self._last:
+            self.stop = Stop.EPOCHS
+
+    def record(self, at_end: float = np.nan) -> None:
+        """Enter the epoch or round that has ended, once."""
+        state = self.state
+        if state is None or state.epoch - self._first <= len(self.entries):
+            return
+        bound = np.nan if self.certificate is None else self.certificate.bound
+        running = state.running + (self._table.penalty(state.w) if self.certificate is None else 0.0)
+        self.entries.append(Entry(state.epoch, running, at_end, state.rate, self._seconds(), self._table.passes, bound))
+
+    def progress(self) -> Progress:
+        """Return what callbacks are told."""
+        state, w, certificate = self.state, self.w, self.certificate
+        running = state.running + (self._table.penalty(state.w) if certificate is None else 0.0)
+        return Progress(
+            state.epoch, self._last, state.ended, self._table.row_reads, running, w[:-1].copy(), intercept_of(w),
+            self._seconds(), np.nan if certificate is None else certificate.bound,
+        )  # fmt: skip
+
+    def certificate_at(self, coef: ArrayLike, intercept: ArrayLike) -> Certificate:
+        """Return the certificate of other coefficients, by one more read of the rows."""
+        preconditioner = self.state.preconditioner
+        w = np.vstack((np.reshape(coef, (self._table.d, -1)), np.reshape(intercept, (1, -1))))
+        scaled = exact.from_callers_units(w, preconditioner.units)
+        gradient = self._table.wide_gradient(preconditioner.units, scaled)
+        return certify(preconditioner, gradient, scaled, self._table)
+
+    def shortfall(self) -> str:
+        """Say how far short of what was asked a fit ended, and what would help; nothing where rounding ended it."""
+        c, tol = self.certificate, self._limits.tol
+        if c is None or c.bound <= max(tol, c.floor) or not c.measurable:
+            return ""
+        remedy = "columns that depend on others so nearly can be dropped, or a penalty added"
+        if self.stop is Stop.BUDGET:
+            more = max(1, math.ceil(math.log(tol / c.bound) / math.log(self._gained))) if self._gained < 1 else 1
+            remedy = f"about {more} more would do: raise max_passes"
+        return (
+            f"it is certified to within {c.bound:.2g} standard errors of the optimum after {self._table.passes:.3g} "
+            f"passes, where tol={tol:g} asks for less; column {c.worst_column} may be furthest: {remedy}."
+        )
+
+    def _certify(self, state: exact.State) -> None:
+        """Take a round's state with its certificate; undo a round that made things worse, and stop where it is time."""
+        assert state.gradient is not None  # noqa: S101 - a round ends with it
+        certificate = certify(state.preconditioner, state.gradient, state.scaled, self._table)
+        before, self._gained = self.certificate, math.nan
+        settled = state.unchanged
+        if before is not None and before.relative > 0:
+            self._gained = certificate.relative / before.relative
+            settled = settled or not self._gained <= _SETTLED
+        if before is None or certificate.relative <= before.relative:
+            self.state, self.certificate = state, certificate
+        self.record()
+        assert self.certificate is not None  # noqa: S101 - the first is always taken
+        certified = self.certificate.bound <= self._limits.tol
+        spent = self._table.passes + 1 > self._limits.max_passes + 0.5  # rows of a sample are no pass
+        if not (settled or spent) and (not certified or exact.is_small(self._table)):
+            return
+        self.stop = Stop.CERTIFIED if certified else Stop.FLOOR if settled else Stop.BUDGET
+
+    def _seconds(self) -> float:
+        return perf_counter() - self._began
+
+
+def drive(
+    method: Textbook | Exact, table: Dense, earlier: Any, limits: Limits,
+    callbacks: Sequence[Callable[[Progress], object]], began: float,
+) -> Run:  # fmt: skip
+    """Advance a solver until there is a reason to stop."""
+    run = Run(method, table, limits, began)
+    try:
+        run.begin(method.start(table, earlier))
+        while run.stop is None:
+            run.take(method.advance(table, run.state))
+            if callbacks and run.stop is not Stop.DIVERGED:
+                now = run.progress()
+                answers = [callback(now) for callback in callbacks]  # each hears of each round
+                if any(answers):
+                    run.stop = Stop.CALLBACK
+    except KeyboardInterrupt:
+        run.stop = Stop.INTERRUPTED
+        run.record()
+    return run
+
+
+def intercept_of(w: NDArray[np.float64]) -> float | NDArray[np.float64]:
+    """Return the intercept of weights: a number, or a read-only array of one for each output."""
+    if w.ndim == 1:
+        return float(w[-1])
+    b: NDArray[np.float64] = w[-1].copy()
+    b.flags.writeable = False
+    return b

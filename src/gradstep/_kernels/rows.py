@@ -1,0 +1,94 @@
+"""Rows as linear algebra wants them: scaled, centred, weighted, with the response beside them; and their statistics."""
+
+import math
+
+import numpy as np
+
+from gradstep._kernels.cache import kernel
+
+LARGEST_EXPONENT = 1000  # of a power of two that serves as a unit: its inverse is a normal number too
+EVERY_ROW = np.empty(0, dtype=np.int64)
+
+
+@kernel
+def statistics(A, weight, order, centred, out):  # noqa: C901 - three loops over the rows
+    """Compute what brings columns to one scale, over the rows in `order`, or all if it is empty.
+
+    ``A`` is (n, d), ``weight`` (n,) or one for all. ``out`` (4, d) is set to: the unit, a power of two that brings the
+    column's largest entry to about 1; and in that unit the weighted mean (0 unless ``centred``), the weighted
+    root-mean-square deviation from it, and the largest deviation.
+    """
+    n, d = A.shape
+    m = order.size if order.size > 0 else n
+    unit, mean, spread, peak = out[0], out[1], out[2], out[3]
+    reference = np.zeros(d)
+    out[:] = 0.0
+    total = 0.0
+    for t in range(m):
+        i = order[t] if order.size > 0 else t
+        v = weight[0] if weight.size == 1 else weight[i]
+        if v > 0.0:
+            for j in range(d):
+                peak[j] = max(peak[j], abs(float(A[i, j])))
+            if total == 0.0:
+                for j in range(d):
+                    reference[j] = A[i, j]
+            total += v
+    for j in range(d):
+        exponent = -math.frexp(peak[j])[1] if peak[j] > 0.0 else 0
+        unit[j] = math.ldexp(1.0, min(max(exponent, -LARGEST_EXPONENT), LARGEST_EXPONENT))
+        # About one of the entries, so that the mean of a constant is that constant.
+        reference[j] = reference[j] * unit[j] if centred else 0.0
+        peak[j] = 0.0
+    if centred:
+        for t in range(m):
+            i = order[t] if order.size > 0 else t
+            v = weight[0] if weight.size == 1 else weight[i]
+            if v > 0.0:
+                for j in range(d):
+                    mean[j] += v * (A[i, j] * unit[j] - reference[j])
+        for j in range(d):
+            mean[j] = reference[j] + mean[j] / total
+    for t in range(m):
+        i = order[t] if order.size > 0 else t
+        v = weight[0] if weight.size == 1 else weight[i]
+        if v > 0.0:
+            for j in range(d):
+                deviation = A[i, j] * unit[j] - mean[j]
+                spread[j] += v * deviation * deviation
+                peak[j] = max(peak[j], abs(deviation))
+    for j in range(d):
+        spread[j] = math.sqrt(spread[j] / total)
+
+
+@kernel
+def fill(X, y, weight, order, start, stop, scale, centre, y_scale, y_centre, out):
+    """Write rows `start` to `stop`, of `order` if it is not empty, to `out`, times the root of their weight.
+
+    A row of ``out`` is a one, the columns ``x * scale - centre`` and the responses ``y * y_scale - y_centre``.
+    """
+    d, k = X.shape[1], y.shape[1]
+    for t in range(start, stop):
+        i = order[t] if order.size > 0 else t
+        v = weight[0] if weight.size == 1 else weight[i]
+        row = out[t - start]
+        if v > 0.0:
+            root = math.sqrt(v)
+            row[0] = root
+            for j in range(d):
+                row[1 + j] = root * (X[i, j] * scale[j] - centre[j])
+            for c in range(k):
+                row[1 + d + c] = root * (y[i, c] * y_scale[c] - y_centre[c])
+        else:
+            row[:] = 0.0
+
+
+@kernel
+def scatter(rows, places, signs, out):
+    """Add each row, with a sign, to one row of each stripe of a sketch: ``out`` is (stripes, buckets, columns)."""
+    for i in range(rows.shape[0]):
+        row = rows[i]
+        for s in range(out.shape[0]):
+            sign, bucket = signs[i, s], out[s, places[i, s]]
+            for j in range(row.size):
+                bucket[j] += sign * row[j]

@@ -1,0 +1,342 @@
+"""What removes conditioning: units of the columns, the triangular factor R, rank, leverage.
+
+With ``X`` the weighted, scaled, centred rows and ``R' R = X' X`` (plus a ridge), a basis ``T`` of full column rank with
+``T T' = (R' R)^+`` makes every problem well conditioned: ``X T`` has orthonormal columns, ``T T' g`` is the step from
+any point to the minimum, and ``norm(T' g)`` the distance to it. Only where R comes from is different: all rows, a Gram
+matrix, a sketch, or a sample of rows.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import lapack, solve_triangular
+
+from gradstep._kernels.rows import EVERY_ROW, LARGEST_EXPONENT
+from gradstep._table.dense import Dense, Gradient, Units
+
+EPS = float(np.finfo(np.float64).eps)
+SAMPLED_PER_COLUMN = 20  # rows of a sample that tells units, and rank to begin with
+CHANCE = math.exp(-8.0)
+"""Share of seeds for which a sketch may stretch some direction by more than `stretch`: of Gaussian sketches
+``exp(-t**2 / 2)`` with t = 4 (Davidson and Szarek, Local operator theory, random matrices and Banach spaces, 2001,
+theorem 2.13); of sparse signs none was seen in 10,000."""
+
+_SKETCH_ROWS, _SKETCH_PER_COLUMN = 2048, 16
+_LARGEST_SKETCH = 1 << 22  # entries, 32 MB: beyond, a row's scattered additions cost more than reading it
+_REPAIR_PER_COLUMN = 64
+_PROJECTIONS = 8
+_NULL = math.sqrt(EPS)  # a column's share in a dependence, below which it is rounding
+
+
+class Factor(NamedTuple):
+    """A factor of the weighted rows ``[1, Z, y]``: triangular or not, ``R' R`` is their Gram matrix."""
+
+    R: NDArray[np.float64]
+    """(p, d) of the columns, about their means if there is an intercept."""
+    Q: NDArray[np.float64]
+    """(p, k): what the responses are in the same coordinates."""
+    mean: NDArray[np.float64]
+    """(d,) means of the scaled, centred columns: 0 without an intercept, else what the centre missed."""
+    y_mean: NDArray[np.float64]
+    """(k,) the same of the responses."""
+    error: float
+    """Relative error of ``R' R`` in the direction that it knows least of."""
+
+
+@dataclass(frozen=True)
+class Preconditioner:
+    """The basis T with what was learnt on the way to it."""
+
+    units: Units
+    intercept: bool
+    total: float
+    """Sum of the weights."""
+    factor: Factor
+    T: NDArray[np.float64]
+    """(d, r)"""
+    length: NDArray[np.float64]
+    """(d,) root-mean-square of the centred, scaled columns; 1 for a constant one."""
+    rank: int
+    condition: float
+    dependent: tuple[int, ...]
+    degrees: float
+    """Degrees of freedom that the fit takes, the intercept's apart: the rank, less with a ridge."""
+    ridge: NDArray[np.float64]
+    """(d,) of ``1/2 sum ridge u**2``, in units of scaled coefficients; 0 without."""
+    stretch: float = 0.0
+    """rho: by how much more than itself any ``norm(X u)`` may be in the factor; 0 of an exact one."""
+    kind: str = "exact"
+
+    def gradient(self, gradient: Gradient, w: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the gradient by coefficients about the means (d, k) and by the level (k,), downhill."""
+        by_level = gradient.high[-1] + gradient.low[-1]
+        if not self.intercept:
+            return gradient.high[:-1] + gradient.low[:-1] - self.ridge[:, np.newaxis] * w[:-1], np.zeros_like(by_level)
+        # About the centre, in twice the precision: far from zero nearly everything cancels.
+        moved, lost = _product(self.units.centre[:, np.newaxis], gradient.high[-1])
+        centred, rest = _difference(gradient.high[:-1], moved)
+        rest += (gradient.low[:-1] - lost) - self.units.centre[:, np.newaxis] * gradient.low[-1]
+        slopes = (centred - self.factor.mean[:, np.newaxis] * by_level) + rest
+        slopes = slopes - self.ridge[:, np.newaxis] * w[:-1]
+        return slopes, by_level
+
+    def distance(self, slopes: NDArray[np.float64], by_level: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``norm(R^-T g)`` (k,), the distance to the minimum of each output."""
+        lengths: NDArray[np.float64] = np.hypot(_norms(self.T.T @ slopes), by_level / math.sqrt(self.total))
+        return lengths
+
+    def step(self, slopes: NDArray[np.float64], by_level: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the step (d + 1, k) to the minimum, in weights of scaled, uncentred rows."""
+        by = np.empty((len(slopes) + 1, slopes.shape[1]))
+        by[:-1] = self.T @ (self.T.T @ slopes)
+        by[-1] = by_level / self.total - (self.units.centre + self.factor.mean) @ by[:-1]
+        return by
+
+    def solution(self) -> NDArray[np.float64]:
+        """Return the weights (d + 1, k) that the factor itself gives."""
+        w = np.empty((len(self.T) + 1, self.factor.Q.shape[1]))
+        w[:-1] = self.T @ ((self.factor.R @ self.T).T @ self.factor.Q)
+        at_centre = self.factor.y_mean - self.factor.mean @ w[:-1] + self.units.y_centre
+        w[-1] = at_centre - self.units.centre @ w[:-1] if self.intercept else 0.0
+        return w
+
+    def leverages(self, table: Dense, seed: int) -> NDArray[np.float64]:
+        """Return the leverage of each row, estimated by 8 random projections in one read: a third off at the median."""
+        rng = np.random.default_rng((seed, _PROJECTIONS))
+        signs = rng.choice((-1.0, 1.0), (self.T.shape[1], _PROJECTIONS))
+        T = self.T @ (signs / math.sqrt(_PROJECTIONS))
+        leverages: NDArray[np.float64] = np.square(
+            table.product(self.units, np.vstack((-self.factor.mean @ T, T)))
+        ).sum(axis=1)
+        return leverages
+
+
+def units_of(table: Dense, order: NDArray[np.int64], *, intercept: bool) -> tuple[Units, NDArray[np.bool_]]:
+    """Return units from some rows, or from all if `order` is empty, and which columns are constant in them."""
+    of_columns, of_responses = table.statistics(order, centred=intercept)
+    unit, mean, spread, peak = of_columns
+    # What is left of a column about its mean may be the rounding of its entries.
+    constant = peak <= 4 * EPS * np.abs(mean)
+    scale, centre = _scales(unit, mean, np.where(constant, 0.0, spread))
+    unit, mean, spread, _ = of_responses
+    return Units(scale, centre, *_scales(unit, mean, spread)), constant
+
+
+def _scales(
+    unit: NDArray[np.float64], mean: NDArray[np.float64], spread: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return powers of two that make the spreads about 1, and the means in those units."""
+    further = -np.frexp(spread)[1] * (spread > 0)
+    exponent = np.frexp(unit)[1] - 1
+    further = np.clip(exponent + further, -LARGEST_EXPONENT, LARGEST_EXPONENT) - exponent
+    return np.ldexp(unit, further), np.ldexp(mean, further)
+
+
+def preconditioner(
+    table: Dense, units: Units, factor: Factor, alpha: float, *, intercept: bool, stretch: float = 0.0,
+    kind: str = "exact",
+) -> Preconditioner:  # fmt: skip
+    """Return the preconditioner that a factor gives, with a ridge of strength alpha: rank, condition, basis.
+
+    Rank is decided on columns of unit root-mean-square, by the cut ``max(n, d) eps`` of the largest singular value.
+    """
+    R = factor.R
+    d = R.shape[1]
+    total = table.n * (float(table.weight[0]) if table.weight.size == 1 else 1.0)
+    length = _norms(R) / math.sqrt(total)
+    length[length == 0.0] = 1.0
+    _, values, rows = _svd(R / length)
+    rank = int(np.count_nonzero(values > max(table.n, d) * EPS * values[0])) if values.size else 0
+    basis = rows[:rank].T
+    T = (basis / values[:rank]) / length[:, np.newaxis]
+    condition = float(values[0] / values[rank - 1]) if rank else 1.0
+    dependent = () if rank == d else _dependent(basis)
+    ridge, degrees = np.zeros(d), float(rank)
+    if alpha > 0 and rank:
+        root = np.minimum(math.sqrt(alpha * total) * units.scale, 1e150)
+        ridge = np.square(root)
+        T = _ridged(R, length[:, np.newaxis] * basis, root, math.sqrt(alpha * total), units.scale)
+        degrees = float(np.square(R @ T).sum())
+    error = factor.error + 64 * EPS * condition
+    return Preconditioner(
+        units, intercept, total, factor._replace(error=error), T, length, rank, condition, dependent, degrees, ridge,
+        stretch, kind,
+    )  # fmt: skip
+
+
+def _ridged(
+    R: NDArray[np.float64], row_space: NDArray[np.float64], root: NDArray[np.float64], strength: float,
+    scale: NDArray[np.float64],
+) -> NDArray[np.float64]:  # fmt: skip
+    """Return the basis of columns with a ridge below them, within their row space in the caller's units.
+
+    Outside it a ridge too small to be seen beside rounding would leave the least norm to chance.
+    """
+    d = len(root)
+    if row_space.shape[1] == d:
+        both = _triangle(np.vstack((R, np.diag(root))))
+        return np.ascontiguousarray(solve_triangular(both, np.eye(d), check_finite=False))
+    inside = np.linalg.qr(row_space / scale[:, np.newaxis])[0] / scale[:, np.newaxis]
+    # In units of scaled coefficients; their penalty is that of coefficients in the caller's.
+    inside *= np.abs(scale).max()
+    strength *= float(np.abs(scale).max())
+    both = _triangle(np.vstack((R @ inside, strength * np.eye(inside.shape[1]))))
+    return np.ascontiguousarray(solve_triangular(both, inside.T, trans="T", check_finite=False).T)
+
+
+def _dependent(row_space: NDArray[np.float64]) -> tuple[int, ...]:
+    """Return the columns that depend on those before them, of columns whose rows span a space (d, rank).
+
+    Each dependence is a vector orthogonal to that space; the last columns in which such vectors can end are those.
+    """
+    d, rank = row_space.shape
+    null = np.linalg.qr(row_space, mode="complete")[0][:, rank:].T if rank else np.eye(d)
+    found = []
+    for j in range(d - 1, -1, -1):
+        if not len(null):
+            break
+        size = float(np.sqrt(null[:, j] @ null[:, j]))
+        if size > _NULL or len(null) == j + 1:
+            found.append(j)
+            # Turn the vectors so that one alone ends here, and let it go.
+            turned = np.linalg.qr(null[:, j : j + 1], mode="complete")[0]
+            null = (turned.T @ null)[1:]
+    return tuple(sorted(found))
+
+
+def of_all_rows(table: Dense, units: Units, constant: NDArray[np.bool_], *, intercept: bool) -> Factor:
+    """Return the factor of all rows by Householder's QR: exact to rounding. It takes a copy of the table."""
+    return factor_of_rows(table.scaled(units, EVERY_ROW, 0, table.n), constant, intercept=intercept)
+
+
+def factor_of_rows(A: NDArray[np.float64], constant: NDArray[np.bool_], *, intercept: bool) -> Factor:
+    d = len(constant)
+    if not intercept:
+        A = A[:, 1:]
+    R = _triangle(A)
+    first = int(intercept)
+    mean, y_mean = np.zeros(d), np.zeros(A.shape[1] - d - first)
+    if intercept and R[0, 0] != 0.0:
+        mean, y_mean = R[0, 1 : 1 + d] / R[0, 0], R[0, 1 + d :] / R[0, 0]
+    columns = R[first : first + d, first : first + d].copy()
+    columns[:, constant] = 0.0
+    return Factor(columns, R[first : first + d, first + d :].copy(), mean, y_mean, 0.0)
+
+
+def sketched(
+    table: Dense, units: Units, constant: NDArray[np.bool_], seed: int, *, alpha: float, intercept: bool
+) -> Preconditioner:
+    """Return a preconditioner in one read: of stacked sparse signs, or beyond 32 MB of those of repaired rows.
+
+    ``m = max(16 d, 2048)`` rows of sketch stretch no direction by more than ``rho = (sqrt(d) + 4) / sqrt(m)``, but for
+    a share `CHANCE` of the seeds.
+    """
+    d = table.d + intercept
+    m = max(_SKETCH_PER_COLUMN * d, _SKETCH_ROWS)
+    if m * (d + table.k) > _LARGEST_SKETCH:
+        return repaired(table, sampled(table, units, constant, seed, alpha=alpha, intercept=intercept), seed, alpha)
+    factor = factor_of_rows(table.sketch(units, m, seed), constant, intercept=intercept)
+    return preconditioner(
+        table, units, factor, alpha, intercept=intercept, stretch=(math.sqrt(d) + 4) / math.sqrt(m), kind="probable"
+    )
+
+
+def sampled(
+    table: Dense, units: Units, constant: NDArray[np.bool_], seed: int, *, alpha: float, intercept: bool
+) -> Preconditioner:
+    """Return a preconditioner of ``64 d`` random rows; it may miss directions: its certificate is an estimate."""
+    m = min(_REPAIR_PER_COLUMN * (table.d + intercept), table.n)
+    rows = table.scaled(units, sample(table, m, seed), 0, m) * math.sqrt(table.n / m)
+    factor = factor_of_rows(rows, constant, intercept=intercept)
+    return preconditioner(table, units, factor, alpha, intercept=intercept, kind="estimate", stretch=_stretch(table, m))
+
+
+def _stretch(table: Dense, m: int) -> float:
+    return (math.sqrt(table.d + 1) + 4) / math.sqrt(m)
+
+
+def repaired(table: Dense, rough: Preconditioner, seed: int, alpha: float) -> Preconditioner:
+    """Return a sampled preconditioner whose heavy rows stand in it as they are, found by their leverage in one read.
+
+    M. B. Cohen, Y. T. Lee, C. Musco, C. Musco, R. Peng and A. Sidford, Uniform sampling for matrix approximation,
+    *ITCS* 2015. A row is heavy if in the sample it would weigh a sixteenth of a direction, or ``d / (4 m)`` of one.
+    """
+    d = table.d + rough.intercept
+    m = min(_REPAIR_PER_COLUMN * d, table.n)
+    leverage = rough.leverages(table, seed)
+    # Directions that the sample does not know at all: rows that have any of them are heavy.
+    outside = table.product(rough.units, np.vstack((np.zeros((1, table.d)), _outside(rough))))
+    leverage += np.square(outside).sum(axis=1) / (EPS * table.n)
+    heavy = leverage > min(d / (4 * m), m / (16 * table.n))
+    order = sample(table, m, seed)
+    light = order[~heavy[order]]
+    share = math.sqrt((table.n - np.count_nonzero(heavy)) / max(len(light), 1))
+    at = np.flatnonzero(heavy)
+    rows = [share * table.scaled(rough.units, light, 0, len(light)), table.scaled(rough.units, at, 0, len(at))]
+    factor = factor_of_rows(np.vstack(rows), np.zeros(table.d, dtype=bool), intercept=rough.intercept)
+    return preconditioner(
+        table, rough.units, factor, alpha, intercept=rough.intercept, stretch=_stretch(table, m), kind="probable"
+    )
+
+
+def _outside(rough: Preconditioner) -> NDArray[np.float64]:
+    """Return the projection (d, d) on the directions of unit columns that a basis leaves out."""
+    unit = np.linalg.qr(rough.length[:, np.newaxis] * rough.T)[0] if rough.rank else np.zeros((len(rough.T), 0))
+    projection: NDArray[np.float64] = (np.eye(len(unit)) - unit @ unit.T) / rough.length[:, np.newaxis]
+    return projection
+
+
+def sample(table: Dense, m: int, seed: int) -> NDArray[np.int64]:
+    """Return the numbers of m random rows of positive weight, in order."""
+    rng = np.random.default_rng((seed, m))
+    if table.weight.size == 1 or table.weight.all():
+        chosen = rng.choice(table.n, m, replace=False, shuffle=False)
+    else:
+        present = np.flatnonzero(table.weight)
+        chosen = present[rng.choice(len(present), min(m, len(present)), replace=False, shuffle=False)]
+    return np.sort(chosen).astype(np.int64)
+
+
+def _triangle(A: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return R of a QR factorisation."""
+    left = min(A.shape)
+    factored, _, _, _ = lapack.dgeqrf(A, lwork=64 * A.shape[1])
+    return np.triu(factored[:left])
+
+
+def _svd(A: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    U, values, rows, failed = lapack.dgesdd(A, full_matrices=0)
+    if failed:  # rare, and the slower method does not
+        U, values, rows, _ = lapack.dgesvd(A, full_matrices=0)
+    return U, values, rows
+
+
+def _norms(A: NDArray[np.float64]) -> NDArray[np.float64]:
+    norms: NDArray[np.float64] = np.sqrt(np.einsum("ij,ij->j", A, A))
+    return norms
+
+
+def _product(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return a product and what rounding took from it."""
+    product = a * b
+    a_high, a_low = _halves(a)
+    b_high, b_low = _halves(b)
+    return product, ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
+
+
+def _halves(a: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    big = a * 134217729.0
+    high = big - (big - a)
+    return high, a - high
+
+
+def _difference(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return a difference and what rounding took from it."""
+    after = a - b
+    part = after - a
+    return after, (a - (after - part)) - (b + part)

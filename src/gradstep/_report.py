@@ -1,0 +1,143 @@
+"""What is printed of a fit: one screen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gradstep._solvers.textbook import Sgd
+from gradstep.schedules import Schedule
+
+if TYPE_CHECKING:
+    from gradstep._certificate import Certificate
+    from gradstep._result import Fit, History
+
+_SHOWN = 10  # epochs that a printed history shows at its beginning and at its end
+
+
+def history(history: History) -> str:
+    """Return a history as a table."""
+    exact, bound = history.exact_objective.size > 0, history.bound.size > 0
+    lines = [
+        "epoch   passes   "
+        + ("running objective" if not bound else "        objective")
+        + ("     exact objective" if exact else "")
+        + ("    bound, SE" if bound else "        step")
+        + "   seconds"
+    ]
+    for i in range(len(history)):
+        if _SHOWN <= i < len(history) - _SHOWN:
+            lines += ["  ..."] if i == _SHOWN else []
+            continue
+        at_end = f"{history.exact_objective[i]:20.10g}" if exact else ""
+        last = f"{history.bound[i]:13.4g}" if bound else f"{history.step[i]:12.4g}"
+        lines.append(
+            f"{history.epoch[i]:5d}{history.passes[i]:9.4g}{history.objective[i]:20.10g}{at_end}{last}"
+            f"{history.seconds[i]:10.4f}"
+        )
+    return "\n".join(lines)
+
+
+def fit(fit: Fit) -> str:
+    """Return a fit on one screen."""
+    d, outputs = len(fit.coef), fit.coef.shape[1:]
+    penalty = "" if fit.penalty is None else f" + {fit.penalty!r}"
+    lines = [
+        f"gradstep fit: {fit.loss.name} loss{penalty}, {fit.rows} rows x {d} columns"
+        + (f", {outputs[0]} outputs" if outputs else ""),
+        f"  method       {_method(fit)}",
+        f"  objective    {fit.objective:.10g} ({_shares(fit)})",
+    ]
+    if fit.certificate is not None:
+        lines += _certificate(fit.certificate, d)
+    lines += _check(fit, d)
+    if fit.concern:
+        lines.append(f"  concern      {fit.concern}")
+    lines += [f"  stop         {fit.stop}", f"  seconds      {fit.seconds:.3g}"]
+    if not outputs:
+        shown = ", ".join(f"{value:.6g}" for value in fit.coef[:8]) + (", ..." if d > 8 else "")
+        lines += [f"  coef         {shown}", f"  intercept    {fit.intercept:.10g}"]
+    return "\n".join(lines)
+
+
+def _method(fit: Fit) -> str:
+    if not isinstance(fit.solver, Sgd):
+        return f"{fit.solver}, seed {fit.seed}, on {fit.device}"
+    return (
+        f"minibatch SGD{_with_options(fit.solver)}, step {_step(fit.step)}, batch {fit.batch_size}, "
+        f"{len(fit.history)} epochs, seed {fit.seed}, on {fit.device}"
+    )
+
+
+def _shares(fit: Fit) -> str:
+    parts = [f"{fit.row_reads / fit.rows:.4g} passes over the rows, {fit.row_reads} row reads"]
+    if isinstance(fit.solver, Sgd) and len(fit.history):
+        parts.insert(0, f"last running objective {fit.history.objective[-1]:.6g}")
+    r2 = np.ravel(fit.r2)
+    if not np.isnan(r2).all():
+        parts.insert(0, f"R2 {'' if r2.size == 1 else 'at least '}{np.nanmin(r2):.10g}")
+    return ", ".join(parts)
+
+
+def _certificate(c: Certificate, d: int) -> list[str]:
+    sure = {
+        "exact": "proven but for rounding, which is in it",
+        "probable": f"for all but {c.failure_probability:.1g} of the seeds",
+        "estimate": "an estimate, from a sample of the rows",
+    }[c.kind]
+    if c.measurable:
+        how_far = f"at most {c.bound:.2g} standard errors from the optimum in any direction (floor {c.floor:.2g})"
+    else:
+        how_far = f"at most {c.relative:.2g} from the optimum, relative to the fitted values (no noise to measure by)"
+    lines = [
+        f"  certificate  {how_far}",
+        f"               {c.kind}: {sure}; objective at most {c.objective_gap:.2g} above its least",
+        f"  rank         {c.rank} of {d}, condition {c.condition:.3g}",
+    ]
+    if c.dependent:
+        lines.append(
+            f"               columns {listed(c.dependent)} are constant or depend on those before them: least norm"
+        )
+    return lines
+
+
+def _check(fit: Fit, d: int) -> list[str]:
+    c = fit.check
+    if c is None:
+        return [f"  check        {fit.check_note}"]
+    remedy = ""
+    if not c.agrees and isinstance(fit.solver, Sgd):
+        remedy = (
+            " While the objective still falls, raise epochs or step; where it no longer does, lower step or raise "
+            "batch_size: with a step that stays the same, the noise of small batches stays too."
+        )
+    lines = [
+        f"  check        {c.verdict}{remedy}",
+        (
+            f"               distance {c.distance:.3g} SE, relative {c.relative:.3g}, rank {c.rank} of {d}, "
+            f"condition {c.condition:.3g}, objective {c.objective_gap:.3g} above the closed form's"
+        ),
+    ]
+    if c.dependent and fit.certificate is None:
+        lines.append(f"               columns {listed(c.dependent)} depend on the columns before them")
+    return lines
+
+
+def _with_options(options: Sgd) -> str:
+    if not options.momentum:
+        momentum = ""
+    else:
+        momentum = f" with {'Nesterov ' if options.nesterov else ''}momentum {options.momentum:g}"
+    orders = {False: ", rows as they stand", "once": ", rows shuffled once", "blocks": ", rows shuffled by blocks"}
+    return momentum + (", averaged" if options.average else "") + orders.get(options.shuffle, "")
+
+
+def _step(step: float | Schedule | None) -> str:
+    return repr(step) if isinstance(step, Schedule) else f"{step:g}"
+
+
+def listed(columns: tuple[int, ...], most: int = 12) -> str:
+    """Return column numbers as text, the first few of many."""
+    shown = ", ".join(map(str, columns[:most]))
+    return shown if len(columns) <= most else f"{shown} and {len(columns) - most} more"

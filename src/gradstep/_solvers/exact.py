@@ -1,0 +1,258 @@
+"""The exact solver: least squares in closed form from a streamed Gram matrix, then refined in doubled precision.
+
+A sample of rows tells units and condition; one read forms the Gram matrix of the columns, times the inverse of the
+sample's factor where they are ill conditioned, which leaves it as well conditioned as the sample is good; its Cholesky
+factor gives solution and R. Each further read takes residual and gradient in double-double arithmetic, and the step
+that they call for: A. J. Higgins, D. B. Szyld, E. G. Boman and I. Yamazaki, Analysis of randomized Householder-Cholesky
+QR factorization with multisketching, 2023 (arXiv 2309.05868); I. C. F. Ipsen, Solution of least squares problems with
+randomized preconditioned normal equations, 2025 (arXiv 2507.18466); J. Demmel, Y. Hida, E. J. Riedy and X. S. Li,
+Extra-precise iterative refinement for overdetermined least squares problems, *ACM Transactions on Mathematical
+Software* 35 (2009) 28.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import lapack
+
+from gradstep import _preconditioner
+from gradstep._kernels.rows import EVERY_ROW
+from gradstep._preconditioner import EPS, Factor, Preconditioner
+from gradstep._table.dense import Dense, Gradient, Units
+
+SMALL = 20_000
+"""Cells up to which a table is its own sample, and is solved to the last digit."""
+
+LEAST_PASSES = 4
+"""Reads of the rows that a fit takes in any case, where the first sample is a good one."""
+
+_WELL_CONDITIONED = 1e5  # columns whose Gram matrix needs no preconditioning
+_TRUSTED = 1e-12  # reciprocal condition of a Gram matrix, down to which its factor makes refinement converge
+_GRAMS = 3  # reads that may go into it
+
+
+@dataclass(frozen=True)
+class State:
+    """Where the solver stands after a round."""
+
+    preconditioner: Preconditioner
+    scaled: NDArray[np.float64]
+    """(d + 1, k) weights of scaled, uncentred rows, the intercept last."""
+    gradient: Gradient | None = None
+    """Taken at these weights."""
+    epoch: int = 0
+    """Rounds finished."""
+    unchanged: bool = False
+    """Whether the last step was too small to change a weight."""
+    rate: float = math.nan
+    ended: bool = True
+
+    @property
+    def w(self) -> NDArray[np.float64]:
+        """The weights (d + 1, k) in the caller's units."""
+        units = self.preconditioner.units
+        w = in_callers_units(self.scaled, units)
+        # What float64 cannot hold shows on the way back, where it matters to the fitted values.
+        share = np.append(self.preconditioner.length, 1.0)[:, np.newaxis]
+        lost = ~(np.abs(from_callers_units(w, units) - self.scaled) * share <= _LOST)
+        if lost.any():
+            j, c = np.unravel_index(int(lost.argmax()), lost.shape)
+            what = f"coefficient of column {j}" if j < len(w) - 1 else "intercept"
+            size = math.log10(abs(self.scaled[j, c])) - math.log10(units.y_scale[c])
+            size += math.log10(units.scale[j]) if j < len(w) - 1 else 0.0
+            raise ValueError(
+                f"X, y: the {what} is about 1e{size:+.0f}, which float64 cannot hold; other units of "
+                f"{'X or ' if j < len(w) - 1 else ''}y are needed."
+            )
+        return w
+
+    @property
+    def losses(self) -> NDArray[np.float64]:
+        """Weighted mean losses, an entry an output."""
+        assert self.gradient is not None  # noqa: S101 - a round has ended
+        return self._in_callers_squares(self.gradient.squares)
+
+    @property
+    def running(self) -> float:
+        """The objective."""
+        penalties = self.preconditioner.ridge @ np.square(self.scaled[:-1])
+        return float((self.losses + self._in_callers_squares(penalties)).sum())
+
+    def _in_callers_squares(self, squares: NDArray[np.float64]) -> NDArray[np.float64]:
+        p = self.preconditioner
+        with np.errstate(over="ignore", under="ignore"):  # of responses beyond 1e154 the squares are infinite
+            means: NDArray[np.float64] = squares / (2 * p.total) / p.units.y_scale / p.units.y_scale
+        return means
+
+    def kept(self) -> None:
+        """Return what a further fit could go on from: nothing."""
+
+
+_LOST = 1e-12  # of the spread of the response, in the fitted values
+
+
+def in_callers_units(w: NDArray[np.float64], units: Units) -> NDArray[np.float64]:
+    """Return weights of scaled, uncentred rows as weights of the caller's: exact, but where float64 ends."""
+    with np.errstate(over="ignore", under="ignore"):
+        return np.ldexp(w, _exponents(units))
+
+
+def from_callers_units(w: NDArray[np.float64], units: Units) -> NDArray[np.float64]:
+    """Return the weights of scaled, uncentred rows that are the caller's."""
+    with np.errstate(over="ignore", under="ignore"):
+        return np.ldexp(w, -_exponents(units))
+
+
+def _exponents(units: Units) -> NDArray[np.int32]:
+    of_columns, of_responses = np.frexp(units.scale)[1], np.frexp(units.y_scale)[1]
+    return np.append(of_columns, 1)[:, np.newaxis] - of_responses
+
+
+class Exact(NamedTuple):
+    """Exact least squares on a table, with a ridge of strength alpha."""
+
+    alpha: float
+    intercept: bool
+    seed: int
+
+    def start(self, table: Dense, earlier: None = None) -> State:  # noqa: ARG002 - no state to go on from
+        """Return the solution that the factor gives: one read of the rows, beside those of the sample."""
+        preconditioner = self.preconditioner(table)
+        return State(preconditioner, preconditioner.solution())
+
+    def advance(self, table: Dense, state: State) -> State:
+        """Refine once: a read for the gradient where it is not known yet, a step, and a read at its end."""
+        units, preconditioner = state.preconditioner.units, state.preconditioner
+        gradient = state.gradient or table.wide_gradient(units, state.scaled)
+        scaled = state.scaled + preconditioner.step(*preconditioner.gradient(gradient, state.scaled))
+        if not self.intercept:
+            scaled[-1] = 0.0
+        if np.array_equal(scaled, state.scaled):
+            return State(preconditioner, scaled, gradient, state.epoch + 1, unchanged=True)
+        return State(preconditioner, scaled, table.wide_gradient(units, scaled), state.epoch + 1)
+
+    def preconditioner(self, table: Dense) -> Preconditioner:
+        """Return the preconditioner of all rows: by QR of a table that is its own sample, else by its Gram matrix."""
+        rows = _preconditioner.SAMPLED_PER_COLUMN * (table.d + 1)
+        # Of half the rows a sample saves nothing.
+        if is_small(table) or table.n <= 2 * rows:
+            units, constant = _preconditioner.units_of(table, EVERY_ROW, intercept=self.intercept)
+            factor = _preconditioner.of_all_rows(table, units, constant, intercept=self.intercept)
+        else:
+            order = _preconditioner.sample(table, rows, self.seed)
+            units, _ = _preconditioner.units_of(table, order, intercept=self.intercept)
+            units, factor = factor_by_gram(table, units, order, intercept=self.intercept)
+        return _preconditioner.preconditioner(table, units, factor, self.alpha, intercept=self.intercept)
+
+
+def is_small(table: Dense) -> bool:
+    """Whether a table is solved to the last digit whatever is asked for."""
+    return table.n * table.d <= SMALL or table.n <= table.d
+
+
+class _Basis(NamedTuple):
+    """A change of coordinates and its inverse, (d, d)."""
+
+    T: NDArray[np.float64]
+    inverse: NDArray[np.float64]
+    unknown: NDArray[np.bool_]
+    """(d,): directions in which the sample has nothing."""
+
+
+def factor_by_gram(table: Dense, units: Units, order: NDArray[np.int64], *, intercept: bool) -> tuple[Units, Factor]:
+    """Return the factor of all rows from their Gram matrix, in coordinates in which the rows of a sample are white."""
+    basis = _of_sample(table, units, order, intercept=intercept)
+    for number in range(_GRAMS):
+        gram = table.gram(units, None if basis is None else basis.T)
+        if not np.isfinite(gram).all():
+            # An entry beyond anything in the sample: units of the largest of all rows, and no coordinates.
+            units, basis = _of_largest(table, units), None
+            gram = table.gram(units)
+        factor, better = _factor(gram, table, basis, intercept=intercept, last=number == _GRAMS - 1)
+        if factor is not None:
+            break
+        basis = better
+    assert factor is not None  # noqa: S101 - the last is taken as it is
+    flat = _flat(table, units, factor)
+    factor.R[:, flat] = 0.0
+    return units, factor
+
+
+def _of_sample(table: Dense, units: Units, order: NDArray[np.int64], *, intercept: bool) -> _Basis | None:
+    """Return coordinates in which a sample is white; None where its columns do as they are."""
+    d, none = table.d, np.zeros(table.d, dtype=bool)
+    rows = table.scaled(units, order, 0, len(order))
+    R = _preconditioner.factor_of_rows(rows, none, intercept=intercept).R
+    length = np.sqrt(np.square(R).mean(axis=0) * (len(R) / len(order)))
+    known = np.flatnonzero(length)
+    values, vectors = np.linalg.svd(R[:, known] / (length[known] * math.sqrt(len(order))), full_matrices=True)[1:]
+    values = np.append(values, np.zeros(len(known) - len(values)))
+    if len(known) == 0 or values[-1] * _WELL_CONDITIONED > values[0]:
+        return None
+    empty = values <= len(order) * EPS * values[0]
+    values = np.where(empty, values[0], values)
+    T, inverse, unknown = np.eye(d), np.eye(d), np.zeros(d, dtype=bool)
+    T[np.ix_(known, known)] = vectors.T / values / length[known, np.newaxis]
+    inverse[np.ix_(known, known)] = values[:, np.newaxis] * vectors * length[known]
+    unknown[known] = empty
+    return _Basis(T, inverse, unknown)
+
+
+def _factor(
+    gram: NDArray[np.float64], table: Dense, basis: _Basis | None, *, intercept: bool, last: bool
+) -> tuple[Factor | None, _Basis]:
+    """Return the factor of a Gram matrix; or None, and coordinates in which the next one is better conditioned."""
+    d, total = table.d, float(gram[0, 0])
+    mean = gram[0, 1:] / total if intercept else np.zeros(d + table.k)
+    G = gram[1:, 1:] - total * np.outer(mean, mean)
+    C, c = G[:d, :d], G[:d, d:]
+    size = np.sqrt(np.maximum(C.diagonal(), 0.0))
+    if basis is not None:
+        # Where the sample has nothing the table may have nothing either: what is left then is rounding.
+        size[basis.unknown & (size <= max(table.n, d) * EPS * math.sqrt(total))] = 0.0
+    unit = np.where(size > 0, size, 1.0)
+    C = C / unit / unit[:, np.newaxis]
+    C[size == 0, :] = 0.0
+    C[:, size == 0] = 0.0
+    C[size == 0, size == 0] = 1.0
+    c = np.where(size[:, np.newaxis] > 0, c / unit[:, np.newaxis], 0.0)
+    U, failed = lapack.dpotrf(C, lower=0, clean=1)
+    trust = 0.0 if failed else float(lapack.dpocon(U, np.abs(C).sum(axis=0).max())[0])
+    if trust < _TRUSTED:
+        values, vectors = np.linalg.eigh(C)
+        values = np.maximum(values, d * EPS * values[-1])
+        U = np.sqrt(values)[:, np.newaxis] * vectors.T
+        if not last:
+            root = np.sqrt(values / total)
+            T, inverse = (vectors / root) / unit[:, np.newaxis], root[:, np.newaxis] * vectors.T * unit
+            if basis is not None:
+                T, inverse = basis.T @ T, inverse @ basis.inverse
+            return None, _Basis(T, inverse, np.zeros(d, dtype=bool))
+        Q = vectors.T @ c / np.sqrt(values)[:, np.newaxis]
+    else:
+        Q = lapack.dtrtrs(U, c, trans=1)[0]
+    R = U * size
+    if basis is not None:
+        R, mean[:d] = R @ basis.inverse, basis.inverse.T @ mean[:d]
+    return Factor(R, Q, mean[:d], mean[d:], 16 * EPS / max(trust, EPS)), basis or _Basis(R, R, size > 0)
+
+
+def _of_largest(table: Dense, units: Units) -> Units:
+    """Return units in which the largest entry of all rows is about 1."""
+    of_columns, of_responses = table.statistics(EVERY_ROW, centred=False)
+    scale, y_scale = np.minimum(units.scale, of_columns[0]), np.minimum(units.y_scale, of_responses[0])
+    return Units(scale, units.centre * (scale / units.scale), y_scale, units.y_centre * (y_scale / units.y_scale))
+
+
+def _flat(table: Dense, units: Units, factor: Factor) -> NDArray[np.bool_]:
+    """Return the columns whose entries differ by the rounding of their values at most."""
+    size = np.sqrt(np.square(factor.R).sum(axis=0) / table.n)
+    flat: NDArray[np.bool_] = (size > 0) & (size <= 4 * EPS * np.abs(units.centre + factor.mean))
+    if flat.any():
+        flat &= _preconditioner.units_of(table, EVERY_ROW, intercept=True)[1]
+    return flat
