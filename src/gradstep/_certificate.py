@@ -103,13 +103,15 @@ def certify(preconditioner: Preconditioner, gradient: Gradient, w: NDArray[np.fl
     in_weights = columns @ np.abs(w[:-1]) + math.sqrt(p.total) * np.abs(w[-1])
     fitted = np.sqrt(np.square(p.factor.R @ w[:-1]).sum(axis=0))
     level = math.sqrt(p.total) * np.abs(w[-1] + centre @ w[:-1])
-    noisy = (degrees > 0) & (size > _NO_NOISE * np.hypot(fitted, level))
+    rounding = EPS / 2 * (in_gradient + in_weights)
+    noisy = (degrees > 0) & (size > np.maximum(_NO_NOISE * np.hypot(fitted, level), rounding))
     with np.errstate(divide="ignore", invalid="ignore"):
         sigma_low = np.sqrt(low / degrees) if degrees > 0 else np.zeros_like(low)
         moved = U + _WIDE * in_gradient
         bounds = np.where(sigma_low > 0, moved / sigma_low, np.inf)
-        floors = np.where(sigma_low > 0, EPS / 2 * (in_gradient + in_weights) / sigma_low, np.inf)
-        reference = np.where(fitted > 0, fitted, level)
+        floors = rounding / (size / math.sqrt(degrees)) if degrees > 0 else np.full(len(U), np.inf)
+        floors[np.isnan(floors)] = np.inf
+        reference = np.where(fitted > 0, fitted, np.where(level > 0, level, size))
         relative = np.where(reference > 0, moved / reference, np.where(moved > 0, np.inf, 0.0))
         sd = np.sqrt(gradient.squares * (present / table.n) / degrees) if degrees > 0 else np.full(len(U), np.nan)
     worst = int(bounds.argmax())

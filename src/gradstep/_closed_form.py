@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg
+import scipy.linalg.blas
 from numpy.typing import ArrayLike, NDArray
 
 from gradstep import _input
@@ -236,7 +237,8 @@ def solve(
     if alpha > 0 and rank > 0:
         solver = _ridge_solver(triangle, Vt[:rank], unit[:d], np.sqrt(alpha * n))
     else:
-        solver = (Vt[:rank].T / s[:rank]) @ U[:, :rank].T
+        # Through SciPy's BLAS: a large call of NumPy's after one of SciPy's waits for threads that still spin.
+        solver = scipy.linalg.blas.dgemm(1.0, Vt[:rank] / s[:rank, np.newaxis], U[:, :rank], trans_a=True, trans_b=True)
     u = solver @ rotated
 
     unit_y = unit[d:]
@@ -285,7 +287,7 @@ def _standardised(
     if intercept:
         # Twice: what is left of a column's mean after the first time is rounding of the mean, not of the column.
         for _ in range(2):
-            mean = share @ A
+            mean = scipy.linalg.blas.dgemv(1.0, A, share, trans=1)
             A -= mean
             centre += mean
     # The largest entry goes first, so that squares neither overflow nor vanish.
@@ -346,7 +348,8 @@ def compare(exact: ClosedForm, w: NDArray[np.float64], objective: float) -> Chec
     floors = _floors(exact)
     within = np.where(np.isnan(errors), relative <= _EXACT_WITHIN, errors <= np.maximum(AGREES_WITHIN, floors))
     # Without noise both objectives are rounding.
-    gap = (objective - exact.objective) / exact.objective if not np.isnan(errors).all() else np.nan
+    measurable = exact.objective > 0 and not np.isnan(errors).all()
+    gap = (objective - exact.objective) / exact.objective if measurable else np.nan
     return Check(
         float(np.fmax.reduce(errors)), float(relative.max()), exact.rank, exact.condition, exact.dependent, gap,
         float(floors.max()), bool(within.all()),
@@ -385,7 +388,8 @@ def _floors(exact: ClosedForm) -> NDArray[np.float64]:
     """Return the standard errors that rounding may have moved the solution by, an entry an output; 0 without noise.
 
     A backward stable method moves fitted values by some ``eps (condition norm(residual) + norm(X) norm(w))``: Higham,
-    *Accuracy and Stability of Numerical Algorithms*, 2nd edition 2002, section 20.1.
+    *Accuracy and Stability of Numerical Algorithms*, 2nd edition 2002, section 20.1. Where the rank is short the space
+    that the solution is sought in moves by ``eps condition``, and the second term with it.
     """
     f = exact._factor  # noqa: SLF001 - of this module
     d = len(exact.coef)
@@ -394,7 +398,8 @@ def _floors(exact: ClosedForm) -> NDArray[np.float64]:
     columns = np.sqrt(f.rows) * np.hypot(f.scale, f.centre)
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         terms = columns @ np.abs(coef) + np.sqrt(f.rows) * np.abs(exact.intercept)
-        floors: NDArray[np.float64] = _EPS * np.sqrt(d) * (exact.condition * np.sqrt(f.rows) + terms / sd)
+        turn = exact.condition if exact.rank < d else 1.0
+        floors: NDArray[np.float64] = _EPS * np.sqrt(d) * (exact.condition * np.sqrt(f.rows) + turn * terms / sd)
     return np.where(np.isfinite(floors), floors, 0.0)
 
 

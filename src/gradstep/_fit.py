@@ -241,10 +241,12 @@ class _Judgement:
             intercept = method.settings.intercept
             losses = table.gradient(w)[0]
             self.objective = float(losses.sum()) + table.penalty(w)
+            unit = np.ones(len(losses))
         else:
-            intercept, losses, self.objective = method.intercept, state.losses, state.running
+            intercept, self.objective = method.intercept, state.running
+            losses, unit = state.scaled_losses, state.preconditioner.units.y_scale
         if loss == squared():
-            self.r2 = _r2(rows, losses, intercept=intercept)
+            self.r2 = _r2(rows, losses, unit, intercept=intercept)
         exact, self.check_note = _closed_form_of(rows, loss, penalty, wanted, intercept=intercept)
         if exact is not None:
             self.check = _closed_form.compare(exact, w, self.objective)
@@ -304,18 +306,18 @@ def _disagreement(run: Run, checked: Check | None, closed_form: ClosedForm) -> s
     )
 
 
-def _r2(rows: Rows, losses: NDArray[np.float64], *, intercept: bool) -> float | NDArray[np.float64]:
-    """Return the share of the responses' squares, about their mean with an intercept, that the fit explains."""
-    y = rows.y.reshape(len(rows.y), -1)
-    unit = np.abs(y).max(axis=0)
-    unit[unit == 0] = 1.0
-    y = y / unit
+def _r2(
+    rows: Rows, losses: NDArray[np.float64], unit: NDArray[np.float64], *, intercept: bool
+) -> float | NDArray[np.float64]:
+    """Return the share of the responses' squares, about their mean with an intercept, that the fit explains.
+
+    `losses` are those of responses times `unit`.
+    """
+    y = rows.y.reshape(len(rows.y), -1) * unit
     weight = None if rows.weight.size == 1 else rows.weight
     about = y - np.average(y, axis=0, weights=weight) if intercept else y
     whole = np.average(np.square(about), axis=0, weights=weight)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        shares: NDArray[np.float64] = 1 - 2 * losses / unit / unit / whole
-    shares[whole == 0] = np.nan
+    shares = 1 - np.divide(2 * losses, whole, out=np.full(len(losses), np.nan), where=whole > 0)
     return _frozen(shares) if rows.y.ndim == 2 else float(shares[0])
 
 

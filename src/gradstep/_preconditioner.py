@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import lapack, solve_triangular
+from scipy.linalg import lapack
 
+from gradstep._dense_algebra import exact_product, exact_sum, norms, orthonormal, product, singular, triangle
 from gradstep._kernels.rows import EVERY_ROW, LARGEST_EXPONENT
 from gradstep._table.dense import Dense, Gradient, Units
 
@@ -78,8 +79,8 @@ class Preconditioner:
         if not self.intercept:
             return gradient.high[:-1] + gradient.low[:-1] - self.ridge[:, np.newaxis] * w[:-1], np.zeros_like(by_level)
         # About the centre, in twice the precision: far from zero nearly everything cancels.
-        moved, lost = _product(self.units.centre[:, np.newaxis], gradient.high[-1])
-        centred, rest = _difference(gradient.high[:-1], moved)
+        moved, lost = exact_product(self.units.centre[:, np.newaxis], gradient.high[-1])
+        centred, rest = exact_sum(gradient.high[:-1], -moved)
         rest += (gradient.low[:-1] - lost) - self.units.centre[:, np.newaxis] * gradient.low[-1]
         slopes = (centred - self.factor.mean[:, np.newaxis] * by_level) + rest
         slopes = slopes - self.ridge[:, np.newaxis] * w[:-1]
@@ -87,7 +88,7 @@ class Preconditioner:
 
     def distance(self, slopes: NDArray[np.float64], by_level: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``norm(R^-T g)`` (k,), the distance to the minimum of each output."""
-        lengths: NDArray[np.float64] = np.hypot(_norms(self.T.T @ slopes), by_level / math.sqrt(self.total))
+        lengths: NDArray[np.float64] = np.hypot(norms(self.T.T @ slopes), by_level / math.sqrt(self.total))
         return lengths
 
     def step(self, slopes: NDArray[np.float64], by_level: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -100,7 +101,7 @@ class Preconditioner:
     def solution(self) -> NDArray[np.float64]:
         """Return the weights (d + 1, k) that the factor itself gives."""
         w = np.empty((len(self.T) + 1, self.factor.Q.shape[1]))
-        w[:-1] = self.T @ ((self.factor.R @ self.T).T @ self.factor.Q)
+        w[:-1] = self.T @ (product(self.factor.R, self.T).T @ self.factor.Q)
         at_centre = self.factor.y_mean - self.factor.mean @ w[:-1] + self.units.y_centre
         w[-1] = at_centre - self.units.centre @ w[:-1] if self.intercept else 0.0
         return w
@@ -148,20 +149,22 @@ def preconditioner(
     R = factor.R
     d = R.shape[1]
     total = table.n * (float(table.weight[0]) if table.weight.size == 1 else 1.0)
-    length = _norms(R) / math.sqrt(total)
+    length = norms(R) / math.sqrt(total)
     length[length == 0.0] = 1.0
-    _, values, rows = _svd(R / length)
+    values, rows = singular(R / length)
     rank = int(np.count_nonzero(values > max(table.n, d) * EPS * values[0])) if values.size else 0
     basis = rows[:rank].T
-    T = (basis / values[:rank]) / length[:, np.newaxis]
+    T = np.ascontiguousarray((basis / values[:rank]) / length[:, np.newaxis])
     condition = float(values[0] / values[rank - 1]) if rank else 1.0
-    dependent = () if rank == d else _dependent(basis)
+    dependent: tuple[int, ...] = ()
+    if rank < d:
+        dependent = _dependent(rows[rank:]) if len(rows) == d else _all_but(R / length, rank)
     ridge, degrees = np.zeros(d), float(rank)
     if alpha > 0 and rank:
         root = np.minimum(math.sqrt(alpha * total) * units.scale, 1e150)
         ridge = np.square(root)
         T = _ridged(R, length[:, np.newaxis] * basis, root, math.sqrt(alpha * total), units.scale)
-        degrees = float(np.square(R @ T).sum())
+        degrees = float(np.square(product(R, T)).sum())
     error = factor.error + 64 * EPS * condition
     return Preconditioner(
         units, intercept, total, factor._replace(error=error), T, length, rank, condition, dependent, degrees, ridge,
@@ -179,34 +182,60 @@ def _ridged(
     """
     d = len(root)
     if row_space.shape[1] == d:
-        both = _triangle(np.vstack((R, np.diag(root))))
-        return np.ascontiguousarray(solve_triangular(both, np.eye(d), check_finite=False))
-    inside = np.linalg.qr(row_space / scale[:, np.newaxis])[0] / scale[:, np.newaxis]
-    # In units of scaled coefficients; their penalty is that of coefficients in the caller's.
-    inside *= np.abs(scale).max()
-    strength *= float(np.abs(scale).max())
-    both = _triangle(np.vstack((R @ inside, strength * np.eye(inside.shape[1]))))
-    return np.ascontiguousarray(solve_triangular(both, inside.T, trans="T", check_finite=False).T)
+        return _inverse(triangle(np.vstack((R, np.diag(root)))))
+    inside = orthonormal(row_space / scale[:, np.newaxis]) / scale[:, np.newaxis]
+    # The smallest unit goes first, so that nothing overflows: the penalty is that of coefficients in the caller's.
+    inside *= scale.max()
+    strength *= float(scale.max())
+    both = triangle(np.vstack((product(R, inside), strength * np.eye(inside.shape[1]))))
+    return product(inside, _inverse(both))
 
 
-def _dependent(row_space: NDArray[np.float64]) -> tuple[int, ...]:
-    """Return the columns that depend on those before them, of columns whose rows span a space (d, rank).
+def _inverse(R: NDArray[np.float64]) -> NDArray[np.float64]:
+    inverse: NDArray[np.float64] = lapack.dtrtri(R)[0]
+    return np.ascontiguousarray(np.triu(inverse))
 
-    Each dependence is a vector orthogonal to that space; the last columns in which such vectors can end are those.
+
+def _dependent(null: NDArray[np.float64]) -> tuple[int, ...]:
+    """Return the columns that depend on those before them, from all dependences there are: the rows, orthonormal.
+
+    They are the last columns in which such vectors can end.
     """
-    d, rank = row_space.shape
-    null = np.linalg.qr(row_space, mode="complete")[0][:, rank:].T if rank else np.eye(d)
+    null = null.copy()
     found = []
-    for j in range(d - 1, -1, -1):
-        if not len(null):
+    for j in range(null.shape[1] - 1, -1, -1):
+        if len(null) == 0:
             break
-        size = float(np.sqrt(null[:, j] @ null[:, j]))
+        end = null[:, j]
+        size = math.sqrt(float(end @ end))
         if size > _NULL or len(null) == j + 1:
             found.append(j)
-            # Turn the vectors so that one alone ends here, and let it go.
-            turned = np.linalg.qr(null[:, j : j + 1], mode="complete")[0]
-            null = (turned.T @ null)[1:]
-    return tuple(sorted(found))
+            null = _reflected(null, end, size)[1:]  # so that one vector alone ends here, and let it go
+    return tuple(reversed(found))
+
+
+def _all_but(R: NDArray[np.float64], rank: int) -> tuple[int, ...]:
+    """Return the columns that depend on those before them, of more columns than rows."""
+    R = R / math.sqrt(float(np.square(R).sum(axis=0).max()) or 1.0)
+    kept: list[int] = []
+    for j in range(R.shape[1]):
+        if len(kept) == rank:
+            break
+        size = math.sqrt(float(R[:, j] @ R[:, j]))
+        if size > _NULL:
+            kept.append(j)
+            R = _reflected(R, R[:, j], size)[1:]
+    return tuple(sorted(set(range(R.shape[1])) - set(kept)))
+
+
+def _reflected(A: NDArray[np.float64], column: NDArray[np.float64], size: float) -> NDArray[np.float64]:
+    """Return A turned so that a column of this size lies along the first axis: Householder's reflection."""
+    if size == 0.0:
+        return A
+    v = column / size
+    v[0] += math.copysign(1.0, v[0])
+    turned: NDArray[np.float64] = A - np.outer(v * (2.0 / float(v @ v)), v @ A)
+    return turned
 
 
 def of_all_rows(table: Dense, units: Units, constant: NDArray[np.bool_], *, intercept: bool) -> Factor:
@@ -218,7 +247,7 @@ def factor_of_rows(A: NDArray[np.float64], constant: NDArray[np.bool_], *, inter
     d = len(constant)
     if not intercept:
         A = A[:, 1:]
-    R = _triangle(A)
+    R = triangle(A)
     first = int(intercept)
     mean, y_mean = np.zeros(d), np.zeros(A.shape[1] - d - first)
     if intercept and R[0, 0] != 0.0:
@@ -286,7 +315,7 @@ def repaired(table: Dense, rough: Preconditioner, seed: int, alpha: float) -> Pr
 
 def _outside(rough: Preconditioner) -> NDArray[np.float64]:
     """Return the projection (d, d) on the directions of unit columns that a basis leaves out."""
-    unit = np.linalg.qr(rough.length[:, np.newaxis] * rough.T)[0] if rough.rank else np.zeros((len(rough.T), 0))
+    unit = orthonormal(rough.length[:, np.newaxis] * rough.T) if rough.rank else np.zeros((len(rough.T), 0))
     projection: NDArray[np.float64] = (np.eye(len(unit)) - unit @ unit.T) / rough.length[:, np.newaxis]
     return projection
 
@@ -300,43 +329,3 @@ def sample(table: Dense, m: int, seed: int) -> NDArray[np.int64]:
         present = np.flatnonzero(table.weight)
         chosen = present[rng.choice(len(present), min(m, len(present)), replace=False, shuffle=False)]
     return np.sort(chosen).astype(np.int64)
-
-
-def _triangle(A: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return R of a QR factorisation."""
-    left = min(A.shape)
-    factored, _, _, _ = lapack.dgeqrf(A, lwork=64 * A.shape[1])
-    return np.triu(factored[:left])
-
-
-def _svd(A: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    U, values, rows, failed = lapack.dgesdd(A, full_matrices=0)
-    if failed:  # rare, and the slower method does not
-        U, values, rows, _ = lapack.dgesvd(A, full_matrices=0)
-    return U, values, rows
-
-
-def _norms(A: NDArray[np.float64]) -> NDArray[np.float64]:
-    norms: NDArray[np.float64] = np.sqrt(np.einsum("ij,ij->j", A, A))
-    return norms
-
-
-def _product(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return a product and what rounding took from it."""
-    product = a * b
-    a_high, a_low = _halves(a)
-    b_high, b_low = _halves(b)
-    return product, ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
-
-
-def _halves(a: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    big = a * 134217729.0
-    high = big - (big - a)
-    return high, a - high
-
-
-def _difference(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return a difference and what rounding took from it."""
-    after = a - b
-    part = after - a
-    return after, (a - (after - part)) - (b + part)

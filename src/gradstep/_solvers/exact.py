@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 
 from gradstep import _preconditioner
+from gradstep._dense_algebra import norms, product, singular, symmetric
 from gradstep._kernels.rows import EVERY_ROW
 from gradstep._preconditioner import EPS, Factor, Preconditioner
 from gradstep._table.dense import Dense, Gradient, Units
@@ -72,27 +73,24 @@ class State:
         return w
 
     @property
-    def losses(self) -> NDArray[np.float64]:
-        """Weighted mean losses, an entry an output."""
+    def scaled_losses(self) -> NDArray[np.float64]:
+        """Weighted mean losses of the scaled responses, an entry an output."""
         assert self.gradient is not None  # noqa: S101 - a round has ended
-        return self._in_callers_squares(self.gradient.squares)
+        return self.gradient.squares / (2 * self.preconditioner.total)
 
     @property
     def running(self) -> float:
         """The objective."""
-        penalties = self.preconditioner.ridge @ np.square(self.scaled[:-1])
-        return float((self.losses + self._in_callers_squares(penalties)).sum())
-
-    def _in_callers_squares(self, squares: NDArray[np.float64]) -> NDArray[np.float64]:
         p = self.preconditioner
+        penalties = p.ridge @ np.square(self.scaled[:-1]) / (2 * p.total)
         with np.errstate(over="ignore", under="ignore"):  # of responses beyond 1e154 the squares are infinite
-            means: NDArray[np.float64] = squares / (2 * p.total) / p.units.y_scale / p.units.y_scale
-        return means
+            return float(((self.scaled_losses + penalties) / p.units.y_scale / p.units.y_scale).sum())
 
     def kept(self) -> None:
         """Return what a further fit could go on from: nothing."""
 
 
+_FELT = 1e-3  # standard errors
 _LOST = 1e-12  # of the spread of the response, in the fitted values
 
 
@@ -129,25 +127,28 @@ class Exact(NamedTuple):
         """Refine once: a read for the gradient where it is not known yet, a step, and a read at its end."""
         units, preconditioner = state.preconditioner.units, state.preconditioner
         gradient = state.gradient or table.wide_gradient(units, state.scaled)
-        scaled = state.scaled + preconditioner.step(*preconditioner.gradient(gradient, state.scaled))
+        slopes, by_level = preconditioner.gradient(gradient, state.scaled)
+        scaled = state.scaled + preconditioner.step(slopes, by_level)
         if not self.intercept:
             scaled[-1] = 0.0
+        elif np.array_equal(scaled[:-1], state.scaled[:-1]):
+            # The coefficients are as near as float64 is. Where that is felt, the intercept makes up for their rounding
+            # at the centre; elsewhere it keeps its own digits.
+            felt = preconditioner.distance(slopes, by_level) > _FELT * np.sqrt(gradient.squares / table.n)
+            scaled[-1] = np.where(felt, state.scaled[-1] + by_level / preconditioner.total, scaled[-1])
         if np.array_equal(scaled, state.scaled):
             return State(preconditioner, scaled, gradient, state.epoch + 1, unchanged=True)
         return State(preconditioner, scaled, table.wide_gradient(units, scaled), state.epoch + 1)
 
     def preconditioner(self, table: Dense) -> Preconditioner:
-        """Return the preconditioner of all rows: by QR of a table that is its own sample, else by its Gram matrix."""
-        rows = _preconditioner.SAMPLED_PER_COLUMN * (table.d + 1)
-        # Of half the rows a sample saves nothing.
-        if is_small(table) or table.n <= 2 * rows:
-            units, constant = _preconditioner.units_of(table, EVERY_ROW, intercept=self.intercept)
-            factor = _preconditioner.of_all_rows(table, units, constant, intercept=self.intercept)
+        """Return the preconditioner of all rows: by QR of a small table, else from its Gram matrix."""
+        intercept = self.intercept
+        if is_small(table):
+            units, constant = _preconditioner.units_of(table, EVERY_ROW, intercept=intercept)
+            factor = _preconditioner.of_all_rows(table, units, constant, intercept=intercept)
         else:
-            order = _preconditioner.sample(table, rows, self.seed)
-            units, _ = _preconditioner.units_of(table, order, intercept=self.intercept)
-            units, factor = factor_by_gram(table, units, order, intercept=self.intercept)
-        return _preconditioner.preconditioner(table, units, factor, self.alpha, intercept=self.intercept)
+            units, factor = factor_by_gram(table, self.seed, intercept=intercept)
+        return _preconditioner.preconditioner(table, units, factor, self.alpha, intercept=intercept)
 
 
 def is_small(table: Dense) -> bool:
@@ -156,27 +157,32 @@ def is_small(table: Dense) -> bool:
 
 
 class _Basis(NamedTuple):
-    """A change of coordinates and its inverse, (d, d)."""
+    """Coordinates in which the columns are nearly white: ``Z T``, with ``T`` (d, r) and its left inverse (r, d)."""
 
     T: NDArray[np.float64]
     inverse: NDArray[np.float64]
     unknown: NDArray[np.bool_]
-    """(d,): directions in which the sample has nothing."""
+    """(r,): directions in which nothing is known to be, but rounding."""
 
 
-def factor_by_gram(table: Dense, units: Units, order: NDArray[np.int64], *, intercept: bool) -> tuple[Units, Factor]:
-    """Return the factor of all rows from their Gram matrix, in coordinates in which the rows of a sample are white."""
-    basis = _of_sample(table, units, order, intercept=intercept)
+def factor_by_gram(table: Dense, seed: int, *, intercept: bool) -> tuple[Units, Factor]:
+    """Return the factor of all rows from their Gram matrix, of columns made nearly white where that is needed."""
+    rows = _preconditioner.SAMPLED_PER_COLUMN * (table.d + 1)
+    # Of half the rows a sample saves nothing.
+    order = EVERY_ROW if table.n <= 2 * rows else _preconditioner.sample(table, rows, seed)
+    units, constant = _preconditioner.units_of(table, order, intercept=intercept)
+    basis = None if order is EVERY_ROW else _of_sample(table, units, order, intercept=intercept)
     for number in range(_GRAMS):
         gram = table.gram(units, None if basis is None else basis.T)
         if not np.isfinite(gram).all():
             # An entry beyond anything in the sample: units of the largest of all rows, and no coordinates.
             units, basis = _of_largest(table, units), None
             gram = table.gram(units)
-        factor, better = _factor(gram, table, basis, intercept=intercept, last=number == _GRAMS - 1)
+        factor, basis = _factor(gram, table, basis, intercept=intercept, last=number == _GRAMS - 1)
         if factor is not None:
             break
-        basis = better
+        if order is EVERY_ROW:
+            return units, _preconditioner.of_all_rows(table, units, constant, intercept=intercept)
     assert factor is not None  # noqa: S101 - the last is taken as it is
     flat = _flat(table, units, factor)
     factor.R[:, flat] = 0.0
@@ -188,14 +194,17 @@ def _of_sample(table: Dense, units: Units, order: NDArray[np.int64], *, intercep
     d, none = table.d, np.zeros(table.d, dtype=bool)
     rows = table.scaled(units, order, 0, len(order))
     R = _preconditioner.factor_of_rows(rows, none, intercept=intercept).R
-    length = np.sqrt(np.square(R).mean(axis=0) * (len(R) / len(order)))
+    weight = float(np.square(rows[:, 0]).sum())
+    length = norms(R) / math.sqrt(weight)
     known = np.flatnonzero(length)
-    values, vectors = np.linalg.svd(R[:, known] / (length[known] * math.sqrt(len(order))), full_matrices=True)[1:]
-    values = np.append(values, np.zeros(len(known) - len(values)))
-    if len(known) == 0 or values[-1] * _WELL_CONDITIONED > values[0]:
+    if len(known) == 0:
+        return None
+    values, vectors = singular(R[:, known] / (length[known] * math.sqrt(weight)))
+    if values[-1] * _WELL_CONDITIONED > values[0]:
         return None
     empty = values <= len(order) * EPS * values[0]
     values = np.where(empty, values[0], values)
+    # A column that is constant in the sample stays as it is.
     T, inverse, unknown = np.eye(d), np.eye(d), np.zeros(d, dtype=bool)
     T[np.ix_(known, known)] = vectors.T / values / length[known, np.newaxis]
     inverse[np.ix_(known, known)] = values[:, np.newaxis] * vectors * length[known]
@@ -205,41 +214,57 @@ def _of_sample(table: Dense, units: Units, order: NDArray[np.int64], *, intercep
 
 def _factor(
     gram: NDArray[np.float64], table: Dense, basis: _Basis | None, *, intercept: bool, last: bool
-) -> tuple[Factor | None, _Basis]:
+) -> tuple[Factor | None, _Basis | None]:
     """Return the factor of a Gram matrix; or None, and coordinates in which the next one is better conditioned."""
-    d, total = table.d, float(gram[0, 0])
-    mean = gram[0, 1:] / total if intercept else np.zeros(d + table.k)
+    r, total = gram.shape[0] - 1 - table.k, float(gram[0, 0])
+    mean = gram[0, 1:] / total if intercept else np.zeros(r + table.k)
     G = gram[1:, 1:] - total * np.outer(mean, mean)
-    C, c = G[:d, :d], G[:d, d:]
-    size = np.sqrt(np.maximum(C.diagonal(), 0.0))
+    size = np.sqrt(np.maximum(G.diagonal()[:r], 0.0))
+    live = size > 0.0
     if basis is not None:
-        # Where the sample has nothing the table may have nothing either: what is left then is rounding.
-        size[basis.unknown & (size <= max(table.n, d) * EPS * math.sqrt(total))] = 0.0
-    unit = np.where(size > 0, size, 1.0)
-    C = C / unit / unit[:, np.newaxis]
-    C[size == 0, :] = 0.0
-    C[:, size == 0] = 0.0
-    C[size == 0, size == 0] = 1.0
-    c = np.where(size[:, np.newaxis] > 0, c / unit[:, np.newaxis], 0.0)
+        # Where a sample has nothing the table may have nothing either: what is left then is rounding.
+        rounding = max(table.n, table.d) * EPS * math.sqrt(total) * norms(basis.T)
+        live &= ~(basis.unknown & (size <= rounding))
+    at = np.flatnonzero(live)
+    size = size[at]
+    C, c = G[np.ix_(at, at)] / size / size[:, np.newaxis], G[at, r:] / size[:, np.newaxis]
+    if len(at) == 0:
+        return Factor(np.zeros((0, table.d)), np.zeros((0, table.k)), np.zeros(table.d), mean[r:], 0.0), None
     U, failed = lapack.dpotrf(C, lower=0, clean=1)
     trust = 0.0 if failed else float(lapack.dpocon(U, np.abs(C).sum(axis=0).max())[0])
-    if trust < _TRUSTED:
-        values, vectors = np.linalg.eigh(C)
-        values = np.maximum(values, d * EPS * values[-1])
-        U = np.sqrt(values)[:, np.newaxis] * vectors.T
+    if trust >= _TRUSTED:
+        Q = lapack.dtrtrs(U, c, trans=1)[0]
+    else:
+        values, vectors = symmetric(C)
+        least = len(at) * EPS * values[-1]
+        unknown, values = values < least, np.maximum(values, least)
         if not last:
             root = np.sqrt(values / total)
-            T, inverse = (vectors / root) / unit[:, np.newaxis], root[:, np.newaxis] * vectors.T * unit
-            if basis is not None:
-                T, inverse = basis.T @ T, inverse @ basis.inverse
-            return None, _Basis(T, inverse, np.zeros(d, dtype=bool))
-        Q = vectors.T @ c / np.sqrt(values)[:, np.newaxis]
-    else:
-        Q = lapack.dtrtrs(U, c, trans=1)[0]
+            T, inverse = vectors / root / size[:, np.newaxis], root[:, np.newaxis] * vectors.T * size
+            T, inverse = _within(T, inverse, at, table.d, basis)
+            return None, _Basis(T, inverse, unknown)
+        U = np.sqrt(values)[:, np.newaxis] * vectors.T
+        Q = product(vectors.T, c) / np.sqrt(values)[:, np.newaxis]
     R = U * size
+    mean_of_columns = np.zeros(table.d)
+    if basis is None:
+        whole = np.zeros((len(at), table.d))
+        whole[:, at] = R
+        R, mean_of_columns = whole, mean[:r]
+    else:
+        R, mean_of_columns = product(R, basis.inverse[at]), basis.inverse.T @ mean[:r]
+    return Factor(R, Q, mean_of_columns, mean[r:], 16 * EPS / max(trust, EPS)), basis
+
+
+def _within(
+    T: NDArray[np.float64], inverse: NDArray[np.float64], at: NDArray[np.intp], d: int, basis: _Basis | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return coordinates of some of the coordinates of a basis as coordinates of the columns."""
     if basis is not None:
-        R, mean[:d] = R @ basis.inverse, basis.inverse.T @ mean[:d]
-    return Factor(R, Q, mean[:d], mean[d:], 16 * EPS / max(trust, EPS)), basis or _Basis(R, R, size > 0)
+        return product(basis.T[:, at], T), product(inverse, basis.inverse[at])
+    whole, back = np.zeros((d, T.shape[1])), np.zeros((T.shape[1], d))
+    whole[at], back[:, at] = T, inverse
+    return whole, back
 
 
 def _of_largest(table: Dense, units: Units) -> Units:

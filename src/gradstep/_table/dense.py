@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from gradstep._dense_algebra import exact_sum, gram, product
 from gradstep._kernels import cpu
 from gradstep._kernels.first_call import first_call, interrupts_held
 from gradstep._kernels.rows import EVERY_ROW, fill, scatter, statistics
@@ -218,7 +219,7 @@ class Dense:
         """Return the weighted, scaled and centred rows, a one before them, times a matrix (1 + d, columns)."""
         out = np.empty((self.n, V.shape[1]))
         for start, stop in self._blocks():
-            np.matmul(self.scaled(units, EVERY_ROW, start, stop)[:, : 1 + self.d], V, out=out[start:stop])
+            out[start:stop] = product(self.scaled(units, EVERY_ROW, start, stop)[:, : 1 + self.d], V)
         return out
 
     def gram(self, units: Units, T: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
@@ -226,18 +227,20 @@ class Dense:
 
         Sums of blocks are added with what rounding takes from them, so that the error is that of one block.
         """
-        columns = self.d if T is None else T.shape[1]
-        total, lost = np.zeros((2, 1 + columns + self.k, 1 + columns + self.k))
-        for start, stop in self._blocks():
-            block = self.scaled(units, EVERY_ROW, start, stop)
-            if T is not None:
-                block = np.hstack((block[:, :1], block[:, 1 : 1 + self.d] @ T, block[:, 1 + self.d :]))
-            part = block.T @ block
-            after = total + part
-            back = after - total
-            lost += (total - (after - back)) + (part - back)
-            total = after
-        return total + lost
+        size = 1 + (self.d if T is None else T.shape[1]) + self.k
+        whole = None
+        if T is not None:
+            whole = np.zeros((1 + self.d + self.k, size))
+            whole[0, 0] = 1.0
+            whole[1 : 1 + self.d, 1 : size - self.k] = T
+            whole[1 + self.d :, size - self.k :] = np.eye(self.k)
+        total, rest = np.zeros((2, size, size))
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is the caller's to see
+            for start, stop in self._blocks():
+                block = self.scaled(units, EVERY_ROW, start, stop)
+                total, lost = exact_sum(total, gram(block if whole is None else product(block, whole)))
+                rest += lost
+        return total + rest
 
     def sketch(self, units: Units, rows: int, seed: int) -> NDArray[np.float64]:
         """Return a sketch of the weighted rows ``[1, Z, y]``: stacked sparse signs, about so many rows.
@@ -266,10 +269,8 @@ class Dense:
                 wide_gradient(
                     *self._host, start, stop, units.scale, units.y_scale, w, part_high, part_low, part_squares
                 )
-            after = high + part_high
-            back = after - high
-            low += ((high - (after - back)) + (part_high - back)) + part_low
-            high = after
+            high, lost = exact_sum(high, part_high)
+            low += lost + part_low
             squares += part_squares
         self.row_reads += self.n
         total = high + low
