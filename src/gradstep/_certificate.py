@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gradstep._preconditioner import CHANCE, EPS, Preconditioner
-from gradstep._table.dense import Dense, Gradient
+from gradstep._preconditioner import CHANCE, EPS, Evidence, Preconditioner
+from gradstep._table.dense import Dense
 
 _WIDE = 2.0**-64
 """Unit of rounding that is allowed to double-double sums of gradients: theirs is smaller, an 80-bit check's is this."""
@@ -83,46 +83,46 @@ class Certificate:
     measurable: bool
 
 
-def certify(preconditioner: Preconditioner, gradient: Gradient, w: NDArray[np.float64], table: Dense) -> Certificate:
+def certify(preconditioner: Preconditioner, evidence: Evidence, w: NDArray[np.float64], table: Dense) -> Certificate:
     """Return the certificate of weights (d + 1, k) of scaled, uncentred rows, by the gradient taken at them."""
     p = preconditioner
-    slopes, by_level = p.gradient(gradient, w)
+    squares = evidence.squares
     present = table.n if table.weight.size == 1 else int(np.count_nonzero(table.weight))
     degrees = present - p.intercept - p.degrees
-    U = (1 + p.stretch) * (1 + p.factor.error) * p.distance(slopes, by_level)
-    if p.ridge.any():  # its part of the gradient is taken in float64
-        U += EPS * p.distance(np.abs(p.ridge[:, np.newaxis] * w[:-1]), np.zeros_like(by_level))
-    size = np.sqrt(gradient.squares)
-    # With a ridge the residual at the optimum need not be orthogonal to what moved.
-    low = np.maximum(size - U, 0.0) ** 2 if p.ridge.any() else np.maximum(gradient.squares - U**2, 0.0)
+    size, root = np.sqrt(squares), math.sqrt(p.total)
+    U = (1 + p.stretch) * (1 + p.factor.error) * p.distance(evidence)
+    if p.ridged:
+        # Its part of the gradient is taken in float64; and residuals are not orthogonal to what moved.
+        U += EPS * p.distance(Evidence(p.ridge[:, np.newaxis] * np.abs(w[:-1]), np.zeros_like(size), size))
+        low = np.square(np.maximum(size - U, 0.0))
+    else:
+        low = np.maximum(squares - U * U, 0.0)
 
-    centre = p.units.centre + p.factor.mean
-    columns = math.sqrt(p.total) * np.hypot(p.length, centre)  # norms of the scaled columns about zero
-    spread = np.sqrt(np.square(p.T).sum(axis=1))
+    columns = root * np.hypot(p.length, p.centre)  # norms of the scaled columns about zero
+    spread = np.sqrt((p.T * p.T).sum(axis=1))
     in_gradient = (float(spread @ columns) + 1.0) * size
-    in_weights = columns @ np.abs(w[:-1]) + math.sqrt(p.total) * np.abs(w[-1])
+    rounding = EPS / 2 * (in_gradient + columns @ np.abs(w[:-1]) + root * np.abs(w[-1]))
     fitted = np.sqrt(np.square(p.factor.R @ w[:-1]).sum(axis=0))
-    level = math.sqrt(p.total) * np.abs(w[-1] + centre @ w[:-1])
-    rounding = EPS / 2 * (in_gradient + in_weights)
-    noisy = (degrees > 0) & (size > np.maximum(_NO_NOISE * np.hypot(fitted, level), rounding))
+    level = root * np.abs(w[-1] + p.centre @ w[:-1])
+    measurable = (degrees > 0) & (size > np.maximum(_NO_NOISE * np.hypot(fitted, level), rounding))
+    moved = U + _WIDE * in_gradient
+    freedom = math.sqrt(degrees) if degrees > 0 else 0.0
+    reference = np.where(fitted > 0, fitted, np.where(level > 0, level, size))
     with np.errstate(divide="ignore", invalid="ignore"):
-        sigma_low = np.sqrt(low / degrees) if degrees > 0 else np.zeros_like(low)
-        moved = U + _WIDE * in_gradient
-        bounds = np.where(sigma_low > 0, moved / sigma_low, np.inf)
-        floors = rounding / (size / math.sqrt(degrees)) if degrees > 0 else np.full(len(U), np.inf)
-        floors[np.isnan(floors)] = np.inf
-        reference = np.where(fitted > 0, fitted, np.where(level > 0, level, size))
-        relative = np.where(reference > 0, moved / reference, np.where(moved > 0, np.inf, 0.0))
-        sd = np.sqrt(gradient.squares * (present / table.n) / degrees) if degrees > 0 else np.full(len(U), np.nan)
+        bounds = _or_infinite(moved * freedom / np.sqrt(low), (low > 0) & (degrees > 0))
+        floors = _or_infinite(rounding * freedom / size, (size > 0) & (degrees > 0))
+        relative = np.where(reference > 0, moved / reference, 0.0)
+        sd = size * math.sqrt(present / table.n) / freedom if degrees > 0 else np.full(len(size), np.nan)
+    sd = np.ldexp(sd, 1 - np.frexp(p.units.y_scale)[1])
+    with np.errstate(over="ignore"):
+        gap = U / p.units.y_scale * (U / p.units.y_scale) / (2 * p.total)
     worst = int(bounds.argmax())
-    far = np.abs(p.step(slopes, by_level)[:-1, worst])
-    sd = np.ldexp(sd, -(np.frexp(p.units.y_scale)[1] - 1))
-    gap = U**2 / (2 * p.total) / p.units.y_scale**2
+    far = np.abs(p.step(evidence)[:-1, worst])
     return Certificate(
         bound=float(bounds[worst]),
         relative=float(relative.max()),
         kind=p.kind,
-        failure_probability={"exact": 0.0, "probable": CHANCE}.get(p.kind, np.nan),
+        failure_probability={"exact": 0.0, "probable": CHANCE}.get(p.kind, math.nan),
         floor=float(floors.max()),
         objective_gap=float(gap.sum()),
         residual_sd=sd if table.outputs else float(sd[0]),
@@ -130,6 +130,10 @@ def certify(preconditioner: Preconditioner, gradient: Gradient, w: NDArray[np.fl
         rank=p.rank,
         condition=p.condition,
         dependent=p.dependent,
-        worst_column=int(np.argmax(np.divide(far, spread, out=np.zeros_like(far), where=spread > 0))),
-        measurable=bool(noisy.all()),
-    )  # fmt: skip
+        worst_column=int(np.divide(far, spread, out=np.zeros_like(far), where=spread > 0).argmax()),
+        measurable=bool(measurable.all()),
+    )
+
+
+def _or_infinite(values: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+    return np.where(known, values, np.inf)

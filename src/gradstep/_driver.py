@@ -21,6 +21,9 @@ from gradstep._table.dense import Dense
 _SETTLED = 1 / 3
 """Where a round leaves more than this of the distance, further rounds are stopped by rounding."""
 
+_NEGLIGIBLE = 1e-24
+"""Of the fitted values: a coefficient that is 0 would else come nearer to it for ever."""
+
 
 class Limits(NamedTuple):
     """What ends a fit: its epochs of the textbook method, else the rest."""
@@ -35,7 +38,7 @@ class Run:
 
     A solver has ``start(table, earlier) -> state`` and ``advance(table, state) -> state``, a round. A state has ``w``,
     the weights to return, ``epoch``, the rounds finished, ``ended``, ``running``, an objective, and ``rate``; one that
-    can be certified also has ``preconditioner``, ``scaled`` and ``gradient``.
+    can be certified also has ``preconditioner``, ``scaled`` and ``evidence``.
     """
 
     def __init__(self, method: Textbook | Exact, table: Dense, limits: Limits, began: float) -> None:
@@ -101,8 +104,7 @@ class Run:
         preconditioner = self.state.preconditioner
         w = np.vstack((np.reshape(coef, (self._table.d, -1)), np.reshape(intercept, (1, -1))))
         scaled = exact.from_callers_units(w, preconditioner.units)
-        gradient = self._table.wide_gradient(preconditioner.units, scaled)
-        return certify(preconditioner, gradient, scaled, self._table)
+        return certify(preconditioner, preconditioner.evidence(self._table, scaled), scaled, self._table)
 
     def shortfall(self) -> str:
         """Say how far short of what was asked a fit ended, and what would help; nothing where rounding ended it."""
@@ -120,15 +122,16 @@ class Run:
 
     def _certify(self, state: exact.State) -> None:
         """Take a round's state with its certificate; undo a round that made things worse, and stop where it is time."""
-        assert state.gradient is not None  # noqa: S101 - a round ends with it
-        certificate = certify(state.preconditioner, state.gradient, state.scaled, self._table)
-        before, self._gained = self.certificate, math.nan
-        settled = state.unchanged
-        if before is not None and before.relative > 0:
-            self._gained = certificate.relative / before.relative
-            settled = settled or not self._gained <= _SETTLED
-        if before is None or certificate.relative <= before.relative:
-            self.state, self.certificate = state, certificate
+        before, self._gained, settled = self.certificate, math.nan, state.unchanged
+        if before is None or not settled:
+            assert state.evidence is not None  # noqa: S101 - a round ends with it
+            certificate = certify(state.preconditioner, state.evidence, state.scaled, self._table)
+            settled = certificate.relative <= _NEGLIGIBLE
+            if before is not None and before.relative > 0:
+                self._gained = certificate.relative / before.relative
+                settled = settled or not self._gained <= _SETTLED
+            if before is None or certificate.relative <= before.relative:
+                self.state, self.certificate = state, certificate
         self.record()
         assert self.certificate is not None  # noqa: S101 - the first is always taken
         certified = self.certificate.bound <= self._limits.tol

@@ -18,7 +18,7 @@ from scipy.linalg import lapack
 
 from gradstep._dense_algebra import exact_product, exact_sum, norms, orthonormal, product, singular, triangle
 from gradstep._kernels.rows import EVERY_ROW, LARGEST_EXPONENT
-from gradstep._table.dense import Dense, Gradient, Units
+from gradstep._table.dense import Dense, Units
 
 EPS = float(np.finfo(np.float64).eps)
 SAMPLED_PER_COLUMN = 20  # rows of a sample that tells units, and rank to begin with
@@ -49,6 +49,17 @@ class Factor(NamedTuple):
     """Relative error of ``R' R`` in the direction that it knows least of."""
 
 
+class Evidence(NamedTuple):
+    """What a read of the rows says of some weights: the gradient downhill of half the squares, and the squares."""
+
+    slopes: NDArray[np.float64]
+    """(d, k) by the coefficients of centred columns."""
+    by_level: NDArray[np.float64]
+    """(k,) by the level at the centre; 0 without an intercept."""
+    squares: NDArray[np.float64]
+    """(k,) weighted sums of squared residuals."""
+
+
 @dataclass(frozen=True)
 class Preconditioner:
     """The basis T with what was learnt on the way to it."""
@@ -69,33 +80,41 @@ class Preconditioner:
     """Degrees of freedom that the fit takes, the intercept's apart: the rank, less with a ridge."""
     ridge: NDArray[np.float64]
     """(d,) of ``1/2 sum ridge u**2``, in units of scaled coefficients; 0 without."""
+    centre: NDArray[np.float64]
+    """(d,) means of the scaled columns; 0 without an intercept."""
+    ridged: bool
     stretch: float = 0.0
     """rho: by how much more than itself any ``norm(X u)`` may be in the factor; 0 of an exact one."""
     kind: str = "exact"
 
-    def gradient(self, gradient: Gradient, w: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the gradient by coefficients about the means (d, k) and by the level (k,), downhill."""
-        by_level = gradient.high[-1] + gradient.low[-1]
-        if not self.intercept:
-            return gradient.high[:-1] + gradient.low[:-1] - self.ridge[:, np.newaxis] * w[:-1], np.zeros_like(by_level)
-        # About the centre, in twice the precision: far from zero nearly everything cancels.
-        moved, lost = exact_product(self.units.centre[:, np.newaxis], gradient.high[-1])
-        centred, rest = exact_sum(gradient.high[:-1], -moved)
-        rest += (gradient.low[:-1] - lost) - self.units.centre[:, np.newaxis] * gradient.low[-1]
-        slopes = (centred - self.factor.mean[:, np.newaxis] * by_level) + rest
-        slopes = slopes - self.ridge[:, np.newaxis] * w[:-1]
-        return slopes, by_level
+    def evidence(self, table: Dense, w: NDArray[np.float64]) -> Evidence:
+        """Return the gradient at weights (d + 1, k) of scaled, uncentred rows, in one read."""
+        high, low, squares = table.wide_gradient(self.units, w)
+        level = high[-1] + low[-1]
+        if self.intercept:
+            # About the centre, in twice the precision: far from zero nearly everything cancels.
+            centre = self.units.centre[:, np.newaxis]
+            moved, lost = exact_product(centre, high[-1])
+            centred, rest = exact_sum(high[:-1], -moved)
+            rest += (low[:-1] - lost) - centre * low[-1]
+            slopes = (centred - self.factor.mean[:, np.newaxis] * level) + rest
+        else:
+            slopes, level = high[:-1] + low[:-1], np.zeros_like(level)
+        if self.ridged:
+            slopes -= self.ridge[:, np.newaxis] * w[:-1]
+        return Evidence(slopes, level, squares)
 
-    def distance(self, slopes: NDArray[np.float64], by_level: NDArray[np.float64]) -> NDArray[np.float64]:
+    def distance(self, evidence: Evidence) -> NDArray[np.float64]:
         """Return ``norm(R^-T g)`` (k,), the distance to the minimum of each output."""
-        lengths: NDArray[np.float64] = np.hypot(norms(self.T.T @ slopes), by_level / math.sqrt(self.total))
+        white = self.T.T @ evidence.slopes
+        lengths: NDArray[np.float64] = np.sqrt((white * white).sum(axis=0) + np.square(evidence.by_level) / self.total)
         return lengths
 
-    def step(self, slopes: NDArray[np.float64], by_level: NDArray[np.float64]) -> NDArray[np.float64]:
+    def step(self, evidence: Evidence) -> NDArray[np.float64]:
         """Return the step (d + 1, k) to the minimum, in weights of scaled, uncentred rows."""
-        by = np.empty((len(slopes) + 1, slopes.shape[1]))
-        by[:-1] = self.T @ (self.T.T @ slopes)
-        by[-1] = by_level / self.total - (self.units.centre + self.factor.mean) @ by[:-1]
+        by = np.empty((len(self.T) + 1, evidence.slopes.shape[1]))
+        by[:-1] = self.T @ (self.T.T @ evidence.slopes)
+        by[-1] = evidence.by_level / self.total - self.centre @ by[:-1]
         return by
 
     def solution(self) -> NDArray[np.float64]:
@@ -168,7 +187,7 @@ def preconditioner(
     error = factor.error + 64 * EPS * condition
     return Preconditioner(
         units, intercept, total, factor._replace(error=error), T, length, rank, condition, dependent, degrees, ridge,
-        stretch, kind,
+        units.centre + factor.mean, alpha > 0, stretch, kind,
     )  # fmt: skip
 
 

@@ -23,8 +23,8 @@ from scipy.linalg import lapack
 from gradstep import _preconditioner
 from gradstep._dense_algebra import norms, product, singular, symmetric
 from gradstep._kernels.rows import EVERY_ROW
-from gradstep._preconditioner import EPS, Factor, Preconditioner
-from gradstep._table.dense import Dense, Gradient, Units
+from gradstep._preconditioner import EPS, Evidence, Factor, Preconditioner
+from gradstep._table.dense import Dense, Units
 
 SMALL = 20_000
 """Cells up to which a table is its own sample, and is solved to the last digit."""
@@ -44,7 +44,7 @@ class State:
     preconditioner: Preconditioner
     scaled: NDArray[np.float64]
     """(d + 1, k) weights of scaled, uncentred rows, the intercept last."""
-    gradient: Gradient | None = None
+    evidence: Evidence | None = None
     """Taken at these weights."""
     epoch: int = 0
     """Rounds finished."""
@@ -75,8 +75,8 @@ class State:
     @property
     def scaled_losses(self) -> NDArray[np.float64]:
         """Weighted mean losses of the scaled responses, an entry an output."""
-        assert self.gradient is not None  # noqa: S101 - a round has ended
-        return self.gradient.squares / (2 * self.preconditioner.total)
+        assert self.evidence is not None  # noqa: S101 - a round has ended
+        return self.evidence.squares / (2 * self.preconditioner.total)
 
     @property
     def running(self) -> float:
@@ -125,20 +125,20 @@ class Exact(NamedTuple):
 
     def advance(self, table: Dense, state: State) -> State:
         """Refine once: a read for the gradient where it is not known yet, a step, and a read at its end."""
-        units, preconditioner = state.preconditioner.units, state.preconditioner
-        gradient = state.gradient or table.wide_gradient(units, state.scaled)
-        slopes, by_level = preconditioner.gradient(gradient, state.scaled)
-        scaled = state.scaled + preconditioner.step(slopes, by_level)
+        preconditioner = state.preconditioner
+        evidence = state.evidence or preconditioner.evidence(table, state.scaled)
+        scaled = state.scaled + preconditioner.step(evidence)
         if not self.intercept:
             scaled[-1] = 0.0
         elif np.array_equal(scaled[:-1], state.scaled[:-1]):
             # The coefficients are as near as float64 is. Where that is felt, the intercept makes up for their rounding
             # at the centre; elsewhere it keeps its own digits.
-            felt = preconditioner.distance(slopes, by_level) > _FELT * np.sqrt(gradient.squares / table.n)
-            scaled[-1] = np.where(felt, state.scaled[-1] + by_level / preconditioner.total, scaled[-1])
+            felt = preconditioner.distance(evidence) > _FELT * np.sqrt(evidence.squares / table.n)
+            moved = state.scaled[-1] + evidence.by_level / preconditioner.total
+            scaled[-1] = np.where(felt, moved, scaled[-1])
         if np.array_equal(scaled, state.scaled):
-            return State(preconditioner, scaled, gradient, state.epoch + 1, unchanged=True)
-        return State(preconditioner, scaled, table.wide_gradient(units, scaled), state.epoch + 1)
+            return State(preconditioner, scaled, evidence, state.epoch + 1, unchanged=state.evidence is not None)
+        return State(preconditioner, scaled, preconditioner.evidence(table, scaled), state.epoch + 1)
 
     def preconditioner(self, table: Dense) -> Preconditioner:
         """Return the preconditioner of all rows: by QR of a small table, else from its Gram matrix."""

@@ -1,7 +1,7 @@
 """Dense rows in memory, on the CPU or on a CUDA device."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from types import ModuleType
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
@@ -30,7 +30,7 @@ _WIDE_CELLS_PER_CALL = 1 << 24  # of double-double sums: some 20 ms
 _STRIPES = 4  # of a sketch: each row goes to one bucket of each
 
 # Kernels that have run, with the types of data they ran on: what need not be compiled any more.
-_compiled: WeakKeyDictionary[Callable[..., None], set[np.dtype[np.floating]]] = WeakKeyDictionary()
+_compiled: WeakKeyDictionary[Callable[..., object], set[np.dtype[np.floating]]] = WeakKeyDictionary()
 
 
 class Rows(NamedTuple):
@@ -201,17 +201,15 @@ class Dense:
         See `statistics` of the kernels; over the rows in `order`, or all if it is empty.
         """
         of_columns, of_responses = np.empty((4, self.d)), np.empty((4, self.k))
-        with _compiling(statistics):
-            statistics(self._host.X, self._host.weight, order, centred, of_columns)
-            statistics(self._host.y, self._host.weight, order, centred, of_responses)
+        self._run(statistics, self._host.X, self._host.weight, order, centred, of_columns)
+        self._run(statistics, self._host.y, self._host.weight, order, centred, of_responses)
         self.row_reads += order.size or self.n
         return of_columns, of_responses
 
     def scaled(self, units: Units, order: NDArray[np.int64], start: int, stop: int) -> NDArray[np.float64]:
         """Return rows as linear algebra wants them: the root of the weight times one, columns and responses."""
         out = np.empty((stop - start, 1 + self.d + self.k))
-        with _compiling(fill):
-            fill(*self._host, order, start, stop, *units, out)
+        self._run(fill, *self._host, order, start, stop, *units, out)
         self.row_reads += stop - start
         return out
 
@@ -253,8 +251,7 @@ class Dense:
         for number, (start, stop) in enumerate(self._blocks()):
             block = self.scaled(units, EVERY_ROW, start, stop)
             drawn = np.random.default_rng((seed, number)).integers(0, 2 * buckets, (stop - start, _STRIPES))
-            with _compiling(scatter):
-                scatter(block, drawn >> 1, ((drawn & 1) - 0.5), out)
+            self._run(scatter, block, drawn >> 1, (drawn & 1) - 0.5, out)
         return out.reshape(-1, out.shape[2])
 
     def wide_gradient(self, units: Units, w: NDArray[np.float64]) -> Gradient:
@@ -265,10 +262,10 @@ class Dense:
         rows = max(1, _WIDE_CELLS_PER_CALL // (self.d * self.k + self.d + _ROW_COST))
         for start in range(0, self.n, rows):
             stop = min(start + rows, self.n)
-            with _compiling(wide_gradient):
-                wide_gradient(
-                    *self._host, start, stop, units.scale, units.y_scale, w, part_high, part_low, part_squares
-                )
+            self._run(
+                wide_gradient, *self._host, start, stop, units.scale, units.y_scale, w, part_high, part_low,
+                part_squares,
+            )  # fmt: skip
             high, lost = exact_sum(high, part_high)
             low += lost + part_low
             squares += part_squares
@@ -276,16 +273,21 @@ class Dense:
         total = high + low
         return Gradient(total, low - (total - high), squares)
 
+    def _run(self, kernel: Callable[..., object], *arguments: object) -> None:
+        """Call a kernel; hold Ctrl-C back while it is compiled for a type of data that it has never run on."""
+        ran = _compiled.setdefault(kernel, set())
+        if self._dtype in ran:
+            kernel(*arguments)
+            return
+        with interrupts_held():
+            kernel(*arguments)
+        ran.add(self._dtype)
+
     def _blocks(self) -> Iterator[tuple[int, int]]:
         """Yield the blocks of rows, cut by the shape of the table alone."""
         rows = max(64, _CELLS_PER_BLOCK // (1 + self.d + self.k))
         for start in range(0, self.n, rows):
             yield start, min(start + rows, self.n)
-
-
-def _compiling(kernel: Callable[..., object]) -> AbstractContextManager[None]:
-    """Hold Ctrl-C back while a kernel that has never run is compiled."""
-    return nullcontext() if getattr(kernel, "signatures", True) else interrupts_held()
 
 
 def backend(device: str) -> ModuleType:
