@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import gradstep as gs
+from conftest import needs_jit
 
 DATA = Path(__file__).parent / "data"
 
@@ -42,3 +43,261 @@ def test_certified_digits(name):
         assert certificate.residual_sd == pytest.approx(data["certified_resid_sd"], rel=1e-10)
     assert fit.r2 == pytest.approx(data["certified_r2"], rel=1e-10)
     assert fit.check.agrees
+
+
+def table(n=300, d=5, k=None, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, d)) * 10.0 ** rng.integers(-3, 4, d) + 10 * rng.standard_normal(d)
+    shape = (n,) if k is None else (n, k)
+    return X, (X @ rng.standard_normal((d, k or 1))).reshape(shape) + rng.standard_normal(shape)
+
+
+def exact(X, y, **arguments):
+    return gs.fit(X, y, solver="exact", **arguments)
+
+
+SIZES = [(300, 5), (9_000, 5)]  # one that is its own sample, and one that is not
+sizes = pytest.mark.parametrize("size", SIZES)
+
+
+@sizes
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_powers_of_two_change_no_bit_of_the_fitted_values(size, dtype):
+    X, y = table(*size)
+    X = X.astype(dtype)
+    plain = exact(X, y)
+    most = 60 if dtype is np.float64 else 30
+    powers = np.random.default_rng(1).integers(-most, most, size[1])
+    scaled = exact(np.ldexp(X, powers).astype(dtype), y)
+    np.testing.assert_array_equal(np.ldexp(scaled.coef, powers), plain.coef)
+    assert scaled.intercept == plain.intercept
+    np.testing.assert_array_equal(scaled.predict(np.ldexp(X, powers).astype(dtype)), plain.predict(X))
+    assert scaled.certificate.bound == plain.certificate.bound
+
+
+@sizes
+def test_what_changes_nothing_changes_nothing(size):
+    X, y = table(*size)
+    rng = np.random.default_rng(2)
+    plain = exact(X, y, tol=0)
+    fitted = plain.predict(X)
+
+    def agrees(fit, X=X, shift=0.0):
+        np.testing.assert_allclose(fit.predict(X) - shift, fitted, rtol=1e-8, atol=1e-8 * np.abs(fitted).max())
+
+    rows, columns = rng.permutation(size[0]), rng.permutation(size[1])
+    agrees(exact(X[rows], y[rows], tol=0))
+    permuted = exact(X[:, columns], y, tol=0)
+    np.testing.assert_allclose(permuted.coef, plain.coef[columns], rtol=1e-8)
+    agrees(exact(X + 1e3, y, tol=0), X + 1e3)
+    agrees(exact(X, y + 1e3, tol=0), shift=1e3)
+    twice = rng.random(size[0]) < 0.3
+    doubled = exact(np.vstack((X, X[twice])), np.append(y, y[twice]), tol=0)
+    weighted = exact(X, y, sample_weight=1.0 + twice, tol=0)
+    np.testing.assert_allclose(weighted.coef, doubled.coef, rtol=1e-8)
+    assert weighted.intercept == pytest.approx(doubled.intercept, rel=1e-8)
+    kept = ~twice
+    without = exact(X[kept], y[kept], tol=0)
+    spoilt = X.copy()
+    spoilt[twice] = 1e300
+    zeroed = exact(spoilt, y, sample_weight=kept.astype(float), tol=0)
+    np.testing.assert_allclose(zeroed.coef, without.coef, rtol=1e-8)
+    assert zeroed.certificate.residual_sd == pytest.approx(without.certificate.residual_sd, rel=1e-8)
+    assert zeroed.r2 == pytest.approx(without.r2, rel=1e-8)
+    mixing = rng.standard_normal((size[1], size[1]))
+    agrees(exact(X @ mixing, y, tol=0), X @ mixing)
+
+
+@sizes
+@pytest.mark.parametrize("k", [None, 1, 3])
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("penalty", [None, gs.l2(0.5)], ids=["none", "l2"])
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+def test_agrees_with_the_closed_form(size, k, intercept, penalty, weighted):
+    X, y = table(*size, k=k)
+    weight = np.random.default_rng(3).uniform(0.1, 2, size[0]) if weighted else None
+    fit = exact(X, y, intercept=intercept, penalty=penalty, sample_weight=weight)
+    truth = gs.closed_form(X, y, weight, penalty, intercept)
+    np.testing.assert_allclose(fit.coef, truth.coef, rtol=1e-8)
+    np.testing.assert_allclose(fit.intercept, truth.intercept, rtol=1e-7, atol=1e-9)
+    assert np.shape(fit.intercept) == ((k,) if k else ())
+    assert fit.objective == pytest.approx(truth.objective, rel=1e-9)
+    np.testing.assert_allclose(fit.certificate.residual_sd, truth.residual_sd, rtol=1e-9)
+    assert fit.certificate.degrees_of_freedom == pytest.approx(truth.degrees_of_freedom, rel=1e-9)
+    assert fit.check.agrees
+    assert fit.stop is gs.Stop.CERTIFIED
+    assert fit.certificate.bound < 1e-6
+    assert fit.concern == ""
+
+
+def dependent(n, kind):
+    """Return columns of short rank and which of them depend on those before."""
+    rng = np.random.default_rng(4)
+    X = rng.standard_normal((n, 4)) * [1, 1e6, 1e-6, 1]
+    if kind == "constant":
+        return np.column_stack((X, np.full(n, 7.3))), (4,)
+    if kind == "rounding apart":
+        return np.column_stack((X, np.where(np.arange(n) % 2, 0.1 + 0.2, 0.3))), (4,)
+    if kind == "twice":
+        return np.column_stack((X, X[:, 1])), (4,)
+    if kind == "derived":
+        return np.column_stack((X[:, 0], X[:, 0] - X[:, 3], X[:, 1:])), (4,)
+    level = rng.integers(0, 6, n)
+    level[:3] = 5 if kind == "a rare level" else level[:3]
+    if kind == "a rare level":
+        level[3:] %= 5
+    return np.column_stack((X, np.eye(6)[level])), (9,)
+
+
+@sizes
+@pytest.mark.parametrize("kind", ["constant", "rounding apart", "twice", "derived", "all levels", "a rare level"])
+def test_short_ranks_are_solved_in_the_least_norm_and_named(size, kind):
+    X, columns = dependent(size[0], kind)
+    y = X @ np.random.default_rng(5).standard_normal(X.shape[1]) + np.random.default_rng(6).standard_normal(size[0])
+    fit = exact(X, y)
+    assert fit.certificate.dependent == columns
+    assert fit.certificate.rank == X.shape[1] - 1 == fit.check.rank
+    assert fit.certificate.bound < 1e-6
+    assert fit.check.agrees
+    truth = gs.closed_form(X, y)
+    np.testing.assert_allclose(fit.coef, truth.coef, rtol=1e-7, atol=1e-9 * np.abs(truth.coef).min())
+    np.testing.assert_allclose(fit.predict(X), X @ truth.coef + truth.intercept, rtol=1e-7, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(5, 20), (5, 5), (6, 5), (1, 1), (1, 3), (2, 1), (30, 400), (200, 300)])
+@pytest.mark.parametrize("intercept", [True, False])
+def test_few_rows(shape, intercept):
+    rng = np.random.default_rng(7)
+    X, y = rng.standard_normal(shape) + 1, rng.standard_normal(shape[0])
+    fit = exact(X, y, intercept=intercept)
+    A = X - X.mean(axis=0) if intercept else X
+    length = np.sqrt(np.square(A).mean(axis=0))
+    length[length == 0] = 1
+    truth = np.linalg.lstsq(A / length, y - y.mean() * intercept, rcond=1e-12)[0] / length
+    np.testing.assert_allclose(fit.coef, truth, rtol=1e-8, atol=1e-12)
+    assert fit.certificate.rank == min(shape[0] - intercept, shape[1])
+    assert len(fit.certificate.dependent) == shape[1] - fit.certificate.rank
+    if shape[0] - intercept <= shape[1]:
+        np.testing.assert_allclose(fit.predict(X), y, rtol=1e-10, atol=1e-12)
+        assert fit.certificate.bound == np.inf
+        assert fit.stop is gs.Stop.FLOOR
+    assert fit.certificate.relative < 1e-14
+    assert "least norm" in str(fit) or fit.certificate.rank == shape[1]
+
+
+@needs_jit
+@sizes
+@pytest.mark.parametrize(
+    ("of_x", "of_y"), [(1e200, 1), (1e-200, 1), (1, 1e150), (1, 1e-150), (1, 1e300), (1e-150, 1e-150), (1e150, 1e-150)]
+)
+def test_units_far_from_one(size, of_x, of_y):
+    X, y = table(*size)
+    plain, fit = exact(X, y), exact(X * of_x, y * of_y)
+    np.testing.assert_allclose(fit.coef / of_y * of_x, plain.coef, rtol=1e-10)  # X and y are rounded anew
+    assert fit.r2 == pytest.approx(plain.r2, rel=1e-12)
+    assert fit.stop is gs.Stop.CERTIFIED
+    assert fit.check.agrees
+
+
+@needs_jit
+@sizes
+def test_what_float64_cannot_hold_is_refused(size):
+    X, y = table(*size)
+    with pytest.raises(ValueError, match=r"X, y: the coefficient of column \d is about 1e-3\d\d, which float64"):
+        exact(X * 1e200, y * 1e-150)
+    with pytest.raises(
+        ValueError, match=r"X, y: the coefficient of column \d is about 1e\+3\d\d, which float64 cannot"
+    ):
+        exact(X * 1e-200, y * 1e150)
+    with pytest.raises(ValueError, match=r"about 1e\+3\d\d, which float64 cannot hold; other units of X or y"):
+        exact(X * 1e-312, y)
+    np.testing.assert_allclose(exact(X, y * 1e-310).coef / 1e-310, exact(X, y).coef, rtol=1e-9)
+
+
+@needs_jit
+@sizes
+@pytest.mark.parametrize("entry", [1e150, 1e300])
+def test_one_entry_beyond_all_others(size, entry):
+    X, y = table(*size)
+    X[size[0] // 2, 1] = entry
+    fit = exact(X, y)
+    # Such a column is a dummy of that row, in units of the entry.
+    dummy = X.copy()
+    dummy[:, 1] = np.arange(size[0]) == size[0] // 2
+    truth = gs.closed_form(dummy, y)
+    np.testing.assert_allclose(fit.coef[[0, 2, 3, 4]], truth.coef[[0, 2, 3, 4]], rtol=1e-8)
+    assert fit.coef[1] * entry == pytest.approx(truth.coef[1], rel=1e-8)
+    assert fit.certificate.bound < 1e-6
+    far = y.copy()
+    far[7] = entry
+    assert exact(X, far).certificate.bound < 1e-6
+
+
+@sizes
+def test_weights_over_many_orders(size):
+    X, y = table(*size)
+    weight = 10.0 ** np.random.default_rng(8).uniform(-6, 6, size[0])
+    fit, tiny = exact(X, y, sample_weight=weight), exact(X, y, sample_weight=weight * 1e-200)
+    np.testing.assert_allclose(tiny.coef, fit.coef, rtol=1e-10)
+    root = np.sqrt(weight)
+    A = np.column_stack((X, np.ones(size[0])))
+    truth = np.linalg.lstsq(A * root[:, None], y * root, rcond=None)[0]
+    np.testing.assert_allclose(np.append(fit.coef, fit.intercept), truth, rtol=1e-6)
+    assert fit.check.agrees
+
+
+@sizes
+def test_offsets(size):
+    rng = np.random.default_rng(9)
+    X = rng.standard_normal((size[0], 3))
+    X = (X + 1e9) - 1e9  # what is left of it beside the offset
+    y = X @ [1.0, 2.0, 3.0] + rng.standard_normal(size[0])
+    near, far = exact(X, y), exact(X + 1e9, y)
+    np.testing.assert_allclose(far.coef, near.coef, rtol=1e-13)
+    np.testing.assert_allclose(far.predict(X + 1e9), near.predict(X), rtol=1e-4, atol=1e-6)
+    assert far.certificate.bound < 1e-3
+    far = exact(X + 1e13, y)  # there a fitted value is known to 0.001
+    assert far.certificate.bound <= far.certificate.floor
+
+
+@sizes
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64])
+def test_whole_numbers_at_full_range(size, dtype):
+    limits = np.iinfo(dtype)
+    rng = np.random.default_rng(10)
+    X = rng.integers(limits.min, limits.max, (size[0], 3), dtype=dtype, endpoint=True)
+    y = X / float(limits.max) @ [1.0, 2.0, 3.0] + 0.1 * rng.standard_normal(size[0])
+    fit = exact(X, y)
+    np.testing.assert_allclose(fit.coef * float(limits.max), [1, 2, 3], rtol=0.3)
+    assert fit.certificate.bound < 1e-9
+    assert fit.check.agrees
+
+
+def test_whole_numbers_that_float64_cannot_tell_apart_are_refused():
+    X = np.array([[2**64 - 1], [2**64 - 5], [2**64 - 9]], dtype=np.uint64)
+    with pytest.raises(ValueError, match=r"X: column 0 holds whole numbers of 18446744073709551607 to 1844.*subtract"):
+        exact(X, [1.0, 2.0, 3.0])
+    assert exact(X - X.min(), [1.0, 2.0, 3.0]).r2 == pytest.approx(1)
+    exact(np.full((3, 1), 2**64 - 1, dtype=np.uint64), [1.0, 2.0, 3.0])  # a constant is one however it is rounded
+
+
+@sizes
+@pytest.mark.parametrize("value", [0.0, 3.7])
+@pytest.mark.parametrize("intercept", [True, False])
+def test_a_constant_response(size, value, intercept):
+    X, _ = table(*size)
+    fit = exact(X - X.mean(axis=0), np.full(size[0], value), intercept=intercept)
+    if intercept or value == 0:
+        np.testing.assert_allclose(fit.coef, 0, atol=1e-15)
+        assert fit.intercept == value
+        assert fit.stop is gs.Stop.FLOOR
+    assert np.isnan(fit.r2) or fit.r2 < 1e-9
+
+
+def test_no_noise_is_no_error():
+    X, _ = table()
+    fit = exact(X, X @ np.ones(5) + 2)
+    assert fit.stop is gs.Stop.FLOOR
+    assert not fit.certificate.measurable
+    assert fit.certificate.relative < 1e-14
+    assert "no noise to measure by" in str(fit)

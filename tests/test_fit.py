@@ -624,7 +624,8 @@ def test_a_fit_survives_pickling():
 def test_predict(k):
     X, y = standardised(k=k)
     fit = gs.fit(X, y, step=0.02)
-    np.testing.assert_allclose(fit.predict(X), X @ fit.coef + fit.intercept, rtol=1e-14)
+    exact = X.astype(np.longdouble) @ fit.coef.astype(np.longdouble) + fit.intercept
+    np.testing.assert_allclose(fit.predict(X), exact.astype(float), rtol=1e-15)
     np.testing.assert_allclose(fit.predict(X.astype(np.float32)), fit.predict(X), rtol=1e-5, atol=1e-5)
     with pytest.raises(ValueError, match="X: 3 columns came; the fit has 4 and needs as many"):
         fit.predict(X[:, :3])

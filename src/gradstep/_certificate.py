@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from gradstep._preconditioner import CHANCE, EPS, Evidence, Preconditioner
 from gradstep._table.dense import Dense
 
-_WIDE = 2.0**-64
-"""Unit of rounding that is allowed to double-double sums of gradients: theirs is smaller, an 80-bit check's is this."""
+_WIDE = 2.0**-62
+"""Unit of rounding that is allowed to double-double sums: theirs is far smaller, but who checks them in 80 bits has one
+of 2**-64."""
 
 _NO_NOISE = 100 * EPS  # residuals below this, relative to the fitted values, are rounding
 
@@ -101,11 +102,12 @@ def certify(preconditioner: Preconditioner, evidence: Evidence, w: NDArray[np.fl
     columns = root * np.hypot(p.length, p.centre)  # norms of the scaled columns about zero
     spread = np.sqrt((p.T * p.T).sum(axis=1))
     in_gradient = (float(spread @ columns) + 1.0) * size
-    rounding = EPS / 2 * (in_gradient + columns @ np.abs(w[:-1]) + root * np.abs(w[-1]))
+    terms = in_gradient + columns @ np.abs(w[:-1]) + root * np.abs(w[-1])
+    rounding = EPS / 2 * terms
     fitted = np.sqrt(np.square(p.factor.R @ w[:-1]).sum(axis=0))
     level = root * np.abs(w[-1] + p.centre @ w[:-1])
     measurable = (degrees > 0) & (size > np.maximum(_NO_NOISE * np.hypot(fitted, level), rounding))
-    moved = U + _WIDE * in_gradient
+    moved = U + _WIDE * terms
     freedom = math.sqrt(degrees) if degrees > 0 else 0.0
     reference = np.where(fitted > 0, fitted, np.where(level > 0, level, size))
     with np.errstate(divide="ignore", invalid="ignore"):

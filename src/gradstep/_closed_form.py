@@ -16,7 +16,7 @@ from gradstep._result import AGREES_WITHIN, Check
 from gradstep.losses import Loss, squared
 from gradstep.penalties import Penalty, l2
 
-_RIDGE = l2(0.0)
+_SQUARED, _RIDGE = squared(), l2(0.0)
 _EPS = float(np.finfo(np.float64).eps)
 _NO_NOISE = 100 * _EPS  # residuals below this, relative to the fitted values, are rounding
 _EXACT_WITHIN = 1e-10  # and there a fit agrees that is this near, relative to the fitted values
@@ -205,7 +205,7 @@ def closed_form(
 
 def exists(loss: Loss, penalty: Penalty | None) -> bool:
     """Whether the problem has a closed form: the squared loss with no penalty or `l2`."""
-    return loss == squared() and (penalty is None or (penalty.value, penalty.prox) == (_RIDGE.value, _RIDGE.prox))
+    return loss == _SQUARED and (penalty is None or (penalty.value, penalty.prox) == (_RIDGE.value, _RIDGE.prox))
 
 
 def ridge_strength(penalty: Penalty | None) -> float:

@@ -35,6 +35,8 @@ from gradstep.schedules import Schedule
 CHECK_OPERATIONS = 2e9
 CHECK_CELLS = 2e7
 
+_SQUARED = squared()
+
 
 def fit(
     X: ArrayLike,
@@ -245,7 +247,7 @@ class _Judgement:
         else:
             intercept, self.objective = method.intercept, state.running
             losses, unit = state.scaled_losses, state.preconditioner.units.y_scale
-        if loss == squared():
+        if loss == _SQUARED:
             self.r2 = _r2(rows, losses, unit, intercept=intercept)
         exact, self.check_note = _closed_form_of(rows, loss, penalty, wanted, intercept=intercept)
         if exact is not None:
@@ -314,9 +316,9 @@ def _r2(
     `losses` are those of responses times `unit`.
     """
     y = rows.y.reshape(len(rows.y), -1) * unit
-    weight = None if rows.weight.size == 1 else rows.weight
-    about = y - np.average(y, axis=0, weights=weight) if intercept else y
-    whole = np.average(np.square(about), axis=0, weights=weight)
+    weight = rows.weight[:, np.newaxis] if rows.weight.size > 1 else 1.0
+    about = y - (weight * y).sum(axis=0) / len(y) if intercept else y
+    whole = (weight * about * about).sum(axis=0) / len(y)
     shares = 1 - np.divide(2 * losses, whole, out=np.full(len(losses), np.nan), where=whole > 0)
     return _frozen(shares) if rows.y.ndim == 2 else float(shares[0])
 

@@ -16,6 +16,7 @@ from gradstep.penalties import Penalty
 from gradstep.schedules import Schedule
 
 _BLOCK = 1 << 16  # rows checked at a time
+_TOLD_APART = 2.0**-26  # of a column's spread: half of float64's digits
 _STEPS_LOOKED_AT = 1 << 22
 
 
@@ -71,9 +72,24 @@ def predictors(X: object, columns: int | None = None) -> NDArray[np.floating]:
         raise ValueError(f"X: {table.shape[1]} columns came; the fit has {columns} and needs as many.")
     # Whole numbers up to 64 bits go to float64, halves to float32, which holds them exactly.
     small = table.dtype.kind == "f" and table.dtype.itemsize <= 4
-    table = _as(table, np.float32 if small else np.float64)
-    _finite("X", table)
-    return table
+    rounded = _as(table, np.float32 if small else np.float64)
+    if table.dtype.kind in "iu" and table.dtype.itemsize == 8:
+        _told_apart(table)
+    _finite("X", rounded)
+    return rounded
+
+
+def _told_apart(whole: NDArray[Any]) -> None:
+    """Refuse columns of whole numbers beyond 2**53 of which float64 would leave less than half the digits."""
+    low, high = whole.min(axis=0), whole.max(axis=0)
+    for j in range(whole.shape[1]):
+        spread, largest = int(high[j]) - int(low[j]), max(abs(int(low[j])), abs(int(high[j])))
+        rounding = float(np.spacing(float(largest)))
+        if spread and rounding > max(1.0, _TOLD_APART * spread):
+            raise ValueError(
+                f"X: column {j} holds whole numbers of {low[j]} to {high[j]}, which float64 rounds to multiples of "
+                f"{rounding:g}; numbers it can tell apart are needed: subtract {low[j]} first."
+            )
 
 
 def _weights(sample_weight: object, n: int) -> NDArray[np.float64]:

@@ -272,6 +272,8 @@ def factor_of_rows(A: NDArray[np.float64], constant: NDArray[np.bool_], *, inter
     if intercept and R[0, 0] != 0.0:
         mean, y_mean = R[0, 1 : 1 + d] / R[0, 0], R[0, 1 + d :] / R[0, 0]
     columns = R[first : first + d, first : first + d].copy()
+    if intercept:  # what is left about the mean of rows that are alike is the rounding of it
+        constant = constant | (norms(columns) <= 8 * EPS * np.abs(R[0, 1 : 1 + d]))
     columns[:, constant] = 0.0
     return Factor(columns, R[first : first + d, first + d :].copy(), mean, y_mean, 0.0)
 

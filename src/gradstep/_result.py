@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from gradstep import _input, _report
 from gradstep._certificate import Certificate
+from gradstep._kernels.first_call import interrupts_held
+from gradstep._kernels.wide import wide_scores
 from gradstep._solvers.textbook import Sgd, State
 from gradstep.losses import Loss
 from gradstep.penalties import Penalty
@@ -329,6 +331,9 @@ class Fit:
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return the scores ``X coef + intercept``: log-odds for the logistic loss, log means for Poisson's.
 
+        They are summed in double-double arithmetic: of columns far from zero, or that nearly depend on each other, the
+        terms cancel.
+
         Parameters
         ----------
         X : array_like, (n, d)
@@ -351,7 +356,12 @@ class Fit:
         >>> gs.fit(X, y, step=0.03, batch_size=10, epochs=3).predict([[1.0, 1.0]]).round(1)
         array([2.8])
         """
-        return _input.predictors(X, columns=len(self.coef)) @ self.coef + self.intercept
+        table = _input.predictors(X, columns=len(self.coef))
+        scores = np.empty((len(table), *self.coef.shape[1:]))
+        k = self.coef.size // len(self.coef)
+        with interrupts_held():  # it may be compiled
+            wide_scores(table, self.coef.reshape(-1, k), np.reshape(self.intercept, k), scores.reshape(-1, k))
+        return scores
 
     def __str__(self) -> str:
         return _report.fit(self)

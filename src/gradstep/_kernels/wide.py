@@ -7,6 +7,7 @@ kept: T. J. Dekker, A floating-point technique for extending the available preci
 others and a cell takes about a nanosecond: as long as it takes to read it from memory.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -115,3 +116,35 @@ def wide_gradient(X, y, weight, start, stop, scale, y_scale, w, high, low, squar
                 total = after
             high[j, c] = total + error
             low[j, c] = error - (high[j, c] - total)
+
+
+@kernel
+def wide_scores(X, coef, intercept, out):
+    """Set `out` (n, k) to ``X coef + intercept`` as good as in twice the precision, then rounded.
+
+    ``coef`` is (d, k), ``intercept`` (k,). Of columns far from zero or that nearly depend on each other the terms
+    cancel, and plain sums would keep their rounding.
+    """
+    n, d = X.shape
+    tile, score, rest = np.zeros((d, LANES)), np.empty(LANES), np.empty(LANES)
+    for first in range(0, n, LANES):
+        count = min(LANES, n - first)
+        for i in range(count):
+            for j in range(d):
+                tile[j, i] = X[first + i, j]
+        for c in range(out.shape[1]):
+            for i in range(LANES):
+                score[i], rest[i] = intercept[c], 0.0
+            for j in range(d):
+                factor, column = coef[j, c], tile[j]
+                for i in range(LANES):
+                    product = column[i] * factor
+                    before = score[i]
+                    after = before + product
+                    part = after - before
+                    lost = product_error(column[i], factor, product)
+                    rest[i] += ((before - (after - part)) + (product - part)) + lost
+                    score[i] = after
+            for i in range(count):
+                # Where a score is infinite, what rounding took from it is no number.
+                out[first + i, c] = score[i] + rest[i] if math.isfinite(score[i]) else score[i]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -53,14 +54,16 @@ class State:
     rate: float = math.nan
     ended: bool = True
 
-    @property
+    @cached_property
     def w(self) -> NDArray[np.float64]:
         """The weights (d + 1, k) in the caller's units."""
         units = self.preconditioner.units
         w = in_callers_units(self.scaled, units)
         # What float64 cannot hold shows on the way back, where it matters to the fitted values.
-        share = np.append(self.preconditioner.length, 1.0)[:, np.newaxis]
-        lost = ~(np.abs(from_callers_units(w, units) - self.scaled) * share <= _LOST)
+        lost = from_callers_units(w, units) != self.scaled
+        if lost.any():
+            share = np.append(self.preconditioner.length, 1.0)[:, np.newaxis]
+            lost = ~(np.abs(from_callers_units(w, units) - self.scaled) * share <= _LOST)
         if lost.any():
             j, c = np.unravel_index(int(lost.argmax()), lost.shape)
             what = f"coefficient of column {j}" if j < len(w) - 1 else "intercept"

@@ -1,0 +1,104 @@
+"""The certificate is never below the truth, and not far above it."""
+
+import numpy as np
+import pytest
+
+import gradstep as gs
+from conftest import JIT_OFF, SIMULATED, needs_jit
+from gradstep import _input, _preconditioner
+from gradstep._certificate import certify
+from gradstep._kernels.rows import EVERY_ROW
+from gradstep._solvers.exact import in_callers_units
+from gradstep._table.dense import Dense
+from hard_tables import HAS_LONG, Truth, tables
+
+N = 5_000
+SEEDS = 2 if JIT_OFF else 20
+pytestmark = [
+    pytest.mark.skipif(SIMULATED, reason="on the CPU alone"),
+    pytest.mark.skipif(not HAS_LONG, reason="there are no 80-bit numbers here to know the truth by"),
+]
+
+
+@needs_jit
+@pytest.mark.parametrize("d", [1, 2, 5, 20, 50])
+def test_exact_fits_are_within_their_bounds_and_passes(d):
+    looseness = []
+    for seed in range(SEEDS):
+        for name, X, y in tables(N, d, seed):
+            truth = Truth(X, y)
+            fit = gs.fit(X, y, solver="exact", check=False)
+            certificate, true = fit.certificate, truth.distance(fit.coef, fit.intercept)
+            assert true <= certificate.bound, (name, seed)
+            assert certificate.kind == "exact"
+            assert certificate.rank == d, (name, seed)
+            if fit.stop is not gs.Stop.FLOOR:
+                assert certificate.bound <= 0.01, (name, seed)
+            else:
+                assert certificate.bound <= certificate.floor, (name, seed)
+            assert certificate.residual_sd == pytest.approx(float(truth.sd), rel=1e-9)
+            if N * d > 20_000:
+                assert fit.row_reads / N <= 3.5 + certificate.condition / 1e10, (name, seed)
+            looseness.append(certificate.bound / true if true > 0 else 1.0)
+    assert np.median(looseness) <= 3
+
+
+def kinds(table, units, constant, seed):
+    """Return a preconditioner of each kind."""
+    arguments = (table, units, constant, seed)
+    rough = _preconditioner.sampled(*arguments, alpha=0.0, intercept=True)
+    return [
+        _preconditioner.sketched(*arguments, alpha=0.0, intercept=True),
+        rough,
+        _preconditioner.repaired(table, rough, seed, 0.0),
+    ]
+
+
+@needs_jit
+@pytest.mark.parametrize("d", [1, 2, 5, 20, 50])
+def test_bounds_on_the_way_of_sketched_and_sampled_preconditioners(d):
+    looseness = []
+    for seed in range(SEEDS):
+        for name, X, y in tables(N, d, seed):
+            truth = Truth(X, y)
+            table = Dense(_input.rows(X, y), gs.squared(), None)
+            units, constant = _preconditioner.units_of(table, EVERY_ROW, intercept=True)
+            for preconditioner in kinds(table, units, constant, seed):
+                scaled = preconditioner.solution()
+                for _ in range(3):
+                    evidence = preconditioner.evidence(table, scaled)
+                    certificate = certify(preconditioner, evidence, scaled, table)
+                    w = in_callers_units(scaled, units)
+                    true = truth.distance(w[:-1, 0], w[-1, 0])
+                    if certificate.kind == "estimate":
+                        assert np.isnan(certificate.failure_probability)
+                    else:
+                        assert true <= certificate.bound, (name, seed)
+                        assert certificate.failure_probability == pytest.approx(np.exp(-8))
+                        looseness += [certificate.bound / true] if np.isfinite(certificate.bound) else []
+                    scaled = scaled + preconditioner.step(evidence)
+    assert np.median(looseness) <= 3
+
+
+def test_a_sample_misses_what_few_rows_know_until_it_is_repaired():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((100_000, 2))
+    X[:, 1] = 0
+    X[:3, 1] = 1
+    y = X @ [1.0, 1e3] + rng.standard_normal(len(X))
+    table = Dense(_input.rows(X, y), gs.squared(), None)
+    units, constant = _preconditioner.units_of(table, EVERY_ROW, intercept=True)
+    rough = _preconditioner.sampled(table, units, constant, 0, alpha=0.0, intercept=True)
+    mended = _preconditioner.repaired(table, rough, 0, 0.0)
+    assert (rough.kind, rough.rank) == ("estimate", 1)
+    assert (mended.kind, mended.rank) == ("probable", 2)
+    truth = Truth(X, y)
+    for preconditioner, trusted in ((rough, False), (mended, True)):
+        scaled = preconditioner.solution()
+        certificate = certify(preconditioner, preconditioner.evidence(table, scaled), scaled, table)
+        w = in_callers_units(scaled, units)
+        assert (truth.distance(w[:-1, 0], w[-1, 0]) <= certificate.bound) is trusted
+    # The repaired one knows the leverage of the rare rows.
+    leverages = mended.leverages(table, 1)
+    assert leverages[:3].min() > 0.05
+    assert leverages[3:].max() < 0.01
