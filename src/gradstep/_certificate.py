@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from gradstep._preconditioner import CHANCE, EPS, Evidence, Preconditioner
 from gradstep._table.dense import Dense
 
-_WIDE = 2.0**-62
-"""Unit of rounding that is allowed to double-double sums: theirs is far smaller, but who checks them in 80 bits has one
-of 2**-64."""
+_WIDE_SUM, _WIDE_WEIGHT = 2.0**-66, 2.0**-62
+"""Units of rounding that are allowed to double-double sums, and to weights: theirs are far smaller, but who checks a
+bound in 80 bits has one of 2**-64 in weights and, as errors of sums fall on both sides, about this one in sums."""
 
 _NO_NOISE = 100 * EPS  # residuals below this, relative to the fitted values, are rounding
 
@@ -102,12 +102,12 @@ def certify(preconditioner: Preconditioner, evidence: Evidence, w: NDArray[np.fl
     columns = root * np.hypot(p.length, p.centre)  # norms of the scaled columns about zero
     spread = np.sqrt((p.T * p.T).sum(axis=1))
     in_gradient = (float(spread @ columns) + 1.0) * size
-    terms = in_gradient + columns @ np.abs(w[:-1]) + root * np.abs(w[-1])
-    rounding = EPS / 2 * terms
+    in_weights = columns @ np.abs(w[:-1]) + root * np.abs(w[-1])
+    rounding = EPS / 2 * (in_gradient + in_weights)
     fitted = np.sqrt(np.square(p.factor.R @ w[:-1]).sum(axis=0))
     level = root * np.abs(w[-1] + p.centre @ w[:-1])
     measurable = (degrees > 0) & (size > np.maximum(_NO_NOISE * np.hypot(fitted, level), rounding))
-    moved = U + _WIDE * terms
+    moved = U + _WIDE_SUM * in_gradient + _WIDE_WEIGHT * in_weights
     freedom = math.sqrt(degrees) if degrees > 0 else 0.0
     reference = np.where(fitted > 0, fitted, np.where(level > 0, level, size))
     with np.errstate(divide="ignore", invalid="ignore"):

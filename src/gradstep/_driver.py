@@ -121,24 +121,35 @@ class Run:
         )
 
     def _certify(self, state: exact.State) -> None:
-        """Take a round's state with its certificate; undo a round that made things worse, and stop where it is time."""
-        before, self._gained, settled = self.certificate, math.nan, state.unchanged
-        if before is None or not settled:
-            assert state.evidence is not None  # noqa: S101 - a round ends with it
-            certificate = certify(state.preconditioner, state.evidence, state.scaled, self._table)
-            settled = certificate.relative <= _NEGLIGIBLE
-            if before is not None and before.relative > 0:
-                self._gained = certificate.relative / before.relative
-                settled = settled or not self._gained <= _SETTLED
-            if before is None or certificate.relative <= before.relative:
-                self.state, self.certificate = state, certificate
+        """Take a round's state with its certificate, and stop where it is time."""
+        settled = self._keep(state) or state.unchanged
         self.record()
         assert self.certificate is not None  # noqa: S101 - the first is always taken
+        spent = self._table.passes + 1 > self._limits.max_passes
         certified = self.certificate.bound <= self._limits.tol
-        spent = self._table.passes + 1 > self._limits.max_passes + 0.5  # rows of a sample are no pass
         if not (settled or spent) and (not certified or exact.is_small(self._table)):
             return
+        if settled and not spent and isinstance(self._method, Exact):
+            last = self._method.finish(self._table, self.state)
+            if last is not None:
+                self._keep(last)
+                self.record()
+                certified = self.certificate.bound <= self._limits.tol
         self.stop = Stop.CERTIFIED if certified else Stop.FLOOR if settled else Stop.BUDGET
+
+    def _keep(self, state: exact.State) -> bool:
+        """Keep a state unless it is worse than the one before; return whether it is hardly better."""
+        before = self.certificate
+        if before is not None and state.unchanged:
+            return True
+        assert state.evidence is not None  # noqa: S101 - a round ends with it
+        certificate = certify(state.preconditioner, state.evidence, state.scaled, self._table)
+        self._gained = math.nan
+        if before is not None and before.relative > 0:
+            self._gained = certificate.relative / before.relative
+        if before is None or certificate.relative <= before.relative:
+            self.state, self.certificate = state, certificate
+        return certificate.relative <= _NEGLIGIBLE or self._gained > _SETTLED
 
     def _seconds(self) -> float:
         return perf_counter() - self._began

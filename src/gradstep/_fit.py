@@ -211,8 +211,8 @@ def fit(
         history=lengthened(start.history if start else None, run.entries), certificate=run.certificate,
         check=found.check, check_note=found.check_note, loss=loss, penalty=penalty, solver=options, step=step,
         batch_size=method.settings.batch if isinstance(method, Textbook) else None, seed=seed, device=device,
-        rows=table.n, row_reads=table.row_reads, concern=found.concern, seconds=perf_counter() - began,
-        state=run.state.kept() if run.state is not None else None,
+        rows=table.n, passes=table.passes, row_reads=table.row_reads, concern=found.concern,
+        seconds=perf_counter() - began, state=run.state.kept() if run.state is not None else None,
     )  # fmt: skip
     if stop is Stop.INTERRUPTED:
         raise Interrupted(result)

@@ -155,7 +155,7 @@ class History:
     seconds : ndarray
         Seconds since the fit began, at the epoch's end.
     passes : ndarray
-        Rows read over n, at the epoch's end.
+        Reads of all rows so far, at the epoch's end.
     bound : ndarray
         Standard errors from the optimum at most, at the epoch's end, as certified; empty where nothing was.
     """
@@ -289,8 +289,10 @@ class Fit:
         ``"cpu"`` or ``"cuda"``.
     rows : int
         Rows of the table, n.
+    passes : float
+        Reads of all rows by the solver, the last look at the objective included.
     row_reads : int
-        Rows read by the solver, the last look at the objective included; over ``rows`` it is the number of passes.
+        Rows read, those of samples included.
     concern : str
         In which output the fit is worse than predicting the mean, and why, or how it disagrees with the check; empty
         where there is no such concern.
@@ -320,6 +322,7 @@ class Fit:
     seed: int
     device: str
     rows: int
+    passes: float
     row_reads: int
     concern: str
     seconds: float

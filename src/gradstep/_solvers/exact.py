@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 
 from gradstep import _preconditioner
-from gradstep._dense_algebra import norms, product, singular, symmetric
+from gradstep._dense_algebra import norms, product, singular, symmetric, triangle
 from gradstep._kernels.rows import EVERY_ROW
 from gradstep._preconditioner import EPS, Evidence, Factor, Preconditioner
 from gradstep._table.dense import Dense, Units
@@ -97,6 +97,32 @@ _FELT = 1e-3  # standard errors
 _LOST = 1e-12  # of the spread of the response, in the fitted values
 
 
+def nearest(
+    preconditioner: Preconditioner, w: NDArray[np.float64], by: NDArray[np.float64], felt: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return ``w + by``, rounded so that the fitted values move little; of the outputs where that is felt.
+
+    The weights are rounded one after the other, those whose last digit weighs most first, and each time the rest is
+    fitted anew: L. Babai, On Lovasz' lattice reduction and the nearest lattice point problem, *Combinatorica* 6 (1986)
+    1-13.
+    """
+    p = preconditioner
+    root = math.sqrt(p.total)
+    rows = np.vstack((np.append(p.centre, 1.0) * root, np.column_stack((p.factor.R, np.zeros(len(p.factor.R))))))
+    weights = np.arange(len(w) if p.intercept else len(w) - 1)
+    out = w + by
+    for c in np.flatnonzero(felt):
+        order = weights[np.argsort(np.spacing(np.abs(out[weights, c])) * norms(rows[:, weights]))]
+        R = triangle(rows[:, order])
+        moved = np.zeros(len(order))
+        for i in range(len(order) - 1, -1, -1):
+            j = order[i]
+            goal = by[j, c] - R[i, i + 1 :] @ moved[i + 1 :] / R[i, i]
+            out[j, c] = w[j, c] + goal
+            moved[i] = (out[j, c] - w[j, c]) - by[j, c]
+    return out
+
+
 def in_callers_units(w: NDArray[np.float64], units: Units) -> NDArray[np.float64]:
     """Return weights of scaled, uncentred rows as weights of the caller's: exact, but where float64 ends."""
     with np.errstate(over="ignore", under="ignore"):
@@ -133,14 +159,21 @@ class Exact(NamedTuple):
         scaled = state.scaled + preconditioner.step(evidence)
         if not self.intercept:
             scaled[-1] = 0.0
-        elif np.array_equal(scaled[:-1], state.scaled[:-1]):
-            # The coefficients are as near as float64 is. Where that is felt, the intercept makes up for their rounding
-            # at the centre; elsewhere it keeps its own digits.
-            felt = preconditioner.distance(evidence) > _FELT * np.sqrt(evidence.squares / table.n)
-            moved = state.scaled[-1] + evidence.by_level / preconditioner.total
-            scaled[-1] = np.where(felt, moved, scaled[-1])
         if np.array_equal(scaled, state.scaled):
             return State(preconditioner, scaled, evidence, state.epoch + 1, unchanged=state.evidence is not None)
+        return State(preconditioner, scaled, preconditioner.evidence(table, scaled), state.epoch + 1)
+
+    def finish(self, table: Dense, state: State) -> State | None:
+        """Return another state where rounding is felt in the fitted values: see `nearest`. One read of the rows.
+
+        Otherwise each weight is the float64 nearest to the exact one, and keeps all its digits.
+        """
+        preconditioner, evidence = state.preconditioner, state.evidence
+        assert evidence is not None  # noqa: S101 - a round ends with it
+        felt = preconditioner.distance(evidence) > _FELT * np.sqrt(evidence.squares / table.n)
+        if not felt.any() or preconditioner.rank < table.d or self.alpha > 0:
+            return None
+        scaled = nearest(preconditioner, state.scaled, preconditioner.step(evidence), felt)
         return State(preconditioner, scaled, preconditioner.evidence(table, scaled), state.epoch + 1)
 
     def preconditioner(self, table: Dense) -> Preconditioner:

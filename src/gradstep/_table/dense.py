@@ -108,6 +108,7 @@ class Dense:
         self.n, self.d = int(rows.X.shape[0]), int(rows.X.shape[1])
         self.outputs = rows.y.shape[1:]
         self.row_reads = 0
+        self._sampled = 0
         self._loss, self._penalty = loss, penalty or NO_PENALTY
         # One output in a column of its own takes the kernel of one output.
         k = rows.y.shape[1] if self.outputs else 1
@@ -187,8 +188,8 @@ class Dense:
 
     @property
     def passes(self) -> float:
-        """Rows read over n."""
-        return self.row_reads / self.n
+        """Reads of all rows: row reads over n, those of samples apart."""
+        return (self.row_reads - self._sampled) / self.n
 
     @property
     def weight(self) -> NDArray[np.float64]:
@@ -203,14 +204,14 @@ class Dense:
         of_columns, of_responses = np.empty((4, self.d)), np.empty((4, self.k))
         self._run(statistics, self._host.X, self._host.weight, order, centred, of_columns)
         self._run(statistics, self._host.y, self._host.weight, order, centred, of_responses)
-        self.row_reads += order.size or self.n
+        self._count(order, order.size or self.n)
         return of_columns, of_responses
 
     def scaled(self, units: Units, order: NDArray[np.int64], start: int, stop: int) -> NDArray[np.float64]:
         """Return rows as linear algebra wants them: the root of the weight times one, columns and responses."""
         out = np.empty((stop - start, 1 + self.d + self.k))
         self._run(fill, *self._host, order, start, stop, *units, out)
-        self.row_reads += stop - start
+        self._count(order, stop - start)
         return out
 
     def product(self, units: Units, V: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -272,6 +273,10 @@ class Dense:
         self.row_reads += self.n
         total = high + low
         return Gradient(total, low - (total - high), squares)
+
+    def _count(self, order: NDArray[np.int64], rows: int) -> None:
+        self.row_reads += rows
+        self._sampled += rows if order.size else 0
 
     def _run(self, kernel: Callable[..., object], *arguments: object) -> None:
         """Call a kernel; hold Ctrl-C back while it is compiled for a type of data that it has never run on."""
