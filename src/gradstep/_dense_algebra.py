@@ -39,14 +39,14 @@ def orthonormal(A: Matrix) -> Matrix:
     return Q
 
 
-def singular(A: Matrix) -> tuple[Matrix, Matrix]:
-    """Return singular values, largest first, and the right singular vectors as rows."""
+def singular(A: Matrix) -> tuple[Matrix, Matrix, Matrix]:
+    """Return left singular vectors as columns, singular values, largest first, and right ones as rows."""
     if A.size == 0:
-        return np.zeros(0), np.zeros((0, A.shape[1]))
-    _, values, rows, failed = lapack.dgesdd(A, full_matrices=0)
+        return np.zeros((A.shape[0], 0)), np.zeros(0), np.zeros((0, A.shape[1]))
+    left, values, right, failed = lapack.dgesdd(A, full_matrices=0)
     if failed:  # rare, and the slower method does not
-        _, values, rows, _ = lapack.dgesvd(A, full_matrices=0)
-    return values, rows
+        left, values, right, _ = lapack.dgesvd(A, full_matrices=0)
+    return left, values, right
 
 
 def symmetric(A: Matrix) -> tuple[Matrix, Matrix]:

@@ -71,6 +71,8 @@ class Preconditioner:
     factor: Factor
     T: NDArray[np.float64]
     """(d, r)"""
+    white: NDArray[np.float64]
+    """(p, r) the factor times T, with orthonormal columns where there is no ridge."""
     length: NDArray[np.float64]
     """(d,) root-mean-square of the centred, scaled columns; 1 for a constant one."""
     rank: int
@@ -120,7 +122,7 @@ class Preconditioner:
     def solution(self) -> NDArray[np.float64]:
         """Return the weights (d + 1, k) that the factor itself gives."""
         w = np.empty((len(self.T) + 1, self.factor.Q.shape[1]))
-        w[:-1] = self.T @ (product(self.factor.R, self.T).T @ self.factor.Q)
+        w[:-1] = self.T @ (self.white.T @ self.factor.Q)
         at_centre = self.factor.y_mean - self.factor.mean @ w[:-1] + self.units.y_centre
         w[-1] = at_centre - self.units.centre @ w[:-1] if self.intercept else 0.0
         return w
@@ -170,7 +172,7 @@ def preconditioner(
     total = table.n * (float(table.weight[0]) if table.weight.size == 1 else 1.0)
     length = norms(R) / math.sqrt(total)
     length[length == 0.0] = 1.0
-    values, rows = singular(R / length)
+    left, values, rows = singular(R / length)
     rank = int(np.count_nonzero(values > max(table.n, d) * EPS * values[0])) if values.size else 0
     basis = rows[:rank].T
     T = np.ascontiguousarray((basis / values[:rank]) / length[:, np.newaxis])
@@ -178,16 +180,18 @@ def preconditioner(
     dependent: tuple[int, ...] = ()
     if rank < d:
         dependent = _dependent(rows[rank:]) if len(rows) == d else _all_but(R / length, rank)
+    white = left[:, :rank]
     ridge, degrees = np.zeros(d), float(rank)
     if alpha > 0 and rank:
         root = np.minimum(math.sqrt(alpha * total) * units.scale, 1e150)
         ridge = np.square(root)
         T = _ridged(R, length[:, np.newaxis] * basis, root, math.sqrt(alpha * total), units.scale)
-        degrees = float(np.square(product(R, T)).sum())
+        white = product(R, T)
+        degrees = float(np.square(white).sum())
     error = factor.error + 64 * EPS * condition
     return Preconditioner(
-        units, intercept, total, factor._replace(error=error), T, length, rank, condition, dependent, degrees, ridge,
-        units.centre + factor.mean, alpha > 0, stretch, kind,
+        units, intercept, total, factor._replace(error=error), T, white, length, rank, condition, dependent, degrees,
+        ridge, units.centre + factor.mean, alpha > 0, stretch, kind,
     )  # fmt: skip
 
 

@@ -106,14 +106,16 @@ def _check(fit: Fit, d: int) -> list[str]:
     c = fit.check
     if c is None:
         return [f"  check        {fit.check_note}"]
-    remedy = ""
-    if not c.agrees and isinstance(fit.solver, Sgd):
+    remedy, verdict = "", c.verdict
+    if not c.agrees and fit.certificate is not None:
+        verdict = "The fit and the closed form disagree" + (": see the concern." if fit.concern else ".")
+    elif not c.agrees:
         remedy = (
             " While the objective still falls, raise epochs or step; where it no longer does, lower step or raise "
             "batch_size: with a step that stays the same, the noise of small batches stays too."
         )
     lines = [
-        f"  check        {c.verdict}{remedy}",
+        f"  check        {verdict}{remedy}",
         (
             f"               distance {c.distance:.3g} SE, relative {c.relative:.3g}, rank {c.rank} of {d}, "
             f"condition {c.condition:.3g}, objective {c.objective_gap:.3g} above the closed form's"

@@ -35,6 +35,7 @@ LEAST_PASSES = 4
 
 _WELL_CONDITIONED = 1e5  # columns whose Gram matrix needs no preconditioning
 _TRUSTED = 1e-12  # reciprocal condition of a Gram matrix, down to which its factor makes refinement converge
+_BEYOND = 1e100  # of scaled entries: their squares and products would overflow
 _GRAMS = 3  # reads that may go into it
 
 
@@ -209,12 +210,12 @@ def factor_by_gram(table: Dense, seed: int, *, intercept: bool) -> tuple[Units, 
     units, constant = _preconditioner.units_of(table, order, intercept=intercept)
     basis = None if order is EVERY_ROW else _of_sample(table, units, order, intercept=intercept)
     for number in range(_GRAMS):
-        gram = table.gram(units, None if basis is None else basis.T)
-        if not np.isfinite(gram).all():
+        gram, heavy = table.gram(units, None if basis is None else basis.T)
+        if not np.isfinite(gram).all() or (len(heavy) and not np.abs(heavy).max() < _BEYOND):
             # An entry beyond anything in the sample: units of the largest of all rows, and no coordinates.
             units, basis = _of_largest(table, units), None
-            gram = table.gram(units)
-        factor, basis = _factor(gram, table, basis, intercept=intercept, last=number == _GRAMS - 1)
+            gram, heavy = table.gram(units)
+        factor, basis = _factor(gram, heavy, table, basis, intercept=intercept, last=number == _GRAMS - 1)
         if factor is not None:
             break
         if order is EVERY_ROW:
@@ -235,7 +236,7 @@ def _of_sample(table: Dense, units: Units, order: NDArray[np.int64], *, intercep
     known = np.flatnonzero(length)
     if len(known) == 0:
         return None
-    values, vectors = singular(R[:, known] / (length[known] * math.sqrt(weight)))
+    _, values, vectors = singular(R[:, known] / (length[known] * math.sqrt(weight)))
     if values[-1] * _WELL_CONDITIONED > values[0]:
         return None
     empty = values <= len(order) * EPS * values[0]
@@ -249,8 +250,9 @@ def _of_sample(table: Dense, units: Units, order: NDArray[np.int64], *, intercep
 
 
 def _factor(
-    gram: NDArray[np.float64], table: Dense, basis: _Basis | None, *, intercept: bool, last: bool
-) -> tuple[Factor | None, _Basis | None]:
+    gram: NDArray[np.float64], heavy: NDArray[np.float64], table: Dense, basis: _Basis | None, *, intercept: bool,
+    last: bool,
+) -> tuple[Factor | None, _Basis | None]:  # fmt: skip
     """Return the factor of a Gram matrix; or None, and coordinates in which the next one is better conditioned."""
     r, total = gram.shape[0] - 1 - table.k, float(gram[0, 0])
     mean = gram[0, 1:] / total if intercept else np.zeros(r + table.k)
@@ -264,10 +266,13 @@ def _factor(
     at = np.flatnonzero(live)
     size = size[at]
     C, c = G[np.ix_(at, at)] / size / size[:, np.newaxis], G[at, r:] / size[:, np.newaxis]
-    if len(at) == 0:
+    if len(at) == 0 and len(heavy) == 0:
         return Factor(np.zeros((0, table.d)), np.zeros((0, table.k)), np.zeros(table.d), mean[r:], 0.0), None
     U, failed = lapack.dpotrf(C, lower=0, clean=1)
     trust = 0.0 if failed else float(lapack.dpocon(U, np.abs(C).sum(axis=0).max())[0])
+    if trust < _TRUSTED and len(heavy):
+        none = heavy[:0]
+        return _factor(gram + heavy.T @ heavy, none, table, basis, intercept=intercept, last=last)
     if trust >= _TRUSTED:
         Q = lapack.dtrtrs(U, c, trans=1)[0]
     else:
@@ -282,14 +287,35 @@ def _factor(
         U = np.sqrt(values)[:, np.newaxis] * vectors.T
         Q = product(vectors.T, c) / np.sqrt(values)[:, np.newaxis]
     R = U * size
+    if len(heavy):
+        R, Q, mean, at = _with_rows(R, Q, mean, at, math.sqrt(total), heavy, intercept=intercept)
+        if basis is not None:
+            R[:, basis.unknown & (norms(R) <= rounding)] = 0.0
     mean_of_columns = np.zeros(table.d)
     if basis is None:
-        whole = np.zeros((len(at), table.d))
+        whole = np.zeros((len(R), table.d))
         whole[:, at] = R
         R, mean_of_columns = whole, mean[:r]
     else:
         R, mean_of_columns = product(R, basis.inverse[at]), basis.inverse.T @ mean[:r]
     return Factor(R, Q, mean_of_columns, mean[r:], 16 * EPS / max(trust, EPS)), basis
+
+
+def _with_rows(
+    R: NDArray[np.float64], Q: NDArray[np.float64], mean: NDArray[np.float64], at: NDArray[np.intp], root: float,
+    rows: NDArray[np.float64], *, intercept: bool,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.intp]]:  # fmt: skip
+    """Return a factor, of all coordinates, with more rows ``[1, Z T, y]`` in it, and the means."""
+    k, r = Q.shape[1], len(mean) - Q.shape[1]
+    above = np.zeros((1 + len(R), 1 + r + k))
+    above[0, 0], above[0, 1:] = root, root * mean
+    above[1:, 1 + at], above[1:, 1 + r :] = R, Q
+    first = 0 if intercept else 1
+    both = triangle(np.vstack((above, rows))[first:, first:])
+    if intercept:
+        mean = both[0, 1:] / both[0, 0]
+    columns = slice(1 - first, 1 - first + r)
+    return both[columns, columns].copy(), both[columns, 1 - first + r :].copy(), mean, np.arange(r)
 
 
 def _within(

@@ -26,6 +26,8 @@ _ROW_COST = 32  # elements' worth of time that fetching a row costs however few 
 NO_ORDER = EVERY_ROW
 
 _CELLS_PER_BLOCK = 1 << 18  # of scaled rows: 2 MB, which a processor's cache holds
+_HEAVY = 1000.0  # times the expected square of a row
+_MOST_HEAVY = 4096  # rows, about: a table with more has other ways to be ill conditioned
 _WIDE_CELLS_PER_CALL = 1 << 24  # of double-double sums: some 20 ms
 _STRIPES = 4  # of a sketch: each row goes to one bucket of each
 
@@ -221,25 +223,37 @@ class Dense:
             out[start:stop] = product(self.scaled(units, EVERY_ROW, start, stop)[:, : 1 + self.d], V)
         return out
 
-    def gram(self, units: Units, T: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    def gram(
+        self, units: Units, T: NDArray[np.float64] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return ``A' A`` of the weighted rows ``A = [1, Z T, y]``, Z scaled and centred; without T as it stands.
 
-        Sums of blocks are added with what rounding takes from them, so that the error is that of one block.
+        Heavy rows, of more than a thousand times the expected square, are not in it and come beside it, (rows, 1 +
+        columns + k): in a sum their rounding would hide the others. Sums of blocks are added with what rounding takes
+        from them, so that the error is that of one block.
         """
-        size = 1 + (self.d if T is None else T.shape[1]) + self.k
+        columns = self.d if T is None else T.shape[1]
+        size = 1 + columns + self.k
         whole = None
         if T is not None:
             whole = np.zeros((1 + self.d + self.k, size))
             whole[0, 0] = 1.0
-            whole[1 : 1 + self.d, 1 : size - self.k] = T
-            whole[1 + self.d :, size - self.k :] = np.eye(self.k)
+            whole[1 : 1 + self.d, 1 : 1 + columns] = T
+            whole[1 + self.d :, 1 + columns :] = np.eye(self.k)
         total, rest = np.zeros((2, size, size))
+        heavy = [np.zeros((0, size))]
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is the caller's to see
             for start, stop in self._blocks():
                 block = self.scaled(units, EVERY_ROW, start, stop)
-                total, lost = exact_sum(total, gram(block if whole is None else product(block, whole)))
+                block = block if whole is None else product(block, whole)
+                squares = np.einsum("ij,ij->i", block, block)
+                if squares.max() > _HEAVY * size and sum(map(len, heavy)) < _MOST_HEAVY:
+                    apart = squares > _HEAVY * size
+                    heavy.append(block[apart])
+                    block[apart] = 0.0
+                total, lost = exact_sum(total, gram(block))
                 rest += lost
-        return total + rest
+        return total + rest, np.concatenate(heavy)
 
     def sketch(self, units: Units, rows: int, seed: int) -> NDArray[np.float64]:
         """Return a sketch of the weighted rows ``[1, Z, y]``: stacked sparse signs, about so many rows.
