@@ -252,17 +252,18 @@ class _Judgement:
         exact, self.check_note = _closed_form_of(rows, loss, penalty, wanted, intercept=intercept)
         if exact is not None:
             self.check = _closed_form.compare(exact, w, self.objective)
-        category: type[Warning] = ConvergenceWarning
         if isinstance(method, Textbook):
-            self.concern = _guard.worse_than_mean(
-                rows, loss, method.settings, state.largest_rate, losses, self.objective, self.check
-            )
+            concerns = [
+                _guard.worse_than_mean(
+                    rows, loss, method.settings, state.largest_rate, losses, self.objective, self.check
+                )
+            ]
         else:
-            self.concern = run.shortfall()
-            if not self.concern and exact is not None:
-                self.concern, category = _disagreement(run, self.check, exact), DisagreementWarning
-        if self.concern:
-            warnings.warn(f"fit: {self.concern}", category, stacklevel=3)
+            concerns = [run.shortfall(), _disagreement(run, self.check, exact)]
+        self.concern = " ".join(filter(None, concerns))
+        for concern, category in zip(concerns, (ConvergenceWarning, DisagreementWarning), strict=False):
+            if concern:
+                warnings.warn(f"fit: {concern}", category, stacklevel=3)
 
 
 def _closed_form_of(
@@ -286,20 +287,20 @@ def _closed_form_of(
     return _closed_form.solve(rows.X, rows.y, rows.weight, alpha, intercept=intercept), ""
 
 
-def _disagreement(run: Run, checked: Check | None, closed_form: ClosedForm) -> str:
+def _disagreement(run: Run, checked: Check | None, closed_form: ClosedForm | None) -> str:
     """Say that fit and check are further apart than both can be by rounding, and which of them is nearer the optimum.
 
     The certificate decides, taken at the coefficients of the closed form too.
     """
     ours = run.certificate
-    if checked is None or checked.agrees or ours is None:
+    if checked is None or closed_form is None or checked.agrees or ours is None:
         return ""
-    theirs = run.certificate_at(closed_form.coef, closed_form.intercept)
     measure, unit = ("bound", "standard errors") if ours.measurable else ("relative", "of the fitted values")
     distance = checked.distance if ours.measurable else checked.relative
-    mine, other = getattr(ours, measure), getattr(theirs, measure)
-    if distance <= mine + checked.floor:
+    if ours.measurable and distance <= ours.floor + checked.floor:
         return ""
+    theirs = run.certificate_at(closed_form.coef, closed_form.intercept)
+    mine, other = getattr(ours, measure), getattr(theirs, measure)
     supported = "the fit" if mine < other else "the closed form"
     return (
         f"it is {distance:.2g} {unit} from the closed form, more than rounding explains. The {ours.kind} certificate "
