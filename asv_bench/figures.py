@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import perf_counter
@@ -25,13 +26,17 @@ from typing import NamedTuple
 # Before NumPy is imported. PyTorch has its own setting.
 os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
 import bare_loop
 import numpy as np
+import scipy.linalg
 
 import gradstep as gs
 from gradstep import _input
 from gradstep._solvers.textbook import Textbook
 from gradstep._table.dense import NO_ORDER, Dense, Settings
+from hard_tables import Truth
 
 STEP = 0.001  # far below the largest stable one for every table here; the time does not depend on it
 EXAMPLE_BATCH, EXAMPLE_STEP, EXAMPLE_EPOCHS = 10, 0.03, 3
@@ -142,6 +147,33 @@ def losses(size):
         for loss, seconds_of_loss in zip(smooth[1:], others, strict=True):
             what = f"Epoch of {size.rows:,} x 100, rows {name}, batch {batch}, {loss.name} loss over squared"
             yield at_most(1.3, what, seconds_of_loss / plain)
+
+
+def exact(size):
+    """Time exact fits of small tables, and put one of a long ill-conditioned table beside Householder's QR."""
+    for rows, columns, check, limit in ((100, 5, "auto", 0.5), (4_000, 5, False, 1.0), (200, 100, False, 1.0)):
+        X, y = table(rows, columns)
+        (times,) = in_turns(size.rounds, (partial(gs.fit, X, y, solver="exact", check=check), 50))
+        with_check = "check included" if check else "check apart"
+        yield at_most(limit, f"Exact fit of {rows:,} x {columns}, {with_check}", times * 1e3, " ms")
+    rng = np.random.default_rng(0)
+    rows, columns = size.rows // 10, 50
+    turn = np.linalg.qr(rng.standard_normal((columns, columns)))[0]
+    X = (rng.standard_normal((rows, columns)) * np.logspace(0, -8, columns)) @ turn.T
+    y = X @ rng.standard_normal(columns) + rng.standard_normal(rows)
+    fit = gs.fit(X, y, solver="exact", check=False)
+    truth = Truth(X, y)
+    R, Qy = scipy.linalg.qr_multiply(np.column_stack((X, np.ones(rows))), y, mode="right")[::-1]
+    w = scipy.linalg.solve_triangular(R, Qy)
+    errors = truth.distance(fit.coef, fit.intercept), truth.distance(w[:-1], w[-1])
+    what = f"{rows:,} x {columns}, condition 1e8: distance from the exact coefficients"
+    yield at_most(1.0, f"{what}, over Householder QR's", [errors[0] / errors[1]])
+    yield at_most(0.01, f"{what}", [errors[0]], " SE")
+    yield at_most(3.0, f"{rows:,} x {columns}, condition 1e8: passes", [fit.passes])
+    seconds_of = in_turns(
+        size.rounds, partial(gs.fit, X, y, solver="exact", check=False), partial(scipy.linalg.lstsq, X, y)
+    )
+    yield at_most(1.0, f"{rows:,} x {columns}: exact fit over scipy.linalg.lstsq", seconds_of[0] / seconds_of[1])
 
 
 FIRST_FIT = """
@@ -273,7 +305,9 @@ def main():
     size = QUICK if options.quick else FULL
 
     facts = circumstances(sys.argv[1:])
-    figures = [figure for part in (epochs, losses, batches, example, imports, first_fits) for figure in part(size)]
+    figures = [
+        figure for part in (exact, epochs, losses, batches, example, imports, first_fits) for figure in part(size)
+    ]
     if options.quick:  # three rounds of small tables prove nothing
         figures = [figure._replace(held=None) for figure in figures]
     print(f"{facts['machine']}; {', '.join(map(' '.join, facts['versions'].items()))}; {facts['date']}\n")
