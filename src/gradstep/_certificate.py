@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradstep._preconditioner import CHANCE, EPS, Evidence, Preconditioner
-from gradstep._table.dense import Dense
+from gradstep._dense_algebra import norms
+from gradstep._kernels.rows import EPS
+from gradstep._preconditioner import CHANCE, Preconditioner
+from gradstep._table.dense import Dense, Evidence
 
 _WIDE_SUM, _WIDE_WEIGHT = 2.0**-66, 2.0**-62
 """Units of rounding that are allowed to double-double sums, and to weights: theirs are far smaller, but who checks a
@@ -87,55 +90,62 @@ class Certificate:
 def certify(preconditioner: Preconditioner, evidence: Evidence, w: NDArray[np.float64], table: Dense) -> Certificate:
     """Return the certificate of weights (d + 1, k) of scaled, uncentred rows, by the gradient taken at them."""
     p = preconditioner
-    squares = evidence.squares
     present = table.n if table.weight.size == 1 else int(np.count_nonzero(table.weight))
     degrees = present - p.intercept - p.degrees
-    size, root = np.sqrt(squares), math.sqrt(p.total)
     U = (1 + p.stretch) * (1 + p.factor.error) * p.distance(evidence)
-    if p.ridged:
-        # Its part of the gradient is taken in float64; and residuals are not orthogonal to what moved.
+    size = np.sqrt(evidence.squares)
+    if p.ridged:  # its part of the gradient is taken in float64
         U += EPS * p.distance(Evidence(p.ridge[:, np.newaxis] * np.abs(w[:-1]), np.zeros_like(size), size))
-        low = np.square(np.maximum(size - U, 0.0))
-    else:
-        low = np.maximum(squares - U * U, 0.0)
-
-    columns = root * np.hypot(p.length, p.centre)  # norms of the scaled columns about zero
-    spread = np.sqrt((p.T * p.T).sum(axis=1))
-    in_gradient = (float(spread @ columns) + 1.0) * size
-    in_weights = columns @ np.abs(w[:-1]) + root * np.abs(w[-1])
-    rounding = EPS / 2 * (in_gradient + in_weights)
-    fitted = np.sqrt(np.square(p.factor.R @ w[:-1]).sum(axis=0))
+    root = math.sqrt(p.total)
+    fitted = norms(p.factor.R @ w[:-1])
     level = root * np.abs(w[-1] + p.centre @ w[:-1])
-    measurable = (degrees > 0) & (size > np.maximum(_NO_NOISE * np.hypot(fitted, level), rounding))
-    moved = U + _WIDE_SUM * in_gradient + _WIDE_WEIGHT * in_weights
-    freedom = math.sqrt(degrees) if degrees > 0 else 0.0
-    reference = np.where(fitted > 0, fitted, np.where(level > 0, level, size))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        bounds = _or_infinite(moved * freedom / np.sqrt(low), (low > 0) & (degrees > 0))
-        floors = _or_infinite(rounding * freedom / size, (size > 0) & (degrees > 0))
-        relative = np.where(reference > 0, moved / reference, 0.0)
-        sd = size * math.sqrt(present / table.n) / freedom if degrees > 0 else np.full(len(size), np.nan)
+    in_weights = p.columns @ np.abs(w[:-1]) + root * np.abs(w[-1])
+    numbers = zip(*(a.tolist() for a in (U, size, fitted, level, in_weights)), strict=True)
+    outputs = [_output(p, degrees, *of_one) for of_one in numbers]
+    worst = max(range(len(outputs)), key=lambda c: outputs[c].bound)
+    far = np.abs(p.step(evidence)[:-1, worst])
+    sd = size * math.sqrt(present / table.n / degrees) if degrees > 0 else np.full(len(size), np.nan)
     sd = np.ldexp(sd, 1 - np.frexp(p.units.y_scale)[1])
     with np.errstate(over="ignore"):
         gap = U / p.units.y_scale * (U / p.units.y_scale) / (2 * p.total)
-    worst = int(bounds.argmax())
-    far = np.abs(p.step(evidence)[:-1, worst])
     return Certificate(
-        bound=float(bounds[worst]),
-        relative=float(relative.max()),
+        bound=outputs[worst].bound,
+        relative=max(output.relative for output in outputs),
         kind=p.kind,
         failure_probability={"exact": 0.0, "probable": CHANCE}.get(p.kind, math.nan),
-        floor=float(floors.max()),
+        floor=max(output.floor for output in outputs),
         objective_gap=float(gap.sum()),
         residual_sd=sd if table.outputs else float(sd[0]),
         degrees_of_freedom=degrees,
         rank=p.rank,
         condition=p.condition,
         dependent=p.dependent,
-        worst_column=int(np.divide(far, spread, out=np.zeros_like(far), where=spread > 0).argmax()),
-        measurable=bool(measurable.all()),
+        worst_column=int(np.divide(far, p.spread, out=np.zeros_like(far), where=p.spread > 0).argmax()),
+        measurable=all(output.measurable for output in outputs),
     )
 
 
-def _or_infinite(values: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
-    return np.where(known, values, np.inf)
+class _Output(NamedTuple):
+    bound: float
+    relative: float
+    floor: float
+    measurable: bool
+
+
+def _output(
+    p: Preconditioner, degrees: float, U: float, size: float, fitted: float, level: float, in_weights: float
+) -> _Output:
+    """Return the bound of one output, from U and the norms of residuals, of fitted values and of what they sum up."""
+    in_gradient = p.in_gradient * size
+    rounding = EPS / 2 * (in_gradient + in_weights)
+    # With a ridge residuals are not orthogonal to what moved.
+    low = max(size - U, 0.0) if p.ridged else math.sqrt(max(size * size - U * U, 0.0))
+    moved = U + _WIDE_SUM * in_gradient + _WIDE_WEIGHT * in_weights
+    freedom = math.sqrt(degrees) if degrees > 0 else 0.0
+    reference = fitted or level or size
+    return _Output(
+        bound=moved * freedom / low if low > 0 and freedom > 0 else math.inf,
+        relative=moved / reference if reference > 0 else 0.0,
+        floor=rounding * freedom / size if size > 0 and freedom > 0 else math.inf,
+        measurable=freedom > 0 and size > max(_NO_NOISE * math.hypot(fitted, level), rounding),
+    )

@@ -61,20 +61,6 @@ def norms(A: Matrix) -> Matrix:
     return sizes
 
 
-def exact_product(a: Matrix, b: Matrix) -> tuple[Matrix, Matrix]:
-    """Return the products of entries and what rounding took from them: Dekker (1971)."""
-    ab = a * b
-    a_high, a_low = _halves(a)
-    b_high, b_low = _halves(b)
-    return ab, ((a_high * b_high - ab) + a_high * b_low + a_low * b_high) + a_low * b_low
-
-
-def _halves(a: Matrix) -> tuple[Matrix, Matrix]:
-    big = a * 134217729.0  # 2**27 + 1
-    high = big - (big - a)
-    return high, a - high
-
-
 def exact_sum(a: Matrix, b: Matrix) -> tuple[Matrix, Matrix]:
     """Return the sums of entries and what rounding took from them: Knuth (1969)."""
     after = a + b

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
-from gradstep._dense_algebra import exact_product, exact_sum, norms, orthonormal, product, singular, triangle
-from gradstep._kernels.rows import EVERY_ROW, LARGEST_EXPONENT
-from gradstep._table.dense import Dense, Units
+from gradstep._dense_algebra import norms, orthonormal, product, singular, triangle
+from gradstep._kernels.rows import EPS, EVERY_ROW
+from gradstep._table.dense import Dense, Evidence, Units
 
-EPS = float(np.finfo(np.float64).eps)
 SAMPLED_PER_COLUMN = 20  # rows of a sample that tells units, and rank to begin with
 CHANCE = math.exp(-8.0)
 """Share of seeds for which a sketch may stretch some direction by more than `stretch`: of Gaussian sketches
@@ -47,17 +47,6 @@ class Factor(NamedTuple):
     """(k,) the same of the responses."""
     error: float
     """Relative error of ``R' R`` in the direction that it knows least of."""
-
-
-class Evidence(NamedTuple):
-    """What a read of the rows says of some weights: the gradient downhill of half the squares, and the squares."""
-
-    slopes: NDArray[np.float64]
-    """(d, k) by the coefficients of centred columns."""
-    by_level: NDArray[np.float64]
-    """(k,) by the level at the centre; 0 without an intercept."""
-    squares: NDArray[np.float64]
-    """(k,) weighted sums of squared residuals."""
 
 
 @dataclass(frozen=True)
@@ -89,22 +78,28 @@ class Preconditioner:
     """rho: by how much more than itself any ``norm(X u)`` may be in the factor; 0 of an exact one."""
     kind: str = "exact"
 
+    @cached_property
+    def columns(self) -> NDArray[np.float64]:
+        """Norms of the scaled columns about zero, (d,)."""
+        return math.sqrt(self.total) * np.hypot(self.length, self.centre)
+
+    @cached_property
+    def spread(self) -> NDArray[np.float64]:
+        """Standard errors of the coefficients, over sigma, (d,)."""
+        spread: NDArray[np.float64] = np.sqrt((self.T * self.T).sum(axis=1))
+        return spread
+
+    @cached_property
+    def in_gradient(self) -> float:
+        """What ``norm(R^-1) norm(|X|' |r|)`` is at most, over ``norm(r)``."""
+        return float(self.spread @ self.columns) + 1.0
+
     def evidence(self, table: Dense, w: NDArray[np.float64]) -> Evidence:
         """Return the gradient at weights (d + 1, k) of scaled, uncentred rows, in one read."""
-        high, low, squares = table.wide_gradient(self.units, w)
-        level = high[-1] + low[-1]
-        if self.intercept:
-            # About the centre, in twice the precision: far from zero nearly everything cancels.
-            centre = self.units.centre[:, np.newaxis]
-            moved, lost = exact_product(centre, high[-1])
-            centred, rest = exact_sum(high[:-1], -moved)
-            rest += (low[:-1] - lost) - centre * low[-1]
-            slopes = (centred - self.factor.mean[:, np.newaxis] * level) + rest
-        else:
-            slopes, level = high[:-1] + low[:-1], np.zeros_like(level)
+        evidence = table.wide_gradient(self.units, self.factor.mean, w, intercept=self.intercept)
         if self.ridged:
-            slopes -= self.ridge[:, np.newaxis] * w[:-1]
-        return Evidence(slopes, level, squares)
+            evidence.slopes[...] -= self.ridge[:, np.newaxis] * w[:-1]
+        return evidence
 
     def distance(self, evidence: Evidence) -> NDArray[np.float64]:
         """Return ``norm(R^-T g)`` (k,), the distance to the minimum of each output."""
@@ -141,22 +136,7 @@ class Preconditioner:
 def units_of(table: Dense, order: NDArray[np.int64], *, intercept: bool) -> tuple[Units, NDArray[np.bool_]]:
     """Return units from some rows, or from all if `order` is empty, and which columns are constant in them."""
     of_columns, of_responses = table.statistics(order, centred=intercept)
-    unit, mean, spread, peak = of_columns
-    # What is left of a column about its mean may be the rounding of its entries.
-    constant = peak <= 4 * EPS * np.abs(mean)
-    scale, centre = _scales(unit, mean, np.where(constant, 0.0, spread))
-    unit, mean, spread, _ = of_responses
-    return Units(scale, centre, *_scales(unit, mean, spread)), constant
-
-
-def _scales(
-    unit: NDArray[np.float64], mean: NDArray[np.float64], spread: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return powers of two that make the spreads about 1, and the means in those units."""
-    further = -np.frexp(spread)[1] * (spread > 0)
-    exponent = np.frexp(unit)[1] - 1
-    further = np.clip(exponent + further, -LARGEST_EXPONENT, LARGEST_EXPONENT) - exponent
-    return np.ldexp(unit, further), np.ldexp(mean, further)
+    return Units(of_columns[0], of_columns[1], of_responses[0], of_responses[1]), of_columns[2] > 0
 
 
 def preconditioner(

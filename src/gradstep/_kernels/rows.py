@@ -8,20 +8,22 @@ from gradstep._kernels.cache import kernel
 
 LARGEST_EXPONENT = 1000  # of a power of two that serves as a unit: its inverse is a normal number too
 EVERY_ROW = np.empty(0, dtype=np.int64)
+EPS = float(np.finfo(np.float64).eps)
 
 
 @kernel
 def statistics(A, weight, order, centred, out):  # noqa: C901 - three loops over the rows
     """Compute what brings columns to one scale, over the rows in `order`, or all if it is empty.
 
-    ``A`` is (n, d), ``weight`` (n,) or one for all. ``out`` (4, d) is set to: the unit, a power of two that brings the
-    column's largest entry to about 1; and in that unit the weighted mean (0 unless ``centred``), the weighted
-    root-mean-square deviation from it, and the largest deviation.
+    ``A`` is (n, d), ``weight`` (n,) or one for all. ``out`` (4, d) is set to: the scale, a power of two that brings the
+    weighted root-mean-square deviation from the mean to between a half and 1; the mean times the scale (0 unless
+    ``centred``); 1 for a column that is constant, else 0; and a power of two that brings the largest entry to about 1,
+    which is the scale of a constant column.
     """
     n, d = A.shape
     m = order.size if order.size > 0 else n
-    unit, mean, spread, peak = out[0], out[1], out[2], out[3]
-    reference = np.zeros(d)
+    scale, mean, constant, unit = out[0], out[1], out[2], out[3]
+    reference, peak, spread = np.zeros(d), np.zeros(d), np.zeros(d)
     out[:] = 0.0
     total = 0.0
     for t in range(m):
@@ -58,7 +60,12 @@ def statistics(A, weight, order, centred, out):  # noqa: C901 - three loops over
                 spread[j] += v * deviation * deviation
                 peak[j] = max(peak[j], abs(deviation))
     for j in range(d):
-        spread[j] = math.sqrt(spread[j] / total)
+        # What is left of a column about its mean may be the rounding of its entries.
+        constant[j] = 1.0 if peak[j] <= 4 * EPS * abs(mean[j]) else 0.0
+        exponent = math.frexp(unit[j])[1] - 1
+        further = -math.frexp(math.sqrt(spread[j] / total))[1] if spread[j] > 0.0 and constant[j] == 0.0 else 0
+        further = min(max(exponent + further, -LARGEST_EXPONENT), LARGEST_EXPONENT) - exponent
+        scale[j], mean[j] = math.ldexp(unit[j], further), math.ldexp(mean[j], further)
 
 
 @kernel

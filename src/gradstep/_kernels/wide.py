@@ -119,6 +119,29 @@ def wide_gradient(X, y, weight, start, stop, scale, y_scale, w, high, low, squar
 
 
 @kernel
+def about_means(high, low, centre, mean, intercept, slopes, by_level):
+    """Set `slopes` (d, k) and `by_level` (k,) to the gradient by columns about ``centre + mean``, and by the level.
+
+    Far from zero nearly everything cancels: it does so in double-double arithmetic. Without an intercept the columns
+    are taken as they are.
+    """
+    d = slopes.shape[0]
+    for c in range(slopes.shape[1]):
+        level = high[d, c] + low[d, c] if intercept else 0.0
+        by_level[c] = level
+        for j in range(d):
+            slope, rest = high[j, c], low[j, c]
+            if intercept:
+                product = centre[j] * high[d, c]
+                lost = product_error(centre[j], high[d, c], product) + centre[j] * low[d, c]
+                after = slope - product
+                part = after - slope
+                rest += ((slope - (after - part)) - (product + part)) - lost
+                slope = after - mean[j] * level
+            slopes[j, c] = slope + rest
+
+
+@kernel
 def wide_scores(X, coef, intercept, out):
     """Set `out` (n, k) to ``X coef + intercept`` as good as in twice the precision, then rounded.
 

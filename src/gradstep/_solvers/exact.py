@@ -23,9 +23,9 @@ from scipy.linalg import lapack
 
 from gradstep import _preconditioner
 from gradstep._dense_algebra import norms, product, singular, symmetric, triangle
-from gradstep._kernels.rows import EVERY_ROW
-from gradstep._preconditioner import EPS, Evidence, Factor, Preconditioner
-from gradstep._table.dense import Dense, Units
+from gradstep._kernels.rows import EPS, EVERY_ROW
+from gradstep._preconditioner import Factor, Preconditioner
+from gradstep._table.dense import Dense, Evidence, Units
 
 SMALL = 20_000
 """Cells up to which a table is its own sample, and is solved to the last digit."""
@@ -332,7 +332,7 @@ def _within(
 def _of_largest(table: Dense, units: Units) -> Units:
     """Return units in which the largest entry of all rows is about 1."""
     of_columns, of_responses = table.statistics(EVERY_ROW, centred=False)
-    scale, y_scale = np.minimum(units.scale, of_columns[0]), np.minimum(units.y_scale, of_responses[0])
+    scale, y_scale = np.minimum(units.scale, of_columns[3]), np.minimum(units.y_scale, of_responses[3])
     return Units(scale, units.centre * (scale / units.scale), y_scale, units.y_centre * (y_scale / units.y_scale))
 
 

@@ -13,7 +13,7 @@ from gradstep._dense_algebra import exact_sum, gram, product
 from gradstep._kernels import cpu
 from gradstep._kernels.first_call import first_call, interrupts_held
 from gradstep._kernels.rows import EVERY_ROW, fill, scatter, statistics
-from gradstep._kernels.wide import wide_gradient
+from gradstep._kernels.wide import about_means, wide_gradient
 from gradstep.losses import Loss
 from gradstep.penalties import NO_PENALTY, Penalty
 
@@ -86,15 +86,13 @@ class Units(NamedTuple):
     """(k,)"""
 
 
-class Gradient(NamedTuple):
-    """Half the weighted sum of squared residuals at some weights, and its gradient downhill, in units of scaled rows.
+class Evidence(NamedTuple):
+    """What a read of the rows says of some weights, of half the weighted sum of squared residuals, in scaled units."""
 
-    The gradient is ``high + low``, as good as in twice the precision.
-    """
-
-    high: NDArray[np.float64]
-    """(d + 1, k): ``sum_i v_i r_i x_i`` of the scaled columns, not centred; the sum of ``v_i r_i`` last."""
-    low: NDArray[np.float64]
+    slopes: NDArray[np.float64]
+    """(d, k): ``sum_i v_i r_i x_i`` of the columns about their means, the gradient downhill."""
+    by_level: NDArray[np.float64]
+    """(k,): ``sum_i v_i r_i``, by the level at the means; 0 without an intercept."""
     squares: NDArray[np.float64]
     """(k,): ``sum_i v_i r_i**2``."""
 
@@ -199,7 +197,7 @@ class Dense:
         return self._host.weight
 
     def statistics(self, order: NDArray[np.int64], *, centred: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return unit, mean, spread and largest deviation of the columns (4, d) and of the responses (4, k).
+        """Return scale, centre, constancy and unit of the columns (4, d) and of the responses (4, k).
 
         See `statistics` of the kernels; over the rows in `order`, or all if it is empty.
         """
@@ -269,8 +267,13 @@ class Dense:
             self._run(scatter, block, drawn >> 1, (drawn & 1) - 0.5, out)
         return out.reshape(-1, out.shape[2])
 
-    def wide_gradient(self, units: Units, w: NDArray[np.float64]) -> Gradient:
-        """Return residual squares and gradient at weights (d + 1, k) of scaled, uncentred rows, in one read."""
+    def wide_gradient(
+        self, units: Units, mean: NDArray[np.float64], w: NDArray[np.float64], *, intercept: bool
+    ) -> Evidence:
+        """Return gradient and residual squares at weights (d + 1, k) of scaled, uncentred rows, in one read.
+
+        They are as good as in twice the precision. `mean` is what the centre misses of the columns' means.
+        """
         high, low = np.zeros((2, self.d + 1, self.k))
         squares, part_squares = np.zeros((2, self.k))
         part_high, part_low = np.empty((2, self.d + 1, self.k))
@@ -285,8 +288,9 @@ class Dense:
             low += lost + part_low
             squares += part_squares
         self.row_reads += self.n
-        total = high + low
-        return Gradient(total, low - (total - high), squares)
+        slopes, by_level = np.empty((self.d, self.k)), np.empty(self.k)
+        self._run(about_means, high, low, units.centre, mean, intercept, slopes, by_level)
+        return Evidence(slopes, by_level, squares)
 
     def _count(self, order: NDArray[np.int64], rows: int) -> None:
         self.row_reads += rows
