@@ -8,13 +8,22 @@ import numpy as np
 import pytest
 
 import gradstep as gs
-from conftest import needs_jit
+from conftest import JIT_OFF, needs_jit
 from gradstep import _closed_form, _driver
 from gradstep._preconditioner import Preconditioner
+from gradstep._solvers import exact as solver
 from gradstep._solvers.exact import Exact
 
+N = 900 if JIT_OFF else 9_000
 
-def table(n=9_000, d=5, seed=0):
+
+@pytest.fixture(autouse=True)
+def smaller_tables_where_python_is_slow(monkeypatch):
+    if JIT_OFF:
+        monkeypatch.setattr(solver, "SMALL", 2_000)
+
+
+def table(n=N, d=5, seed=0):
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((n, d))
     return X, X @ np.arange(1.0, d + 1) + 2 + rng.standard_normal(n)
@@ -24,7 +33,7 @@ def test_passes_rounds_and_history():
     X, y = table()
     fit = gs.fit(X, y, solver="exact")
     assert (fit.stop, fit.passes, len(fit.history)) == (gs.Stop.CERTIFIED, 3, 1)
-    assert fit.row_reads == 3 * 9_000 + 2 * 120  # the sample is read for its units and for its factor
+    assert fit.row_reads == 3 * N + 2 * 120  # the sample is read for its units and for its factor
     history = fit.history
     np.testing.assert_array_equal(history.passes, [3])
     np.testing.assert_array_equal(history.bound, [fit.certificate.bound])
@@ -206,7 +215,7 @@ def test_an_exact_fit_can_be_pickled_and_not_changed():
 
 
 @needs_jit
-@pytest.mark.parametrize("n", [100, 9_000])
+@pytest.mark.parametrize("n", [100, N])
 def test_the_report_is_one_screen(n):
     X, y = table(n)
     text = str(gs.fit(np.column_stack((X, X[:, 0])), y, solver="exact"))

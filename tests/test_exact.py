@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import gradstep as gs
-from conftest import needs_jit
+from conftest import JIT_OFF, needs_jit
+from gradstep._solvers import exact as solver
 
 DATA = Path(__file__).parent / "data"
 
@@ -17,6 +18,12 @@ DIGITS = {
     "Norris": 13.9, "Pontius": 13.3, "NoInt1": 14.5, "NoInt2": 14.5, "Longley": 14.4, "Wampler1": 13, "Wampler2": 13,
     "Wampler3": 13, "Wampler4": 11.5, "Wampler5": 9.3, "Filip": 7.4,
 }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def smaller_tables_where_python_is_slow(monkeypatch):
+    if JIT_OFF:
+        monkeypatch.setattr(solver, "SMALL", 2_000)
 
 
 def nist(name):
@@ -79,7 +86,8 @@ def exact(X, y, **arguments):
     return gs.fit(X, y, solver="exact", **arguments)
 
 
-SIZES = [(300, 5), (9_000, 5)]  # one that is its own sample, and one that is not
+# One that is its own sample, and one that is not.
+SIZES = [(300, 5), (900 if JIT_OFF else 9_000, 5)]
 sizes = pytest.mark.parametrize("size", SIZES)
 
 

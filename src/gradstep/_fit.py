@@ -36,6 +36,7 @@ CHECK_OPERATIONS = 2e9
 CHECK_CELLS = 2e7
 
 _SQUARED = squared()
+_EPS = float(np.finfo(np.float64).eps)
 
 
 def fit(
@@ -318,9 +319,13 @@ def _r2(
     """
     y = rows.y.reshape(len(rows.y), -1) * unit
     weight = rows.weight[:, np.newaxis] if rows.weight.size > 1 else 1.0
-    about = y - (weight * y).sum(axis=0) / len(y) if intercept else y
+    mean = (weight * y).sum(axis=0) / len(y) if intercept else np.zeros(y.shape[1])
+    about = y - mean
+    if intercept:  # what is left is the rounding of the mean
+        about -= (weight * about).sum(axis=0) / len(y)
     whole = (weight * about * about).sum(axis=0) / len(y)
-    shares = 1 - np.divide(2 * losses, whole, out=np.full(len(losses), np.nan), where=whole > 0)
+    varies = whole > np.square(4 * _EPS * mean)
+    shares = 1 - np.divide(2 * losses, whole, out=np.full(len(losses), np.nan), where=varies)
     return _frozen(shares) if rows.y.ndim == 2 else float(shares[0])
 
 
