@@ -1,6 +1,9 @@
 """The exact solver gives the certified digits, any columns, and says how near it is."""
 
 import json
+import os
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -323,6 +326,30 @@ def test_a_constant_response(size, value, intercept):
         assert fit.intercept == value
         assert fit.stop is gs.Stop.FLOOR
     assert np.isnan(fit.r2) or fit.r2 < 1e-9
+
+
+BITS = """
+import hashlib, numpy as np, gradstep as gs
+rng = np.random.default_rng(0)
+for n, d, tol in ((300, 20, 0.01), (20_000, 50, 0.0)):
+    X = rng.standard_normal((n, d))
+    X[:, 1] = X[:, 0] + 1e-4 * X[:, 1]  # a condition of 1e4
+    y = X.sum(axis=1) + rng.standard_normal(n)
+    fit = gs.fit(X, y, solver="exact", tol=tol, check=False)
+    print(hashlib.sha256(fit.coef.tobytes() + np.float64(fit.intercept).tobytes()).hexdigest())
+"""
+
+
+@needs_jit
+def test_the_last_digits_do_not_depend_on_the_threads_of_the_linear_algebra():
+    done = [
+        subprocess.run(
+            [sys.executable, "-c", BITS], capture_output=True, text=True, check=True,
+            env=os.environ | {"OPENBLAS_NUM_THREADS": threads},
+        ).stdout
+        for threads in ("1", "2")
+    ]  # fmt: skip
+    assert done[0] == done[1]
 
 
 def test_no_noise_is_no_error():

@@ -132,13 +132,16 @@ class Run:
         if settled and not spent and isinstance(self._method, Exact):
             last = self._method.finish(self._table, self.state)
             if last is not None:
-                self._keep(last)
+                self._keep(last, by_rounding=False)
                 self.record()
                 certified = self.certificate.bound <= self._limits.tol
         self.stop = Stop.CERTIFIED if certified else Stop.FLOOR if settled else Stop.BUDGET
 
-    def _keep(self, state: exact.State) -> bool:
-        """Keep a state unless it is worse than the one before; return whether it is hardly better."""
+    def _keep(self, state: exact.State, *, by_rounding: bool = True) -> bool:
+        """Keep a state unless it is worse than the one before; return whether it is hardly better.
+
+        One that is worse by rounding alone is kept: its weights are nearer to the exact ones, each by itself.
+        """
         before = self.certificate
         if before is not None and state.unchanged:
             return True
@@ -147,7 +150,8 @@ class Run:
         self._gained = math.nan
         if before is not None and before.relative > 0:
             self._gained = certificate.relative / before.relative
-        if before is None or certificate.relative <= before.relative:
+        at_floor = by_rounding and certificate.bound <= certificate.floor
+        if before is None or certificate.relative <= before.relative or at_floor:
             self.state, self.certificate = state, certificate
         return certificate.relative <= _NEGLIGIBLE or self._gained > _SETTLED
 

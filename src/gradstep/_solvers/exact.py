@@ -167,7 +167,8 @@ class Exact(NamedTuple):
     def finish(self, table: Dense, state: State) -> State | None:
         """Return another state where rounding is felt in the fitted values: see `nearest`. One read of the rows.
 
-        Otherwise each weight is the float64 nearest to the exact one, and keeps all its digits.
+        Otherwise each weight keeps its own digits: they are right to the last up to a condition of about 1e7, beyond
+        which the rounding of one is felt in others.
         """
         preconditioner, evidence = state.preconditioner, state.evidence
         assert evidence is not None  # noqa: S101 - a round ends with it
