@@ -51,9 +51,13 @@ def test_the_front_page_prints_what_it_says():
 
 
 def test_the_readme_runs_and_its_training_by_hand_is_the_fit():
-    first, by_hand, labels, own = blocks("README.md", "python")
-    text, names = printed(first)
+    exact, first, by_hand, labels, own = blocks("README.md", "python")
+    text, names = printed(exact)
     assert "gradstep fit: squared loss, 53940 rows x 23 columns" in text
+    assert names["fit"].certificate.bound < 1e-6
+    assert names["fit"].check.agrees
+    text, names = printed(f"{exact}\n{first}")
+    assert "minibatch SGD, step 0.01, batch 64, 20 epochs" in text
     assert names["fit"].check.distance < 30
     _, names = printed(by_hand + "\nimport gradstep as gs\nfit = gs.fit(X, y, step=0.03, batch_size=10, epochs=3)\n")
     np.testing.assert_array_equal(names["w"], names["fit"].coef)

@@ -27,7 +27,7 @@ class Certificate:
 
     With ``U = (1 + rho) norm(R^-T X' r)``, the bound is ``U / sigma_low + phi``, where
     ``sigma_low**2 = (r' r - U**2) / (n - d)``: with ``w*`` the exact coefficients, ``norm(X (w - w*)) <= U``, and so no
-    linear combination of the coefficients is further from the exact one than `bound` of its own standard errors. It
+    linear combination of the coefficients is further from the exact one than ``bound`` of its own standard errors. It
     holds for the float64 numbers in ``fit.coef`` and ``fit.intercept``: their gradient was taken.
 
     Attributes

@@ -61,7 +61,7 @@ def fit(
 ) -> Fit:
     """Fit a linear model by minibatch stochastic gradient descent or exactly, and check it against the closed form.
 
-    Minimises ``sum_i weight_i loss(x_i w + b, y_i) / sum_i weight_i + penalty(w)``. With a `step`, from ``w = 0``,
+    Minimises ``sum_i weight_i loss(x_i w + b, y_i) / sum_i weight_i + penalty(w)``. With a ``step``, from ``w = 0``,
     ``b = 0``, by steps along the gradient of one batch of rows at a time. With ``solver="exact"`` there is nothing to
     choose: raw columns of any units and any dependence go in, and the fit carries a certificate of how far it is from
     the exact coefficients.
