@@ -34,9 +34,10 @@ class Certificate:
     ----------
     bound : float
         Standard errors; infinite where there is no noise, or no degree of freedom, to measure one by. The worst output
-        counts.
+        that has noise counts.
     relative : float
-        The same distance over the norm of the fitted values about their mean (about 0 without an intercept).
+        The same distance over the norm of this fit's fitted values about their mean (about 0 without an intercept), of
+        the worst output.
     kind : {"exact", "probable", "estimate"}
         ``"exact"``: R is that of all rows, and the bound is a proof but for rounding, which is in it. ``"probable"``: R
         is a sketch's, and the bound holds for all but a share of seeds. ``"estimate"``: R is a sample's.
@@ -48,12 +49,14 @@ class Certificate:
     objective_gap : float
         How far the objective is above its least value, at most.
     residual_sd : float or ndarray (k,)
-        ``sigma``, the residual standard deviation in units of ``y``; NaN where no degree of freedom is left.
+        ``sigma``, the residual standard deviation in units of ``y``, of a row of mean weight; NaN where no degree of
+        freedom is left.
     degrees_of_freedom : float
         Rows of positive weight less the intercept less the rank (with a ridge, less the effective rank).
     rank : int
         Rank of the centred columns, each divided by its root-mean-square: singular values above ``max(n, d) eps`` times
-        the largest.
+        the largest, n the rows of positive weight. Where it is short, the exact coefficients that everything here is
+        measured from are those of that rank: of directions below the cut nothing is claimed.
     condition : float
         Largest over smallest of those singular values.
     dependent : tuple of int
@@ -90,7 +93,7 @@ class Certificate:
 def certify(preconditioner: Preconditioner, evidence: Evidence, w: NDArray[np.float64], table: Dense) -> Certificate:
     """Return the certificate of weights (d + 1, k) of scaled, uncentred rows, by the gradient taken at them."""
     p = preconditioner
-    present = table.n if table.weight.size == 1 else int(np.count_nonzero(table.weight))
+    present = table.present
     degrees = present - p.intercept - p.degrees
     U = (1 + p.stretch) * (1 + p.factor.error) * p.distance(evidence)
     size = np.sqrt(evidence.squares)
@@ -100,20 +103,23 @@ def certify(preconditioner: Preconditioner, evidence: Evidence, w: NDArray[np.fl
     fitted = norms(p.factor.R @ w[:-1])
     level = root * np.abs(w[-1] + p.centre @ w[:-1])
     in_weights = p.columns @ np.abs(w[:-1]) + root * np.abs(w[-1])
-    numbers = zip(*(a.tolist() for a in (U, size, fitted, level, in_weights)), strict=True)
+    # Weights were brought to mean 1 by two divisions, which moves the optimum by their rounding.
+    moved = U + _WIDE_SUM * p.in_gradient * size + _WIDE_WEIGHT * in_weights + (table.weight.size > 1) * EPS * size
+    numbers = zip(*(a.tolist() for a in (U, moved, size, fitted, level, in_weights)), strict=True)
     outputs = [_output(p, degrees, *of_one) for of_one in numbers]
-    worst = max(range(len(outputs)), key=lambda c: outputs[c].bound)
+    known = [c for c, output in enumerate(outputs) if output.measurable]
+    worst = max(known or range(len(outputs)), key=lambda c: outputs[c].bound)
     far = np.abs(p.step(evidence)[:-1, worst])
     sd = size * math.sqrt(present / table.n / degrees) if degrees > 0 else np.full(len(size), np.nan)
     sd = np.ldexp(sd, 1 - np.frexp(p.units.y_scale)[1])
-    with np.errstate(over="ignore"):
-        gap = U / p.units.y_scale * (U / p.units.y_scale) / (2 * p.total)
+    with np.errstate(over="ignore", under="ignore"):
+        gap = moved / p.units.y_scale * (moved / p.units.y_scale) / (2 * p.total)
     return Certificate(
         bound=outputs[worst].bound,
         relative=max(output.relative for output in outputs),
         kind=p.kind,
         failure_probability={"exact": 0.0, "probable": CHANCE}.get(p.kind, math.nan),
-        floor=max(output.floor for output in outputs),
+        floor=outputs[worst].floor if len(known) < 2 else max(outputs[c].floor for c in known),
         objective_gap=float(gap.sum()),
         residual_sd=sd if table.outputs else float(sd[0]),
         degrees_of_freedom=degrees,
@@ -121,7 +127,7 @@ def certify(preconditioner: Preconditioner, evidence: Evidence, w: NDArray[np.fl
         condition=p.condition,
         dependent=p.dependent,
         worst_column=int(np.divide(far, p.spread, out=np.zeros_like(far), where=p.spread > 0).argmax()),
-        measurable=all(output.measurable for output in outputs),
+        measurable=len(known) == len(outputs),
     )
 
 
@@ -133,19 +139,19 @@ class _Output(NamedTuple):
 
 
 def _output(
-    p: Preconditioner, degrees: float, U: float, size: float, fitted: float, level: float, in_weights: float
-) -> _Output:
-    """Return the bound of one output, from U and the norms of residuals, of fitted values and of what they sum up."""
-    in_gradient = p.in_gradient * size
-    rounding = EPS / 2 * (in_gradient + in_weights)
+    p: Preconditioner, degrees: float, U: float, moved: float, size: float, fitted: float, level: float,
+    in_weights: float,
+) -> _Output:  # fmt: skip
+    """Return the bound of one output, from distances and the norms of residuals, fitted values and their terms."""
+    rounding = EPS / 2 * (p.in_gradient * size + in_weights)
     # With a ridge residuals are not orthogonal to what moved.
     low = max(size - U, 0.0) if p.ridged else math.sqrt(max(size * size - U * U, 0.0))
-    moved = U + _WIDE_SUM * in_gradient + _WIDE_WEIGHT * in_weights
     freedom = math.sqrt(degrees) if degrees > 0 else 0.0
+    measurable = freedom > 0 and size > max(_NO_NOISE * math.hypot(fitted, level), rounding)
     reference = fitted or level or size
     return _Output(
-        bound=moved * freedom / low if low > 0 and freedom > 0 else math.inf,
+        bound=moved * freedom / low if low > 0 and measurable else math.inf,
         relative=moved / reference if reference > 0 else 0.0,
-        floor=rounding * freedom / size if size > 0 and freedom > 0 else math.inf,
-        measurable=freedom > 0 and size > max(_NO_NOISE * math.hypot(fitted, level), rounding),
+        floor=rounding * freedom / size if measurable else math.inf,
+        measurable=measurable,
     )

@@ -283,6 +283,9 @@ def _standardised(
     A = np.empty((n, d + Y.shape[1]), order="F")
     A[:, :d] = X
     A[:, d:] = Y
+    # Differences of entries at the end of float64 would overflow.
+    far = np.maximum(A.max(axis=0), -A.min(axis=0)) > 1e300
+    A[:, far] *= 2.0**-20
     centre = np.zeros(A.shape[1])
     if intercept:
         # Twice: what is left of a column's mean after the first time is rounding of the mean, not of the column.
@@ -298,7 +301,9 @@ def _standardised(
     scale: NDArray[np.float64] = np.sqrt(np.einsum("i,ij,ij->j", share, A, A))
     scale[constant] = 1.0
     A /= scale
-    return A, centre, np.where(constant, 1.0, largest * scale)
+    with np.errstate(over="ignore"):
+        beyond = np.where(far, 2.0**20, 1.0)
+        return A, centre * beyond, np.where(constant, 1.0, largest * scale * beyond)
 
 
 def _ridge_solver(
@@ -345,8 +350,9 @@ def _dependent_columns(R: NDArray[np.floating], rank: int, cut: float) -> tuple[
 def compare(exact: ClosedForm, w: NDArray[np.float64], objective: float) -> Check:
     """Put weights of a fit, the intercept last, and its objective beside the closed form."""
     errors, relative = _distances(exact, w[:-1], w[-1])
-    floors = _floors(exact)
-    within = np.where(np.isnan(errors), relative <= _EXACT_WITHIN, errors <= np.maximum(AGREES_WITHIN, floors))
+    floors, relative_floors = _floors(exact)
+    near = np.maximum(_EXACT_WITHIN, relative_floors)
+    within = np.where(np.isnan(errors), relative <= near, (errors <= np.maximum(AGREES_WITHIN, floors)))
     # Without noise both objectives are rounding.
     measurable = exact.objective > 0 and not np.isnan(errors).all()
     gap = (objective - exact.objective) / exact.objective if measurable else np.nan
@@ -384,23 +390,32 @@ def _distances(
     return errors, np.divide(moved, fitted, out=np.where(moved > 0, np.inf, 0.0), where=fitted > 0)
 
 
-def _floors(exact: ClosedForm) -> NDArray[np.float64]:
-    """Return the standard errors that rounding may have moved the solution by, an entry an output; 0 without noise.
+def _floors(exact: ClosedForm) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return what rounding may have moved the solution by, an entry an output: in standard errors and relative.
 
-    A backward stable method moves fitted values by some ``eps (condition norm(residual) + norm(X) norm(w))``: Higham,
+    Fitted values are moved by some ``eps (condition (norm(residual) + norm(fitted)) + norm(X) norm(w))``: Higham,
     *Accuracy and Stability of Numerical Algorithms*, 2nd edition 2002, section 20.1. Where the rank is short the space
-    that the solution is sought in moves by ``eps condition``, and the second term with it.
+    that the solution is sought in moves by ``eps condition``, and the last term with it. Standard errors are 0 without
+    noise.
     """
     f = exact._factor  # noqa: SLF001 - of this module
     d = len(exact.coef)
     sd = np.ravel(exact.residual_sd)
     coef = exact.coef.reshape(d, -1)
     columns = np.sqrt(f.rows) * np.hypot(f.scale, f.centre)
+    around = f.R @ (coef * f.scale[:, np.newaxis])
+    largest = np.abs(around).max(axis=0, initial=0.0)
+    unit = np.where(largest > 0, largest, 1.0)
+    fitted = unit * np.sqrt(np.square(around / unit).sum(axis=0))
+    turn = exact.condition if exact.rank < d else 1.0
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         terms = columns @ np.abs(coef) + np.sqrt(f.rows) * np.abs(exact.intercept)
-        turn = exact.condition if exact.rank < d else 1.0
-        floors: NDArray[np.float64] = _EPS * np.sqrt(d) * (exact.condition * np.sqrt(f.rows) + turn * terms / sd)
-    return np.where(np.isfinite(floors), floors, 0.0)
+        moved = _EPS * np.sqrt(d) * (exact.condition * fitted + turn * terms)
+        of_noise = _EPS * np.sqrt(d) * exact.condition * np.sqrt(f.rows)
+        floors = of_noise + moved / sd
+        level = np.where(fitted > 0, fitted, terms)
+        relative = np.where(level > 0, moved / level, 0.0)
+    return np.where(np.isfinite(floors), floors, 0.0), relative
 
 
 def _number(values: NDArray[np.float64], outputs: tuple[int, ...]) -> float | NDArray[np.float64]:

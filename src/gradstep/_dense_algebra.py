@@ -33,9 +33,16 @@ def triangle(A: Matrix) -> Matrix:
 
 
 def orthonormal(A: Matrix) -> Matrix:
-    """Return an orthonormal basis of the space that independent columns span."""
-    factored, tau, _, _ = lapack.dgeqrf(A, lwork=64 * A.shape[1])
-    Q: Matrix = lapack.dorgqr(factored, tau, lwork=64 * A.shape[1])[0]
+    """Return an orthonormal basis of the space that independent columns span.
+
+    Rows of very different size keep their own digits: Householder's method does that with the largest rows first and
+    columns exchanged (A. J. Cox and N. J. Higham, Stability of Householder QR factorization for weighted least squares
+    problems, 1998).
+    """
+    order = np.argsort(-np.abs(A).max(axis=1))
+    factored, _, tau, _, _ = lapack.dgeqp3(A[order], lwork=64 * A.shape[1] + 128)
+    Q = np.empty_like(A)
+    Q[order] = lapack.dorgqr(factored, tau, lwork=64 * A.shape[1])[0]
     return Q
 
 
@@ -58,6 +65,11 @@ def symmetric(A: Matrix) -> tuple[Matrix, Matrix]:
 def norms(A: Matrix) -> Matrix:
     """Return the norms of the columns."""
     sizes: Matrix = np.sqrt(np.einsum("ij,ij->j", A, A))
+    if not sizes.all() and len(A):  # the squares of 1e-170 vanish
+        largest = np.abs(A).max(axis=0)
+        tiny = (sizes == 0.0) & (largest > 0.0)
+        if tiny.any():
+            sizes[tiny] = largest[tiny] * norms(A[:, tiny] / largest[tiny])
     return sizes
 
 

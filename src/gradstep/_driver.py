@@ -24,6 +24,9 @@ _SETTLED = 1 / 3
 _NEGLIGIBLE = 1e-24
 """Of the fitted values: a coefficient that is 0 would else come nearer to it for ever."""
 
+_EXACT_WITHIN = 1e-10
+"""Of the fitted values: where there is no noise to measure by, a fit is exact within this."""
+
 
 class Limits(NamedTuple):
     """What ends a fit: its epochs of the textbook method, else the rest."""
@@ -49,6 +52,7 @@ class Run:
         self._method, self._table, self._limits, self._began = method, table, limits, began
         self._first = self._last = 0
         self._gained = math.nan
+        self.moved = True
 
     @property
     def w(self) -> NDArray[np.float64]:
@@ -109,19 +113,30 @@ class Run:
     def shortfall(self) -> str:
         """Say how far short of what was asked a fit ended, and what would help; nothing where rounding ended it."""
         c, tol = self.certificate, self._limits.tol
-        if c is None or c.bound <= max(tol, c.floor) or not c.measurable:
+        if c is None or self.stop is Stop.CALLBACK:
+            return ""
+        after = f"after {self._table.passes:.3g} passes"
+        if not (c.measurable or c.relative <= _EXACT_WITHIN):
+            return (
+                f"it is certified to within {c.relative:.2g} of the optimum, relative to the fitted values, {after}: "
+                "entries or weights are too far apart for float64."
+            )
+        if c.bound <= max(tol, c.floor):
             return ""
         remedy = "columns that depend on others so nearly can be dropped, or a penalty added"
         if self.stop is Stop.BUDGET:
-            more = max(1, math.ceil(math.log(tol / c.bound) / math.log(self._gained))) if self._gained < 1 else 1
-            remedy = f"about {more} more would do: raise max_passes"
+            remedy = "raise max_passes"
+            if self._gained < 1 and math.isfinite(c.bound):
+                more = math.log(max(tol, c.floor) / c.bound) / math.log(self._gained)
+                remedy = f"about {max(1, math.ceil(more))} more would do: raise max_passes"
         return (
-            f"it is certified to within {c.bound:.2g} standard errors of the optimum after {self._table.passes:.3g} "
-            f"passes, where tol={tol:g} asks for less; column {c.worst_column} may be furthest: {remedy}."
+            f"it is certified to within {c.bound:.2g} standard errors of the optimum {after}, where tol={tol:g} asks "
+            f"for less; column {c.worst_column} may be furthest: {remedy}."
         )
 
     def _certify(self, state: exact.State) -> None:
         """Take a round's state with its certificate, and stop where it is time."""
+        self.moved = not state.unchanged
         settled = self._keep(state) or state.unchanged
         self.record()
         assert self.certificate is not None  # noqa: S101 - the first is always taken
@@ -169,7 +184,7 @@ def drive(
         run.begin(method.start(table, earlier))
         while run.stop is None:
             run.take(method.advance(table, run.state))
-            if callbacks and run.stop is not Stop.DIVERGED:
+            if callbacks and run.stop is not Stop.DIVERGED and run.moved:
                 now = run.progress()
                 answers = [callback(now) for callback in callbacks]  # each hears of each round
                 if any(answers):

@@ -298,15 +298,17 @@ def _disagreement(run: Run, checked: Check | None, closed_form: ClosedForm | Non
         return ""
     measure, unit = ("bound", "standard errors") if ours.measurable else ("relative", "of the fitted values")
     distance = checked.distance if ours.measurable else checked.relative
+    apart = f"it is {distance:.2g} {unit} from the closed form, more than rounding explains."
+    if ours.rank != checked.rank:
+        return f"{apart} They cut the rank differently, at {ours.rank} and {checked.rank}: it is a matter of the cut."
     if ours.measurable and distance <= ours.floor + checked.floor:
         return ""
     theirs = run.certificate_at(closed_form.coef, closed_form.intercept)
     mine, other = getattr(ours, measure), getattr(theirs, measure)
     supported = "the fit" if mine < other else "the closed form"
     return (
-        f"it is {distance:.2g} {unit} from the closed form, more than rounding explains. The {ours.kind} certificate "
-        f"puts the fit within {mine:.2g} and the closed form within {other:.2g} of the optimum (rank {ours.rank} and "
-        f"{checked.rank}): it supports {supported}."
+        f"{apart} The {ours.kind} certificate puts the fit within {mine:.2g} and the closed form within {other:.2g} of "
+        f"the optimum: it supports {supported}."
     )
 
 

@@ -31,6 +31,9 @@ _SKETCH_ROWS, _SKETCH_PER_COLUMN = 2048, 16
 _LARGEST_SKETCH = 1 << 22  # entries, 32 MB: beyond, a row's scattered additions cost more than reading it
 _REPAIR_PER_COLUMN = 64
 _PROJECTIONS = 8
+_LARGEST_ROOT = 300  # exponent of the root of a ridge in scaled units, so that its squares do not overflow
+_SEEN = 1e-10  # of the largest singular value: a ridge above it decides, and not rounding
+_MOST_SEEN = 2_000  # columns for which it is looked at
 _NULL = math.sqrt(EPS)  # a column's share in a dependence, below which it is rounding
 
 
@@ -133,10 +136,20 @@ class Preconditioner:
         return leverages
 
 
-def units_of(table: Dense, order: NDArray[np.int64], *, intercept: bool) -> tuple[Units, NDArray[np.bool_]]:
-    """Return units from some rows, or from all if `order` is empty, and which columns are constant in them."""
+def units_of(
+    table: Dense, order: NDArray[np.int64], *, intercept: bool, alpha: float = 0.0
+) -> tuple[Units, NDArray[np.bool_]]:
+    """Return units from some rows, or from all if `order` is empty, and which columns are constant in them.
+
+    With a ridge of strength alpha, columns of tiny units are scaled less than to 1: it is far above their squares.
+    """
     of_columns, of_responses = table.statistics(order, centred=intercept)
-    return Units(of_columns[0], of_columns[1], of_responses[0], of_responses[1]), of_columns[2] > 0
+    scale, centre = of_columns[0], of_columns[1]
+    if alpha > 0:
+        largest = 2.0 ** (_LARGEST_ROOT - math.ceil(math.log2(alpha * table.n) / 2))
+        less = np.minimum(1.0, largest / scale)
+        scale, centre = scale * less, centre * less
+    return Units(scale, centre, of_responses[0], of_responses[1]), of_columns[2] > 0
 
 
 def preconditioner(
@@ -151,11 +164,13 @@ def preconditioner(
     d = R.shape[1]
     total = table.n * (float(table.weight[0]) if table.weight.size == 1 else 1.0)
     length = norms(R) / math.sqrt(total)
-    length[length == 0.0] = 1.0
+    empty = length == 0.0
+    length[empty] = 1.0
     left, values, rows = singular(R / length)
-    rank = int(np.count_nonzero(values > max(table.n, d) * EPS * values[0])) if values.size else 0
+    rank = int(np.count_nonzero(values > max(table.present, d) * EPS * values[0])) if values.size else 0
     basis = rows[:rank].T
     T = np.ascontiguousarray((basis / values[:rank]) / length[:, np.newaxis])
+    T[empty] = 0.0  # not the rounding of it
     condition = float(values[0] / values[rank - 1]) if rank else 1.0
     dependent: tuple[int, ...] = ()
     if rank < d:
@@ -163,9 +178,10 @@ def preconditioner(
     white = left[:, :rank]
     ridge, degrees = np.zeros(d), float(rank)
     if alpha > 0 and rank:
-        root = np.minimum(math.sqrt(alpha * total) * units.scale, 1e150)
+        root = math.sqrt(alpha * total) * units.scale
         ridge = np.square(root)
-        T = _ridged(R, length[:, np.newaxis] * basis, root, math.sqrt(alpha * total), units.scale)
+        T = _ridged(R, length, basis, root, float(values[0]))
+        T[empty] = 0.0
         white = product(R, T)
         degrees = float(np.square(white).sum())
     error = factor.error + 64 * EPS * condition
@@ -176,21 +192,26 @@ def preconditioner(
 
 
 def _ridged(
-    R: NDArray[np.float64], row_space: NDArray[np.float64], root: NDArray[np.float64], strength: float,
-    scale: NDArray[np.float64],
+    R: NDArray[np.float64], length: NDArray[np.float64], basis: NDArray[np.float64], root: NDArray[np.float64],
+    largest: float,
 ) -> NDArray[np.float64]:  # fmt: skip
-    """Return the basis of columns with a ridge below them, within their row space in the caller's units.
+    """Return the basis of columns with a ridge below them.
 
-    Outside it a ridge too small to be seen beside rounding would leave the least norm to chance.
+    A ridge that is seen in every direction is factored with them. One too small to be seen beside rounding would leave
+    the least norm to chance: there the coefficients are sought in the row space, in the caller's units.
     """
-    d = len(root)
-    if row_space.shape[1] == d:
-        return _inverse(triangle(np.vstack((R, np.diag(root)))))
-    inside = orthonormal(row_space / scale[:, np.newaxis]) / scale[:, np.newaxis]
-    # The smallest unit goes first, so that nothing overflows: the penalty is that of coefficients in the caller's.
-    inside *= scale.max()
-    strength *= float(scale.max())
-    both = triangle(np.vstack((product(R, inside), strength * np.eye(inside.shape[1]))))
+    d, rank = basis.shape
+    seen = rank == d
+    if not seen and d <= _MOST_SEEN:
+        null = np.linalg.qr(basis, mode="complete")[0][:, rank:]
+        seen = bool(singular((root / length)[:, np.newaxis] * null)[1].min() > _SEEN * largest)
+    if seen:
+        both = np.vstack((R, np.diag(root)))
+        # Largest rows first: Householder's method then minds no rows of very different size.
+        return _inverse(triangle(both[np.argsort(-np.abs(both).max(axis=1))]))
+    unit = root / root.max()
+    inside = orthonormal(length[:, np.newaxis] * basis / unit[:, np.newaxis]) / unit[:, np.newaxis]
+    both = triangle(np.vstack((product(R, inside), root.max() * np.eye(rank))))
     return product(inside, _inverse(both))
 
 
@@ -284,14 +305,15 @@ def sampled(
     table: Dense, units: Units, constant: NDArray[np.bool_], seed: int, *, alpha: float, intercept: bool
 ) -> Preconditioner:
     """Return a preconditioner of ``64 d`` random rows; it may miss directions: its certificate is an estimate."""
-    m = min(_REPAIR_PER_COLUMN * (table.d + intercept), table.n)
-    rows = table.scaled(units, sample(table, m, seed), 0, m) * math.sqrt(table.n / m)
+    order = sample(table, _REPAIR_PER_COLUMN * (table.d + intercept), seed)
+    rows = table.scaled(units, order, 0, len(order)) * math.sqrt(table.present / len(order))
     factor = factor_of_rows(rows, constant, intercept=intercept)
-    return preconditioner(table, units, factor, alpha, intercept=intercept, kind="estimate", stretch=_stretch(table, m))
+    stretch = _stretch(table.d + intercept, len(order))
+    return preconditioner(table, units, factor, alpha, intercept=intercept, kind="estimate", stretch=stretch)
 
 
-def _stretch(table: Dense, m: int) -> float:
-    return (math.sqrt(table.d + 1) + 4) / math.sqrt(m)
+def _stretch(columns: int, rows: int) -> float:
+    return (math.sqrt(columns) + 4) / math.sqrt(rows)
 
 
 def repaired(table: Dense, rough: Preconditioner, seed: int, alpha: float) -> Preconditioner:
@@ -301,20 +323,21 @@ def repaired(table: Dense, rough: Preconditioner, seed: int, alpha: float) -> Pr
     *ITCS* 2015. A row is heavy if in the sample it would weigh a sixteenth of a direction, or ``d / (4 m)`` of one.
     """
     d = table.d + rough.intercept
-    m = min(_REPAIR_PER_COLUMN * d, table.n)
+    order = sample(table, _REPAIR_PER_COLUMN * d, seed)
+    m, present = len(order), table.present
     leverage = rough.leverages(table, seed)
     # Directions that the sample does not know at all: rows that have any of them are heavy.
     outside = table.product(rough.units, np.vstack((np.zeros((1, table.d)), _outside(rough))))
-    leverage += np.square(outside).sum(axis=1) / (EPS * table.n)
-    heavy = leverage > min(d / (4 * m), m / (16 * table.n))
-    order = sample(table, m, seed)
+    leverage += np.square(outside).sum(axis=1) / (EPS * present)
+    heavy = leverage > min(d / (4 * m), m / (16 * present))
     light = order[~heavy[order]]
-    share = math.sqrt((table.n - np.count_nonzero(heavy)) / max(len(light), 1))
+    share = math.sqrt((present - np.count_nonzero(heavy)) / max(len(light), 1))
     at = np.flatnonzero(heavy)
     rows = [share * table.scaled(rough.units, light, 0, len(light)), table.scaled(rough.units, at, 0, len(at))]
     factor = factor_of_rows(np.vstack(rows), np.zeros(table.d, dtype=bool), intercept=rough.intercept)
+    stretch = _stretch(d, m)
     return preconditioner(
-        table, rough.units, factor, alpha, intercept=rough.intercept, stretch=_stretch(table, m), kind="probable"
+        table, rough.units, factor, alpha, intercept=rough.intercept, stretch=stretch, kind="probable"
     )
 
 
@@ -326,11 +349,12 @@ def _outside(rough: Preconditioner) -> NDArray[np.float64]:
 
 
 def sample(table: Dense, m: int, seed: int) -> NDArray[np.int64]:
-    """Return the numbers of m random rows of positive weight, in order."""
+    """Return the numbers of m random rows of positive weight, or of all there are, in order."""
     rng = np.random.default_rng((seed, m))
-    if table.weight.size == 1 or table.weight.all():
+    m = min(m, table.present)
+    if table.present == table.n:
         chosen = rng.choice(table.n, m, replace=False, shuffle=False)
     else:
         present = np.flatnonzero(table.weight)
-        chosen = present[rng.choice(len(present), min(m, len(present)), replace=False, shuffle=False)]
+        chosen = present[rng.choice(len(present), m, replace=False, shuffle=False)]
     return np.sort(chosen).astype(np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,7 +51,7 @@ def fit(fit: Fit) -> str:
         f"  objective    {fit.objective:.10g} ({_shares(fit)})",
     ]
     if fit.certificate is not None:
-        lines += _certificate(fit.certificate, d)
+        lines += _certificate(fit.certificate, d, ridged=fit.penalty is not None)
     lines += _check(fit, d)
     if fit.concern:
         lines.append(f"  concern      {fit.concern}")
@@ -80,25 +81,30 @@ def _shares(fit: Fit) -> str:
     return ", ".join(parts)
 
 
-def _certificate(c: Certificate, d: int) -> list[str]:
+def _certificate(c: Certificate, d: int, *, ridged: bool) -> list[str]:
     sure = {
         "exact": "proven but for rounding, which is in it",
         "probable": f"for all but {c.failure_probability:.1g} of the seeds",
         "estimate": "an estimate, from a sample of the rows",
     }[c.kind]
-    if c.measurable:
-        how_far = f"at most {c.bound:.2g} standard errors from the optimum in any direction (floor {c.floor:.2g})"
+    of_rank = "" if c.rank == d else f" of rank {c.rank}"
+    if math.isfinite(c.bound):
+        how_far = (
+            f"at most {c.bound:.2g} standard errors from the optimum{of_rank} in any direction "
+            f"(rounding may come to {c.floor:.2g})"
+        )
+        if not c.measurable:
+            how_far += f"; outputs without noise at most {c.relative:.2g} of their fitted values"
     else:
-        how_far = f"at most {c.relative:.2g} from the optimum, relative to the fitted values (no noise to measure by)"
+        how_far = f"at most {c.relative:.2g} from the optimum{of_rank}, relative to the fitted values (no noise to measure by)"
     lines = [
         f"  certificate  {how_far}",
         f"               {c.kind}: {sure}; objective at most {c.objective_gap:.2g} above its least",
         f"  rank         {c.rank} of {d}, condition {c.condition:.3g}",
     ]
     if c.dependent:
-        lines.append(
-            f"               columns {listed(c.dependent)} are constant or depend on those before them: least norm"
-        )
+        norm = "" if ridged else ": least norm"
+        lines.append(f"               constant, or dependent on those before: columns {listed(c.dependent)}{norm}")
     return lines
 
 

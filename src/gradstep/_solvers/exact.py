@@ -30,9 +30,6 @@ from gradstep._table.dense import Dense, Evidence, Units
 SMALL = 20_000
 """Cells up to which a table is its own sample, and is solved to the last digit."""
 
-LEAST_PASSES = 4
-"""Reads of the rows that a fit takes in any case, where the first sample is a good one."""
-
 _WELL_CONDITIONED = 1e5  # columns whose Gram matrix needs no preconditioning
 _TRUSTED = 1e-12  # reciprocal condition of a Gram matrix, down to which its factor makes refinement converge
 _BEYOND = 1e100  # of scaled entries: their squares and products would overflow
@@ -59,6 +56,11 @@ class State:
     def w(self) -> NDArray[np.float64]:
         """The weights (d + 1, k) in the caller's units."""
         units = self.preconditioner.units
+        if not np.isfinite(self.scaled).all():
+            raise ValueError(
+                "X, y, sample_weight: their entries are too far apart for float64; columns of other units, or weights "
+                "nearer to each other, are needed."
+            )
         w = in_callers_units(self.scaled, units)
         # What float64 cannot hold shows on the way back, where it matters to the fitted values.
         lost = from_callers_units(w, units) != self.scaled
@@ -109,7 +111,8 @@ def nearest(
     """
     p = preconditioner
     root = math.sqrt(p.total)
-    rows = np.vstack((np.append(p.centre, 1.0) * root, np.column_stack((p.factor.R, np.zeros(len(p.factor.R))))))
+    about = np.vstack((p.factor.R, np.diag(np.sqrt(p.ridge)))) if p.ridged else p.factor.R
+    rows = np.vstack((np.append(p.centre, 1.0) * root, np.column_stack((about, np.zeros(len(about))))))
     weights = np.arange(len(w) if p.intercept else len(w) - 1)
     out = w + by
     for c in np.flatnonzero(felt):
@@ -173,7 +176,7 @@ class Exact(NamedTuple):
         preconditioner, evidence = state.preconditioner, state.evidence
         assert evidence is not None  # noqa: S101 - a round ends with it
         felt = preconditioner.distance(evidence) > _FELT * np.sqrt(evidence.squares / table.n)
-        if not felt.any() or preconditioner.rank < table.d or self.alpha > 0:
+        if not felt.any() or preconditioner.rank < table.d:
             return None
         scaled = nearest(preconditioner, state.scaled, preconditioner.step(evidence), felt)
         return State(preconditioner, scaled, preconditioner.evidence(table, scaled), state.epoch + 1)
@@ -182,10 +185,10 @@ class Exact(NamedTuple):
         """Return the preconditioner of all rows: by QR of a small table, else from its Gram matrix."""
         intercept = self.intercept
         if is_small(table):
-            units, constant = _preconditioner.units_of(table, EVERY_ROW, intercept=intercept)
+            units, constant = _preconditioner.units_of(table, EVERY_ROW, intercept=intercept, alpha=self.alpha)
             factor = _preconditioner.of_all_rows(table, units, constant, intercept=intercept)
         else:
-            units, factor = factor_by_gram(table, self.seed, intercept=intercept)
+            units, factor = factor_by_gram(table, self.seed, self.alpha, intercept=intercept)
         return _preconditioner.preconditioner(table, units, factor, self.alpha, intercept=intercept)
 
 
@@ -203,12 +206,12 @@ class _Basis(NamedTuple):
     """(r,): directions in which nothing is known to be, but rounding."""
 
 
-def factor_by_gram(table: Dense, seed: int, *, intercept: bool) -> tuple[Units, Factor]:
+def factor_by_gram(table: Dense, seed: int, alpha: float, *, intercept: bool) -> tuple[Units, Factor]:
     """Return the factor of all rows from their Gram matrix, of columns made nearly white where that is needed."""
     rows = _preconditioner.SAMPLED_PER_COLUMN * (table.d + 1)
     # Of half the rows a sample saves nothing.
     order = EVERY_ROW if table.n <= 2 * rows else _preconditioner.sample(table, rows, seed)
-    units, constant = _preconditioner.units_of(table, order, intercept=intercept)
+    units, constant = _preconditioner.units_of(table, order, intercept=intercept, alpha=alpha)
     basis = None if order is EVERY_ROW else _of_sample(table, units, order, intercept=intercept)
     for number in range(_GRAMS):
         gram, heavy = table.gram(units, None if basis is None else basis.T)
@@ -262,7 +265,7 @@ def _factor(
     live = size > 0.0
     if basis is not None:
         # Where a sample has nothing the table may have nothing either: what is left then is rounding.
-        rounding = max(table.n, table.d) * EPS * math.sqrt(total) * norms(basis.T)
+        rounding = max(table.present, table.d) * EPS * math.sqrt(total) * norms(basis.T)
         live &= ~(basis.unknown & (size <= rounding))
     at = np.flatnonzero(live)
     size = size[at]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from functools import cached_property
 from types import ModuleType
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
@@ -195,6 +196,12 @@ class Dense:
     def weight(self) -> NDArray[np.float64]:
         """Weights of the rows, (n,) with mean 1, or one for all."""
         return self._host.weight
+
+    @cached_property
+    def present(self) -> int:
+        """Rows of positive weight."""
+        weight = self._host.weight
+        return self.n if weight.size == 1 else int(np.count_nonzero(weight))
 
     def statistics(self, order: NDArray[np.int64], *, centred: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return scale, centre, constancy and unit of the columns (4, d) and of the responses (4, k).
