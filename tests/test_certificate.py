@@ -43,6 +43,34 @@ def test_exact_fits_are_within_their_bounds_and_passes(d):
     assert np.median(looseness) <= 3
 
 
+@needs_jit
+def test_weighted_fits_are_within_their_bounds():
+    for seed in range(SEEDS):
+        weight = 10.0 ** np.random.default_rng(seed).uniform(-3, 3, N)
+        weight[::7] = 0
+        for name, X, y in tables(N, 3, seed):
+            fit = gs.fit(X, y, solver="exact", sample_weight=weight, check=False, seed=seed)
+            true = Truth(X, y, weight=weight).distance(fit.coef, fit.intercept)
+            assert true <= fit.certificate.bound, (name, seed)
+
+
+def test_samples_leave_rows_of_weight_zero_out():
+    rng = np.random.default_rng(5)
+    X = rng.standard_normal((20_000, 3))
+    y = X.sum(axis=1) + rng.standard_normal(len(X))
+    for present in (20, 1_000):
+        weight = np.zeros(len(X))
+        weight[:present] = 1
+        table = Dense(_input.rows(X, y, weight), gs.squared(), None)
+        units, constant = _preconditioner.units_of(table, EVERY_ROW, intercept=True)
+        truth = Truth(X[:present], y[:present])
+        for preconditioner in kinds(table, units, constant, 0):
+            scaled = preconditioner.solution() * 1.01
+            certificate = certify(preconditioner, preconditioner.evidence(table, scaled), scaled, table)
+            w = in_callers_units(scaled, units)
+            assert truth.distance(w[:-1, 0], w[-1, 0]) <= certificate.bound
+
+
 def kinds(table, units, constant, seed):
     """Return a preconditioner of each kind."""
     arguments = (table, units, constant, seed)

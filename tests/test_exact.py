@@ -359,3 +359,78 @@ def test_no_noise_is_no_error():
     assert not fit.certificate.measurable
     assert fit.certificate.relative < 1e-14
     assert "no noise to measure by" in str(fit)
+
+
+@needs_jit
+@sizes
+@pytest.mark.parametrize("unit", [1e-300, 1e-200, 1e-120, 1e120])
+def test_a_ridge_of_columns_in_any_units(size, unit):
+    X, y = table(*size)
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    penalty = gs.l2(1.0)
+    one = exact(X * [unit, 1, 1, 1, 1], y, penalty=penalty)
+    # A column in tiny units is penalised to nothing, one in huge units not at all.
+    if unit < 1:
+        others = exact(X[:, 1:], y, penalty=penalty)
+        np.testing.assert_allclose(one.coef[1:], others.coef, rtol=1e-9)
+        assert abs(one.coef[0]) < 1e-100
+        assert np.abs(exact(X * unit, y, penalty=penalty).coef).max() < 1e-100
+    assert one.check.agrees
+    assert one.certificate.bound < 1e-9
+    assert one.objective == pytest.approx(
+        gs.closed_form(X * [unit, 1, 1, 1, 1], y, penalty=penalty).objective, rel=1e-9
+    )
+
+
+@sizes
+@pytest.mark.parametrize("q", [1.0, 1e4, 1e8])
+@pytest.mark.parametrize("alpha", [1e-20, 1e-12, 1e-3])
+def test_a_ridge_halves_what_twins_share(size, q, alpha):
+    rng = np.random.default_rng(3)
+    Z = rng.standard_normal((size[0], 4))
+    y = Z.sum(axis=1) + rng.standard_normal(size[0])
+    X = np.column_stack((Z * [1, 1, q, 1 / q], Z[:, 0]))
+    fit = exact(X, y, penalty=gs.l2(alpha))
+    assert fit.certificate.rank == 4
+    assert fit.certificate.bound < 1e-6
+    assert fit.coef[0] == pytest.approx(fit.coef[4], rel=1e-6)
+    one = exact(X[:, :4] * [np.sqrt(2), 1, 1, 1], y, penalty=gs.l2(alpha))  # the same problem without the twin
+    np.testing.assert_allclose(2 * fit.coef[0], one.coef[0] * np.sqrt(2), rtol=1e-6)
+    np.testing.assert_allclose(fit.coef[1:4], one.coef[1:], rtol=1e-6)
+
+
+def test_columns_of_nothing_have_coefficients_of_nothing():
+    X, y = table(60, 5)
+    X[:, [0, 2]] = 0
+    X[:, 4] = 7
+    np.testing.assert_array_equal(exact(X, y).coef[[0, 2, 4]], 0)
+
+
+def test_an_output_without_noise_hides_no_other():
+    X, y = table(9_000 if not JIT_OFF else 900, 5)
+    fit = exact(X, np.column_stack((y, np.full(len(y), 2.0))))
+    assert fit.stop is gs.Stop.CERTIFIED
+    assert fit.certificate.bound < 1e-6
+    assert not fit.certificate.measurable
+    assert "outputs without noise" in str(fit)
+
+
+def test_weights_too_far_apart_are_refused():
+    X, y = table(60, 5)
+    weight = np.ones(60)
+    weight[0] = 1e40
+    with pytest.raises(ValueError, match=r"sample_weight: weights up to 1e\+40 times the smallest positive one came"):
+        exact(X, y, sample_weight=weight)
+
+
+@sizes
+def test_no_alarm_without_noise(size):
+    # Warnings are errors here.
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        X = rng.standard_normal((size[0], 3))
+        for columns in (X, X + 1e7, np.column_stack((X[:, 0], X[:, 0] + X[:, 1] / 1e5, X[:, 2]))):
+            fit = exact(columns, 9 + columns[:, 0] - 9 * columns[:, 2])
+            assert fit.check.agrees
+            assert fit.concern == ""
+            assert fit.certificate.relative < 1e-9

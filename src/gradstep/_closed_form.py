@@ -301,7 +301,7 @@ def _standardised(
     scale: NDArray[np.float64] = np.sqrt(np.einsum("i,ij,ij->j", share, A, A))
     scale[constant] = 1.0
     A /= scale
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         beyond = np.where(far, 2.0**20, 1.0)
         return A, centre * beyond, np.where(constant, 1.0, largest * scale * beyond)
 
@@ -402,13 +402,13 @@ def _floors(exact: ClosedForm) -> tuple[NDArray[np.float64], NDArray[np.float64]
     d = len(exact.coef)
     sd = np.ravel(exact.residual_sd)
     coef = exact.coef.reshape(d, -1)
-    columns = np.sqrt(f.rows) * np.hypot(f.scale, f.centre)
     around = f.R @ (coef * f.scale[:, np.newaxis])
     largest = np.abs(around).max(axis=0, initial=0.0)
     unit = np.where(largest > 0, largest, 1.0)
     fitted = unit * np.sqrt(np.square(around / unit).sum(axis=0))
     turn = exact.condition if exact.rank < d else 1.0
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        columns = np.sqrt(f.rows) * np.hypot(f.scale, f.centre)
         terms = columns @ np.abs(coef) + np.sqrt(f.rows) * np.abs(exact.intercept)
         moved = _EPS * np.sqrt(d) * (exact.condition * fitted + turn * terms)
         of_noise = _EPS * np.sqrt(d) * exact.condition * np.sqrt(f.rows)

@@ -121,7 +121,8 @@ def fit(
         ``2 n d (d + k) <= 2e9`` and ``n (d + k) <= 2e7``, about a second; the report says when it did not.
     callbacks : sequence of callable, default ()
         Each is called with a `Progress` after every call of the kernel, some 5 to 50 ms of work, and at the end of
-        each epoch or round; one that returns something true stops the fit.
+        each epoch; of ``solver="exact"`` after each round, of which there are few. One that returns something true
+        stops the fit.
 
     Returns
     -------
@@ -194,6 +195,7 @@ def fit(
         method = Textbook(options, step, settings, seed, loss)
     else:
         _input.on_cpu(options, device)
+        _input.weights_together(rows.weight)
         table = Dense(rows, loss, penalty)
         method = Exact(_closed_form.ridge_strength(penalty), intercept, seed)
     if start is not None:

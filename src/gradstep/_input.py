@@ -16,6 +16,7 @@ from gradstep.penalties import Penalty
 from gradstep.schedules import Schedule
 
 _BLOCK = 1 << 16  # rows checked at a time
+_WEIGHTS_APART = 1e30
 _TOLD_APART = 2.0**-26  # of a column's spread: half of float64's digits
 _STEPS_LOOKED_AT = 1 << 22
 
@@ -110,6 +111,16 @@ def _weights(sample_weight: object, n: int) -> NDArray[np.float64]:
     # To mean 1, over the largest first so that no sum overflows. One row needs no array: its weight is 1.
     weight = weight / largest
     return _readonly(weight / weight.mean())
+
+
+def weights_together(weight: NDArray[np.float64]) -> None:
+    """Refuse weights of which the lighter would be lost beside the heavier."""
+    least, largest = float(weight[weight > 0].min()), float(weight.max())
+    if largest > _WEIGHTS_APART * least:
+        raise ValueError(
+            f"sample_weight: weights up to {largest / least:.0e} times the smallest positive one came; within "
+            f'{_WEIGHTS_APART:.0e} is needed for solver="exact".'
+        )
 
 
 def _array(name: str, value: object) -> NDArray[Any]:

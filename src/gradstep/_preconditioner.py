@@ -32,8 +32,7 @@ _LARGEST_SKETCH = 1 << 22  # entries, 32 MB: beyond, a row's scattered additions
 _REPAIR_PER_COLUMN = 64
 _PROJECTIONS = 8
 _LARGEST_ROOT = 300  # exponent of the root of a ridge in scaled units, so that its squares do not overflow
-_SEEN = 1e-10  # of the largest singular value: a ridge above it decides, and not rounding
-_MOST_SEEN = 2_000  # columns for which it is looked at
+_NOTHING = 1e-12  # of a unit vector
 _NULL = math.sqrt(EPS)  # a column's share in a dependence, below which it is rounding
 
 
@@ -180,7 +179,7 @@ def preconditioner(
     if alpha > 0 and rank:
         root = math.sqrt(alpha * total) * units.scale
         ridge = np.square(root)
-        T = _ridged(R, length, basis, root, float(values[0]))
+        T = _ridged(R, length, basis, root)
         T[empty] = 0.0
         white = product(R, T)
         degrees = float(np.square(white).sum())
@@ -192,27 +191,35 @@ def preconditioner(
 
 
 def _ridged(
-    R: NDArray[np.float64], length: NDArray[np.float64], basis: NDArray[np.float64], root: NDArray[np.float64],
-    largest: float,
-) -> NDArray[np.float64]:  # fmt: skip
-    """Return the basis of columns with a ridge below them.
+    R: NDArray[np.float64], length: NDArray[np.float64], basis: NDArray[np.float64], root: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the basis of columns with a ridge below them; of a short rank within the space that its minimum lies in.
 
-    A ridge that is seen in every direction is factored with them. One too small to be seen beside rounding would leave
-    the least norm to chance: there the coefficients are sought in the row space, in the caller's units.
+    Outside that space a ridge too small to be seen beside rounding would leave the least norm to chance. It is that of
+    the rows in the caller's units, or all that is orthogonal there to what the columns do not tell apart: of columns
+    in units of many sizes each is known as well as the smaller of the two.
     """
     d, rank = basis.shape
-    seen = rank == d
-    if not seen and d <= _MOST_SEEN:
+    if rank == d:
+        return _inverse(_sorted_triangle(R, np.diag(root)))
+    weight = root / length
+    weight = (weight / weight.max())[:, np.newaxis]
+    if d - rank < rank:
         null = np.linalg.qr(basis, mode="complete")[0][:, rank:]
-        seen = bool(singular((root / length)[:, np.newaxis] * null)[1].min() > _SEEN * largest)
-    if seen:
-        both = np.vstack((R, np.diag(root)))
-        # Largest rows first: Householder's method then minds no rows of very different size.
-        return _inverse(triangle(both[np.argsort(-np.abs(both).max(axis=1))]))
-    unit = root / root.max()
-    inside = orthonormal(length[:, np.newaxis] * basis / unit[:, np.newaxis]) / unit[:, np.newaxis]
-    both = triangle(np.vstack((product(R, inside), root.max() * np.eye(rank))))
-    return product(inside, _inverse(both))
+        null[np.abs(null) < _NOTHING] = 0.0  # an entry that is rounding would be felt in a column of tiny units
+        outside = orthonormal(weight * null)
+        inside = weight * basis
+        inside = (inside - product(outside, product(outside.T, inside))) / weight
+    else:
+        inside = orthonormal(basis / weight) / weight
+    inside = inside / length[:, np.newaxis]
+    return product(inside, _inverse(_sorted_triangle(product(R, inside), root[:, np.newaxis] * inside)))
+
+
+def _sorted_triangle(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return R of both, largest rows first: Householder's method then minds no rows of very different size."""
+    both = np.vstack((above, below))
+    return triangle(both[np.argsort(-np.abs(both).max(axis=1))])
 
 
 def _inverse(R: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -96,7 +96,7 @@ def _certificate(c: Certificate, d: int, *, ridged: bool) -> list[str]:
         if not c.measurable:
             how_far += f"; outputs without noise at most {c.relative:.2g} of their fitted values"
     else:
-        how_far = f"at most {c.relative:.2g} from the optimum{of_rank}, relative to the fitted values (no noise to measure by)"
+        how_far = f"at most {c.relative:.2g} of the fitted values from the optimum{of_rank} (no noise to measure by)"
     lines = [
         f"  certificate  {how_far}",
         f"               {c.kind}: {sure}; objective at most {c.objective_gap:.2g} above its least",

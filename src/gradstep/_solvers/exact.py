@@ -121,7 +121,9 @@ def nearest(
         moved = np.zeros(len(order))
         for i in range(len(order) - 1, -1, -1):
             j = order[i]
-            goal = by[j, c] - R[i, i + 1 :] @ moved[i + 1 :] / R[i, i]
+            goal = by[j, c]
+            if R[i, i] != 0.0:
+                goal -= R[i, i + 1 :] @ moved[i + 1 :] / R[i, i]
             out[j, c] = w[j, c] + goal
             moved[i] = (out[j, c] - w[j, c]) - by[j, c]
     return out
