@@ -434,3 +434,13 @@ def test_no_alarm_without_noise(size):
             assert fit.check.agrees
             assert fit.concern == ""
             assert fit.certificate.relative < 1e-9
+
+
+@needs_jit
+def test_entries_at_the_end_of_float64():
+    rng = np.random.default_rng(0)
+    signs = rng.choice([-1.0, 1.0], (60, 2))
+    y = signs @ [1.0, 2.0] + rng.standard_normal(60)
+    fit = exact(signs * 1.7e308, y)
+    np.testing.assert_allclose(fit.coef * 1.7e308, exact(signs, y).coef, rtol=1e-9)
+    assert fit.check.agrees

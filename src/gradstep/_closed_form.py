@@ -137,7 +137,7 @@ class ClosedForm:
         >>> exact.distance(exact.coef, exact.intercept)
         (0.0, 0.0)
         """
-        errors, relative = _distances(self, coef, intercept)
+        errors, relative, _ = _distances(self, coef, intercept)
         return float(np.fmax.reduce(errors)), float(relative.max())
 
 
@@ -275,35 +275,37 @@ def solve(
 
 
 def _standardised(
-    X: NDArray[np.floating], Y: NDArray[np.float64], share: NDArray[np.float64], *, intercept: bool
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    X: NDArray[np.floating], Y: NDArray[np.float64], share: NDArray[np.float64], shrink: float = 1.0, *,
+    intercept: bool,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:  # fmt: skip
     """Return columns and response side by side, centred and of unit weighted mean square; centres; units."""
     n, d = X.shape
     # In the order LAPACK wants, so that the factorisation makes no further copy.
     A = np.empty((n, d + Y.shape[1]), order="F")
     A[:, :d] = X
     A[:, d:] = Y
-    # Differences of entries at the end of float64 would overflow.
-    far = np.maximum(A.max(axis=0), -A.min(axis=0)) > 1e300
-    A[:, far] *= 2.0**-20
+    A *= shrink
     centre = np.zeros(A.shape[1])
     if intercept:
         # Twice: what is left of a column's mean after the first time is rounding of the mean, not of the column.
-        for _ in range(2):
-            mean = scipy.linalg.blas.dgemv(1.0, A, share, trans=1)
-            A -= mean
-            centre += mean
+        with np.errstate(over="ignore", invalid="ignore"):
+            for _ in range(2):
+                mean = scipy.linalg.blas.dgemv(1.0, A, share, trans=1)
+                A -= mean
+                centre += mean
     # The largest entry goes first, so that squares neither overflow nor vanish.
     largest = np.maximum(A.max(axis=0), -A.min(axis=0))
+    if shrink == 1.0 and not np.isfinite(largest).all():  # differences of entries at the end of float64 overflow
+        with np.errstate(over="ignore"):
+            A, centre, unit = _standardised(X, Y, share, 2.0**-20, intercept=intercept)
+            return A, centre * 2.0**20, unit * 2.0**20
     constant = largest <= 4 * _EPS * np.abs(centre)
     A[:, constant] = 0.0
     A /= np.where(constant, 1.0, largest)
     scale: NDArray[np.float64] = np.sqrt(np.einsum("i,ij,ij->j", share, A, A))
     scale[constant] = 1.0
     A /= scale
-    with np.errstate(over="ignore", invalid="ignore"):
-        beyond = np.where(far, 2.0**20, 1.0)
-        return A, centre * beyond, np.where(constant, 1.0, largest * scale * beyond)
+    return A, centre, np.where(constant, 1.0, largest * scale)
 
 
 def _ridge_solver(
@@ -349,8 +351,8 @@ def _dependent_columns(R: NDArray[np.floating], rank: int, cut: float) -> tuple[
 
 def compare(exact: ClosedForm, w: NDArray[np.float64], objective: float) -> Check:
     """Put weights of a fit, the intercept last, and its objective beside the closed form."""
-    errors, relative = _distances(exact, w[:-1], w[-1])
-    floors, relative_floors = _floors(exact)
+    errors, relative, fitted = _distances(exact, w[:-1], w[-1])
+    floors, relative_floors = _floors(exact, fitted)
     near = np.maximum(_EXACT_WITHIN, relative_floors)
     within = np.where(np.isnan(errors), relative <= near, (errors <= np.maximum(AGREES_WITHIN, floors)))
     # Without noise both objectives are rounding.
@@ -364,8 +366,8 @@ def compare(exact: ClosedForm, w: NDArray[np.float64], objective: float) -> Chec
 
 def _distances(
     exact: ClosedForm, coef: NDArray[np.float64], intercept: float | NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the distance of each output in standard errors, NaN for one without noise, and relative."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the distance of each output in standard errors, NaN for one without noise; relative; and to what."""
     f = exact._factor  # noqa: SLF001 - of this module
     d, k = len(exact.coef), exact.coef.size // len(exact.coef)
     # What moved and what it is measured by, side by side: scores about the centre and at the centre.
@@ -387,10 +389,11 @@ def _distances(
     measurable = sd * np.sqrt(f.rows) > _NO_NOISE * whole
     errors = np.divide(moved, sd, out=np.full(k, np.nan), where=measurable)
     fitted = np.where(around[k:] > 0, around[k:], at_centre[k:])
-    return errors, np.divide(moved, fitted, out=np.where(moved > 0, np.inf, 0.0), where=fitted > 0)
+    relative = np.divide(moved, fitted, out=np.where(moved > 0, np.inf, 0.0), where=fitted > 0)
+    return errors, relative, fitted
 
 
-def _floors(exact: ClosedForm) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _floors(exact: ClosedForm, fitted: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return what rounding may have moved the solution by, an entry an output: in standard errors and relative.
 
     Fitted values are moved by some ``eps (condition (norm(residual) + norm(fitted)) + norm(X) norm(w))``: Higham,
@@ -402,10 +405,6 @@ def _floors(exact: ClosedForm) -> tuple[NDArray[np.float64], NDArray[np.float64]
     d = len(exact.coef)
     sd = np.ravel(exact.residual_sd)
     coef = exact.coef.reshape(d, -1)
-    around = f.R @ (coef * f.scale[:, np.newaxis])
-    largest = np.abs(around).max(axis=0, initial=0.0)
-    unit = np.where(largest > 0, largest, 1.0)
-    fitted = unit * np.sqrt(np.square(around / unit).sum(axis=0))
     turn = exact.condition if exact.rank < d else 1.0
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         columns = np.sqrt(f.rows) * np.hypot(f.scale, f.centre)
@@ -413,8 +412,7 @@ def _floors(exact: ClosedForm) -> tuple[NDArray[np.float64], NDArray[np.float64]
         moved = _EPS * np.sqrt(d) * (exact.condition * fitted + turn * terms)
         of_noise = _EPS * np.sqrt(d) * exact.condition * np.sqrt(f.rows)
         floors = of_noise + moved / sd
-        level = np.where(fitted > 0, fitted, terms)
-        relative = np.where(level > 0, moved / level, 0.0)
+        relative = np.where(fitted > 0, moved / fitted, 0.0)
     return np.where(np.isfinite(floors), floors, 0.0), relative
 
 

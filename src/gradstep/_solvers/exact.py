@@ -61,12 +61,15 @@ class State:
                 "X, y, sample_weight: their entries are too far apart for float64; columns of other units, or weights "
                 "nearer to each other, are needed."
             )
-        w = in_callers_units(self.scaled, units)
+        exponents = _exponents(units)
+        with np.errstate(over="ignore", under="ignore"):
+            w = np.ldexp(self.scaled, exponents)
+            back = np.ldexp(w, -exponents)
         # What float64 cannot hold shows on the way back, where it matters to the fitted values.
-        lost = from_callers_units(w, units) != self.scaled
+        lost = back != self.scaled
         if lost.any():
             share = np.append(self.preconditioner.length, 1.0)[:, np.newaxis]
-            lost = ~(np.abs(from_callers_units(w, units) - self.scaled) * share <= _LOST)
+            lost = ~(np.abs(back - self.scaled) * share <= _LOST)
         if lost.any():
             j, c = np.unravel_index(int(lost.argmax()), lost.shape)
             what = f"coefficient of column {j}" if j < len(w) - 1 else "intercept"
