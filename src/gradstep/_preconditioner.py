@@ -25,7 +25,7 @@ SAMPLED_PER_COLUMN = 20  # rows of a sample that tells units, and rank to begin 
 CHANCE = math.exp(-8.0)
 """Share of seeds for which a sketch may stretch some direction by more than `stretch`: of Gaussian sketches
 ``exp(-t**2 / 2)`` with t = 4 (Davidson and Szarek, Local operator theory, random matrices and Banach spaces, 2001,
-theorem 2.13); of sparse signs none was seen in 10,000."""
+theorem 2.13); of sparse signs none was seen in 2,360 draws."""
 
 _SKETCH_ROWS, _SKETCH_PER_COLUMN = 2048, 16
 _LARGEST_SKETCH = 1 << 22  # entries, 32 MB: beyond, a row's scattered additions cost more than reading it
