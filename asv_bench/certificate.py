@@ -30,9 +30,8 @@ from scipy import stats
 import gradstep as gs
 from gradstep import _input, _preconditioner
 from gradstep._certificate import certify
-from gradstep._kernels.rows import EVERY_ROW
 from gradstep._solvers.exact import in_callers_units
-from gradstep._table.dense import Dense
+from gradstep._table.dense import NO_ORDER, Dense
 from hard_tables import HAS_LONG, Truth, tables
 
 CONFIDENCE = 0.999  # that no cell of the table is condemned by chance
@@ -108,7 +107,7 @@ def solution(G, right):
 
 def drawn(table, seed):
     """Return the preconditioners that a seed draws and that certify something."""
-    arguments = (table, *_preconditioner.units_of(table, EVERY_ROW, intercept=True), seed)
+    arguments = (table, *_preconditioner.units_of(table, NO_ORDER, intercept=True), seed)
     rough = _preconditioner.sampled(*arguments, alpha=0.0, intercept=True)
     return [
         _preconditioner.sketched(*arguments, alpha=0.0, intercept=True),

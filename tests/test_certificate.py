@@ -7,9 +7,8 @@ import gradstep as gs
 from conftest import JIT_OFF, SIMULATED, needs_jit
 from gradstep import _input, _preconditioner
 from gradstep._certificate import certify
-from gradstep._kernels.rows import EVERY_ROW
 from gradstep._solvers.exact import in_callers_units
-from gradstep._table.dense import Dense
+from gradstep._table.dense import NO_ORDER, Dense
 from hard_tables import HAS_LONG, Truth, tables
 
 N = 5_000
@@ -62,7 +61,7 @@ def test_samples_leave_rows_of_weight_zero_out():
         weight = np.zeros(len(X))
         weight[:present] = 1
         table = Dense(_input.rows(X, y, weight), gs.squared(), None)
-        units, constant = _preconditioner.units_of(table, EVERY_ROW, intercept=True)
+        units, constant = _preconditioner.units_of(table, NO_ORDER, intercept=True)
         truth = Truth(X[:present], y[:present])
         for preconditioner in kinds(table, units, constant, 0):
             scaled = preconditioner.solution() * 1.01
@@ -90,7 +89,7 @@ def test_bounds_on_the_way_of_sketched_and_sampled_preconditioners(d):
         for name, X, y in tables(N, d, seed):
             truth = Truth(X, y)
             table = Dense(_input.rows(X, y), gs.squared(), None)
-            units, constant = _preconditioner.units_of(table, EVERY_ROW, intercept=True)
+            units, constant = _preconditioner.units_of(table, NO_ORDER, intercept=True)
             for preconditioner in kinds(table, units, constant, seed):
                 scaled = preconditioner.solution()
                 for _ in range(3):
@@ -115,7 +114,7 @@ def test_a_sample_misses_what_few_rows_know_until_it_is_repaired():
     X[:3, 1] = 1
     y = X @ [1.0, 1e3] + rng.standard_normal(len(X))
     table = Dense(_input.rows(X, y), gs.squared(), None)
-    units, constant = _preconditioner.units_of(table, EVERY_ROW, intercept=True)
+    units, constant = _preconditioner.units_of(table, NO_ORDER, intercept=True)
     rough = _preconditioner.sampled(table, units, constant, 0, alpha=0.0, intercept=True)
     mended = _preconditioner.repaired(table, rough, 0, 0.0)
     assert (rough.kind, rough.rank) == ("estimate", 1)

@@ -66,6 +66,12 @@ class Certificate:
     measurable : bool
         Whether every output has noise to measure a standard error by: residuals that are not all rounding.
 
+    References
+    ----------
+    K. R. Davidson and S. J. Szarek, Local operator theory, random matrices and Banach spaces, *Handbook of the Geometry
+    of Banach Spaces* 1 (2001), theorem 2.13, for rho of a sketch. T. Ogita, S. M. Rump and S. Oishi, Accurate sum and
+    dot product, *SIAM Journal on Scientific Computing* 26 (2005) 1955-1988, for the arithmetic of the gradient.
+
     Examples
     --------
     >>> import gradstep as gs

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 
 from gradstep._dense_algebra import norms, orthonormal, product, singular, triangle
-from gradstep._kernels.rows import EPS, EVERY_ROW
-from gradstep._table.dense import Dense, Evidence, Units
+from gradstep._kernels.rows import EPS
+from gradstep._table.dense import NO_ORDER, Dense, Evidence, Units
 
 SAMPLED_PER_COLUMN = 20  # rows of a sample that tells units, and rank to begin with
 CHANCE = math.exp(-8.0)
@@ -271,7 +271,7 @@ def _reflected(A: NDArray[np.float64], column: NDArray[np.float64], size: float)
 
 def of_all_rows(table: Dense, units: Units, constant: NDArray[np.bool_], *, intercept: bool) -> Factor:
     """Return the factor of all rows by Householder's QR: exact to rounding. It takes a copy of the table."""
-    return factor_of_rows(table.scaled(units, EVERY_ROW, 0, table.n), constant, intercept=intercept)
+    return factor_of_rows(table.scaled(units, NO_ORDER, 0, table.n), constant, intercept=intercept)
 
 
 def factor_of_rows(A: NDArray[np.float64], constant: NDArray[np.bool_], *, intercept: bool) -> Factor:

@@ -7,7 +7,6 @@ import numpy as np
 from gradstep._kernels.cache import kernel
 
 LARGEST_EXPONENT = 1000  # of a power of two that serves as a unit: its inverse is a normal number too
-EVERY_ROW = np.empty(0, dtype=np.int64)
 EPS = float(np.finfo(np.float64).eps)
 
 

@@ -23,9 +23,9 @@ from scipy.linalg import lapack
 
 from gradstep import _preconditioner
 from gradstep._dense_algebra import norms, product, singular, symmetric, triangle
-from gradstep._kernels.rows import EPS, EVERY_ROW
+from gradstep._kernels.rows import EPS
 from gradstep._preconditioner import Factor, Preconditioner
-from gradstep._table.dense import Dense, Evidence, Units
+from gradstep._table.dense import NO_ORDER, Dense, Evidence, Units
 
 SMALL = 20_000
 """Cells up to which a table is its own sample, and is solved to the last digit."""
@@ -61,10 +61,8 @@ class State:
                 "X, y, sample_weight: their entries are too far apart for float64; columns of other units, or weights "
                 "nearer to each other, are needed."
             )
-        exponents = _exponents(units)
-        with np.errstate(over="ignore", under="ignore"):
-            w = np.ldexp(self.scaled, exponents)
-            back = np.ldexp(w, -exponents)
+        w = in_callers_units(self.scaled, units)
+        back = from_callers_units(w, units)
         # What float64 cannot hold shows on the way back, where it matters to the fitted values.
         lost = back != self.scaled
         if lost.any():
@@ -190,7 +188,7 @@ class Exact(NamedTuple):
         """Return the preconditioner of all rows: by QR of a small table, else from its Gram matrix."""
         intercept = self.intercept
         if is_small(table):
-            units, constant = _preconditioner.units_of(table, EVERY_ROW, intercept=intercept, alpha=self.alpha)
+            units, constant = _preconditioner.units_of(table, NO_ORDER, intercept=intercept, alpha=self.alpha)
             factor = _preconditioner.of_all_rows(table, units, constant, intercept=intercept)
         else:
             units, factor = factor_by_gram(table, self.seed, self.alpha, intercept=intercept)
@@ -215,9 +213,9 @@ def factor_by_gram(table: Dense, seed: int, alpha: float, *, intercept: bool) ->
     """Return the factor of all rows from their Gram matrix, of columns made nearly white where that is needed."""
     rows = _preconditioner.SAMPLED_PER_COLUMN * (table.d + 1)
     # Of half the rows a sample saves nothing.
-    order = EVERY_ROW if table.n <= 2 * rows else _preconditioner.sample(table, rows, seed)
+    order = NO_ORDER if table.n <= 2 * rows else _preconditioner.sample(table, rows, seed)
     units, constant = _preconditioner.units_of(table, order, intercept=intercept, alpha=alpha)
-    basis = None if order is EVERY_ROW else _of_sample(table, units, order, intercept=intercept)
+    basis = None if order is NO_ORDER else _of_sample(table, units, order, intercept=intercept)
     for number in range(_GRAMS):
         gram, heavy = table.gram(units, None if basis is None else basis.T)
         if not np.isfinite(gram).all() or (len(heavy) and not np.abs(heavy).max() < _BEYOND):
@@ -227,7 +225,7 @@ def factor_by_gram(table: Dense, seed: int, alpha: float, *, intercept: bool) ->
         factor, basis = _factor(gram, heavy, table, basis, intercept=intercept, last=number == _GRAMS - 1)
         if factor is not None:
             break
-        if order is EVERY_ROW:
+        if order is NO_ORDER:
             return units, _preconditioner.of_all_rows(table, units, constant, intercept=intercept)
     assert factor is not None  # noqa: S101 - the last is taken as it is
     flat = _flat(table, units, factor)
@@ -340,7 +338,7 @@ def _within(
 
 def _of_largest(table: Dense, units: Units) -> Units:
     """Return units in which the largest entry of all rows is about 1."""
-    of_columns, of_responses = table.statistics(EVERY_ROW, centred=False)
+    of_columns, of_responses = table.statistics(NO_ORDER, centred=False)
     scale, y_scale = np.minimum(units.scale, of_columns[3]), np.minimum(units.y_scale, of_responses[3])
     return Units(scale, units.centre * (scale / units.scale), y_scale, units.y_centre * (y_scale / units.y_scale))
 
@@ -350,5 +348,5 @@ def _flat(table: Dense, units: Units, factor: Factor) -> NDArray[np.bool_]:
     size = np.sqrt(np.square(factor.R).sum(axis=0) / table.n)
     flat: NDArray[np.bool_] = (size > 0) & (size <= 4 * EPS * np.abs(units.centre + factor.mean))
     if flat.any():
-        flat &= _preconditioner.units_of(table, EVERY_ROW, intercept=True)[1]
+        flat &= _preconditioner.units_of(table, NO_ORDER, intercept=True)[1]
     return flat

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gradstep._dense_algebra import exact_sum, gram, product
 from gradstep._kernels import cpu
 from gradstep._kernels.first_call import first_call, interrupts_held
-from gradstep._kernels.rows import EVERY_ROW, fill, scatter, statistics
+from gradstep._kernels.rows import fill, scatter, statistics
 from gradstep._kernels.wide import about_means, wide_gradient
 from gradstep.losses import Loss
 from gradstep.penalties import NO_PENALTY, Penalty
@@ -24,7 +24,8 @@ from gradstep.penalties import NO_PENALTY, Penalty
 _ELEMENTS_PER_CALL = 1 << 25
 _ROW_COST = 32  # elements' worth of time that fetching a row costs however few columns it has
 
-NO_ORDER = EVERY_ROW
+NO_ORDER = np.empty(0, dtype=np.int64)
+"""All rows, as they stand."""
 
 _CELLS_PER_BLOCK = 1 << 18  # of scaled rows: 2 MB, which a processor's cache holds
 _HEAVY = 1000.0  # times the expected square of a row
@@ -225,7 +226,7 @@ class Dense:
         """Return the weighted, scaled and centred rows, a one before them, times a matrix (1 + d, columns)."""
         out = np.empty((self.n, V.shape[1]))
         for start, stop in self._blocks():
-            out[start:stop] = product(self.scaled(units, EVERY_ROW, start, stop)[:, : 1 + self.d], V)
+            out[start:stop] = product(self.scaled(units, NO_ORDER, start, stop)[:, : 1 + self.d], V)
         return out
 
     def gram(
@@ -249,7 +250,7 @@ class Dense:
         heavy = [np.zeros((0, size))]
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is the caller's to see
             for start, stop in self._blocks():
-                block = self.scaled(units, EVERY_ROW, start, stop)
+                block = self.scaled(units, NO_ORDER, start, stop)
                 block = block if whole is None else product(block, whole)
                 squares = np.einsum("ij,ij->i", block, block)
                 if squares.max() > _HEAVY * size and sum(map(len, heavy)) < _MOST_HEAVY:
@@ -269,7 +270,7 @@ class Dense:
         buckets = -(-rows // _STRIPES)
         out = np.zeros((_STRIPES, buckets, 1 + self.d + self.k))
         for number, (start, stop) in enumerate(self._blocks()):
-            block = self.scaled(units, EVERY_ROW, start, stop)
+            block = self.scaled(units, NO_ORDER, start, stop)
             drawn = np.random.default_rng((seed, number)).integers(0, 2 * buckets, (stop - start, _STRIPES))
             self._run(scatter, block, drawn >> 1, (drawn & 1) - 0.5, out)
         return out.reshape(-1, out.shape[2])
