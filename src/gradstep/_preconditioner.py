@@ -28,7 +28,7 @@ CHANCE = math.exp(-8.0)
 theorem 2.13); of sparse signs none was seen in 2,360 draws."""
 
 _SKETCH_ROWS, _SKETCH_PER_COLUMN = 2048, 16
-_LARGEST_SKETCH = 1 << 22  # entries, 32 MB: beyond, a row's scattered additions cost more than reading it
+_LARGEST_SKETCH = 1 << 27  # entries, 1 GB
 _REPAIR_PER_COLUMN = 64
 _PROJECTIONS = 8
 _LARGEST_ROOT = 300  # exponent of the root of a ridge in scaled units, so that its squares do not overflow
@@ -98,7 +98,18 @@ class Preconditioner:
 
     def evidence(self, table: Dense, w: NDArray[np.float64]) -> Evidence:
         """Return the gradient at weights (d + 1, k) of scaled, uncentred rows, in one read."""
-        evidence = table.wide_gradient(self.units, self.factor.mean, w, intercept=self.intercept)
+        return self._ridged(table.wide_gradient(self.units, self.factor.mean, w, intercept=self.intercept)[0], w)
+
+    def evidence_and_leverages(
+        self, table: Dense, w: NDArray[np.float64], seed: int
+    ) -> tuple[Evidence, NDArray[np.float64]]:
+        """Return the gradient and each row's leverage in the same read: see `leverages`."""
+        evidence, norms = table.wide_gradient(
+            self.units, self.factor.mean, w, intercept=self.intercept, probes=self.probes(seed)
+        )
+        return self._ridged(evidence, w), norms + self._of_level(table)
+
+    def _ridged(self, evidence: Evidence, w: NDArray[np.float64]) -> Evidence:
         if self.ridged:
             evidence.slopes[...] -= self.ridge[:, np.newaxis] * w[:-1]
         return evidence
@@ -126,13 +137,16 @@ class Preconditioner:
 
     def leverages(self, table: Dense, seed: int) -> NDArray[np.float64]:
         """Return the leverage of each row, estimated by 8 random projections in one read: a third off at the median."""
+        return table.squared_norms(self.units, self.centre, self.probes(seed)) + self._of_level(table)
+
+    def _of_level(self, table: Dense) -> NDArray[np.float64]:
+        return table.weight / self.total * self.intercept
+
+    def probes(self, seed: int) -> NDArray[np.float64]:
+        """Return the projections (8, d) of the basis that leverages are estimated with."""
         rng = np.random.default_rng((seed, _PROJECTIONS))
-        signs = rng.choice((-1.0, 1.0), (self.T.shape[1], _PROJECTIONS))
-        T = self.T @ (signs / math.sqrt(_PROJECTIONS))
-        leverages: NDArray[np.float64] = np.square(
-            table.product(self.units, np.vstack((-self.factor.mean @ T, T)))
-        ).sum(axis=1)
-        return leverages
+        signs = rng.choice((-1.0, 1.0), (_PROJECTIONS, self.T.shape[1]))
+        return product(signs / math.sqrt(_PROJECTIONS), self.T.T)
 
 
 def units_of(
@@ -293,7 +307,7 @@ def factor_of_rows(A: NDArray[np.float64], constant: NDArray[np.bool_], *, inter
 def sketched(
     table: Dense, units: Units, constant: NDArray[np.bool_], seed: int, *, alpha: float, intercept: bool
 ) -> Preconditioner:
-    """Return a preconditioner in one read: of stacked sparse signs, or beyond 32 MB of those of repaired rows.
+    """Return a preconditioner in one read: of stacked sparse signs, or beyond 1 GB of those of repaired rows.
 
     ``m = max(16 d, 2048)`` rows of sketch stretch no direction by more than ``rho = (sqrt(d) + 4) / sqrt(m)``, but for
     a share `CHANCE` of the seeds.
@@ -332,10 +346,10 @@ def repaired(table: Dense, rough: Preconditioner, seed: int, alpha: float) -> Pr
     d = table.d + rough.intercept
     order = sample(table, _REPAIR_PER_COLUMN * d, seed)
     m, present = len(order), table.present
-    leverage = rough.leverages(table, seed)
     # Directions that the sample does not know at all: rows that have any of them are heavy.
-    outside = table.product(rough.units, np.vstack((np.zeros((1, table.d)), _outside(rough))))
-    leverage += np.square(outside).sum(axis=1) / (EPS * present)
+    signs = np.random.default_rng((seed, _PROJECTIONS, 1)).choice((-1.0, 1.0), (_PROJECTIONS, table.d))
+    outside = product(signs / math.sqrt(_PROJECTIONS * EPS * present), _outside(rough).T)
+    leverage = table.squared_norms(rough.units, rough.centre, np.vstack((rough.probes(seed), outside)))
     heavy = leverage > min(d / (4 * m), m / (16 * present))
     light = order[~heavy[order]]
     share = math.sqrt((present - np.count_nonzero(heavy)) / max(len(light), 1))

@@ -13,12 +13,12 @@ from gradstep._kernels.prefetch import prefetch
 
 # Sums over the columns of a row may be reordered, which vectorises them. "ninf" and "nnan" stay out: with them a
 # compiled `isnan` is always false.
-_FAST = {"reassoc", "contract", "arcp", "nsz"}
+SUMS = {"reassoc", "contract", "arcp", "nsz"}
 
 # `forceinline` and the error model without exceptions take the cost of a batch from 75 to 25 ns at d = 2, and the
 # unsigned row numbers (no check for a negative index, so the row loop keeps more loads in flight) take a shuffled
 # epoch of ten columns from 1.4 to 1.1 times a bare loop's time: `asv_bench/figures.py` measures both.
-_sums = partial(compilable, fastmath=_FAST, forceinline=True, error_model="numpy")
+_sums = partial(compilable, fastmath=SUMS, forceinline=True, error_model="numpy")
 _exact = partial(compilable, fastmath=False, forceinline=True, error_model="numpy")
 
 _AHEAD = 4  # rows between asking for one and reading it

@@ -90,11 +90,30 @@ def fill(X, y, weight, order, start, stop, scale, centre, y_scale, y_centre, out
 
 
 @kernel
-def scatter(rows, places, signs, out):
-    """Add each row, with a sign, to one row of each stripe of a sketch: ``out`` is (stripes, buckets, columns)."""
-    for i in range(rows.shape[0]):
-        row = rows[i]
-        for s in range(out.shape[0]):
-            sign, bucket = signs[i, s], out[s, places[i, s]]
-            for j in range(row.size):
-                bucket[j] += sign * row[j]
+def scatter(X, y, weight, start, stripes, first, last, scale, centre, y_scale, y_centre, drawn, out):
+    """Add rows from `start` on, as `fill` writes them, each to one row of each stripe of a sketch, half with a minus.
+
+    `drawn` (rows, stripes) is twice the number of a bucket, plus one for a minus; ``out`` is (stripes, buckets,
+    columns), of which those stripes are added to that the pair `stripes` bounds, and the columns `first` to `last`.
+    """
+    d, k = X.shape[1], y.shape[1]
+    row = np.empty(1 + d + k)
+    part = row[first:last]
+    low, high = max(first, 1) - 1, min(last, 1 + d) - 1
+    columns, scales, centres = row[1 + low : 1 + high], scale[low:high], centre[low:high]
+    for t in range(drawn.shape[0]):
+        i = start + t
+        v = weight[0] if weight.size == 1 else weight[i]
+        if v > 0.0:
+            root = math.sqrt(v) / 2
+            row[0] = root
+            x = X[i, low:high]
+            for j in range(columns.size):
+                columns[j] = root * (x[j] * scales[j] - centres[j])
+            for c in range(k):
+                row[1 + d + c] = root * (y[i, c] * y_scale[c] - y_centre[c])
+            for s in range(stripes[0], stripes[1]):
+                bucket = out[s, drawn[t, s] >> 1, first:last]
+                sign = 1.0 - 2.0 * (drawn[t, s] & 1)
+                for j in range(part.size):
+                    bucket[j] += sign * part[j]

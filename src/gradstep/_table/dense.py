@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradstep._dense_algebra import exact_sum, gram, product
-from gradstep._kernels import cpu
+from gradstep._kernels import cpu, lanes, threads
 from gradstep._kernels.first_call import first_call, interrupts_held
 from gradstep._kernels.rows import fill, scatter, statistics
 from gradstep._kernels.wide import about_means, wide_gradient
@@ -30,8 +30,9 @@ NO_ORDER = np.empty(0, dtype=np.int64)
 _CELLS_PER_BLOCK = 1 << 18  # of scaled rows: 2 MB, which a processor's cache holds
 _HEAVY = 1000.0  # times the expected square of a row
 _MOST_HEAVY = 4096  # rows, about: a table with more has other ways to be ill conditioned
-_WIDE_CELLS_PER_CALL = 1 << 24  # of double-double sums: some 20 ms
+_CELLS_PER_PIECE = 1 << 19  # of a read that threads share: half a millisecond, and 4 MB that a cache holds
 _STRIPES = 4  # of a sketch: each row goes to one bucket of each
+_SKETCH_CELLS = 1 << 19  # of the part of a sketch that one thread adds to: 4 MB
 
 # Kernels that have run, with the types of data they ran on: what need not be compiled any more.
 _compiled: WeakKeyDictionary[Callable[..., object], set[np.dtype[np.floating]]] = WeakKeyDictionary()
@@ -97,6 +98,36 @@ class Evidence(NamedTuple):
     """(k,): ``sum_i v_i r_i``, by the level at the means; 0 without an intercept."""
     squares: NDArray[np.float64]
     """(k,): ``sum_i v_i r_i**2``."""
+
+
+class Deal(NamedTuple):
+    """How the rows of an epoch are dealt to lanes."""
+
+    chunks: NDArray[np.int64]
+    """Numbers of runs of neighbouring rows, in the order in which they are read."""
+    run: int
+    """Rows of a chunk."""
+    batches: tuple[NDArray[np.int64], ...]
+    """An entry a lane: where each of its batches begins among the chunks, and where the last ends."""
+    burn: tuple[int, ...]
+    """An entry a lane: its first steps, which are left out of its mean."""
+
+
+class Model(NamedTuple):
+    """What steps with variance reduction are taken with, in coordinates of a basis, the level's last."""
+
+    T: NDArray[np.float64]
+    """(d, r): coordinates as weights of the scaled columns."""
+    centre: NDArray[np.float64]
+    """(d,) of the scaled columns, about which they are taken."""
+    level: float
+    """The level's coordinate as an intercept; 0 without one."""
+    fixed: NDArray[np.float64]
+    """(r + 1, r + 1): the curvature that every step has whole; or empty."""
+    weight: NDArray[np.float64]
+    """Weights of the rows that are sampled, (n,) or one for all."""
+    rows: int
+    """How many of them there are."""
 
 
 class Dense:
@@ -222,12 +253,20 @@ class Dense:
         self._count(order, stop - start)
         return out
 
-    def product(self, units: Units, V: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the weighted, scaled and centred rows, a one before them, times a matrix (1 + d, columns)."""
-        out = np.empty((self.n, V.shape[1]))
-        for start, stop in self._blocks():
-            out[start:stop] = product(self.scaled(units, NO_ORDER, start, stop)[:, : 1 + self.d], V)
-        return out
+    def squared_norms(
+        self, units: Units, centre: NDArray[np.float64], V: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return the weighted squared norms of the rows, about `centre`, times the transpose of V (vectors, d), in one read."""
+        kernel, blocks = lanes.squared_norms, list(self._pieces(self.d + _ROW_COST))
+        norms = np.empty(self.n)
+
+        def part(piece: int) -> None:
+            kernel(self._host.X, self._host.weight, *blocks[piece], units.scale, centre, V, norms)
+
+        self._ready(kernel, self._host.X, self._host.weight, 0, 0, units.scale, centre, V, norms)
+        threads.each(part, len(blocks))
+        self.row_reads += self.n
+        return norms
 
     def gram(
         self, units: Units, T: NDArray[np.float64] | None = None
@@ -268,37 +307,110 @@ class Dense:
         S with ``E[S' S] = 1``, made in one read.
         """
         buckets = -(-rows // _STRIPES)
-        out = np.zeros((_STRIPES, buckets, 1 + self.d + self.k))
-        for number, (start, stop) in enumerate(self._blocks()):
-            block = self.scaled(units, NO_ORDER, start, stop)
-            drawn = np.random.default_rng((seed, number)).integers(0, 2 * buckets, (stop - start, _STRIPES))
-            self._run(scatter, block, drawn >> 1, (drawn & 1) - 0.5, out)
-        return out.reshape(-1, out.shape[2])
+        size = 1 + self.d + self.k
+        width = max(32, _SKETCH_CELLS // (_STRIPES * buckets))
+        # Of few columns there is something to do for two threads if each takes half of the stripes.
+        stripes = ((0, 2), (2, 4)) if size <= width and threads.count() > 1 else ((0, 4),)
+        parts = [
+            (of, first, min(first + width, size)) for first in range(0, size, width) for of in stripes
+        ]
+        out = np.zeros((_STRIPES, buckets, size))
+        rows = max(64, _CELLS_PER_BLOCK // size)
+
+        def part(piece: int) -> None:
+            for number, start in enumerate(range(0, self.n, rows)):
+                drawn = np.random.default_rng((seed, number)).integers(
+                    0, 2 * buckets, (min(rows, self.n - start), _STRIPES), dtype=np.uint32
+                )
+                scatter(*self._host, start, *parts[piece], *units, drawn, out)
+
+        self._ready(scatter, *self._host, 0, *parts[0], *units, np.empty((0, _STRIPES), dtype=np.uint32), out)
+        threads.each(part, len(parts))
+        self.row_reads += self.n
+        return out.reshape(-1, size)
 
     def wide_gradient(
-        self, units: Units, mean: NDArray[np.float64], w: NDArray[np.float64], *, intercept: bool
-    ) -> Evidence:
+        self,
+        units: Units,
+        mean: NDArray[np.float64],
+        w: NDArray[np.float64],
+        *,
+        intercept: bool,
+        probes: NDArray[np.float64] | None = None,
+    ) -> tuple[Evidence, NDArray[np.float64]]:
         """Return gradient and residual squares at weights (d + 1, k) of scaled, uncentred rows, in one read.
 
-        They are as good as in twice the precision. `mean` is what the centre misses of the columns' means.
+        They are as good as in twice the precision. `mean` is what the centre misses of the columns' means. With probes
+        (vectors, d) the squared norms of ``Z probes'`` come beside them, a number a row.
         """
-        high, low = np.zeros((2, self.d + 1, self.k))
-        squares, part_squares = np.zeros((2, self.k))
-        part_high, part_low = np.empty((2, self.d + 1, self.k))
-        rows = max(1, _WIDE_CELLS_PER_CALL // (self.d * self.k + self.d + _ROW_COST))
-        for start in range(0, self.n, rows):
-            stop = min(start + rows, self.n)
-            self._run(
-                wide_gradient, *self._host, start, stop, units.scale, units.y_scale, w, part_high, part_low,
-                part_squares,
-            )  # fmt: skip
+        blocks = list(self._pieces(self.d * self.k + self.d + _ROW_COST))
+        highs, lows = np.empty((2, len(blocks), self.d + 1, self.k))
+        squares = np.empty((len(blocks), self.k))
+        centre = units.centre + mean
+        norms = np.empty(self.n if probes is not None else 0)
+
+        def part(piece: int) -> None:
+            start, stop = blocks[piece]
+            wide_gradient(
+                *self._host, start, stop, units.scale, units.y_scale, w, highs[piece], lows[piece], squares[piece]
+            )
+            if probes is not None:
+                lanes.squared_norms(self._host.X, self._host.weight, start, stop, units.scale, centre, probes, norms)
+
+        self._ready(wide_gradient, *self._host, 0, 0, units.scale, units.y_scale, w, highs[0], lows[0], squares[0])
+        if probes is not None:
+            self._ready(lanes.squared_norms, self._host.X, self._host.weight, 0, 0, units.scale, centre, probes, norms)
+        threads.each(part, len(blocks))
+        high, low = highs[0], lows[0]
+        for part_high, part_low in zip(highs[1:], lows[1:], strict=True):
             high, lost = exact_sum(high, part_high)
-            low += lost + part_low
-            squares += part_squares
+            low = low + (lost + part_low)
         self.row_reads += self.n
         slopes, by_level = np.empty((self.d, self.k)), np.empty(self.k)
         self._run(about_means, high, low, units.centre, mean, intercept, slopes, by_level)
-        return Evidence(slopes, by_level, squares)
+        return Evidence(slopes, by_level, squares.sum(axis=0)), norms
+
+    def curvature(self, units: Units, centre: NDArray[np.float64], p: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``sum_i v_i [z_i, 1] (z_i p + level)`` (d + 1, k) in one read, the columns about `centre`.
+
+        ``p`` is (d + 1, k), the level last.
+        """
+        kernel = lanes.curvature if self.k == 1 else lanes.curvature_of_several
+        blocks = list(self._pieces(self._elements_per_row + _ROW_COST))
+        totals = np.empty((len(blocks), self.d + 1, self.k))
+
+        def part(piece: int) -> None:
+            kernel(self._host.X, self._host.weight, *blocks[piece], units.scale, centre, p, totals[piece])
+
+        self._ready(kernel, self._host.X, self._host.weight, 0, 0, units.scale, centre, p, totals[0])
+        threads.each(part, len(blocks))
+        self.row_reads += self.n
+        return np.add.reduce(totals)
+
+    def lanes(
+        self, units: Units, deal: Deal, model: Model, slope: NDArray[np.float64], rate: float
+    ) -> NDArray[np.float64]:
+        """Return where an epoch of minibatch steps from an anchor leads to, (r + 1, k) in coordinates of the basis.
+
+        Each lane takes its steps from the anchor, where the gradient is `slope`, by itself; what they come to on the
+        average is averaged in order.
+        """
+        kernel = lanes.lane if self.k == 1 else lanes.lane_of_several
+        ends = np.zeros((len(deal.batches), *slope.shape))
+
+        def run(chunks: NDArray[np.int64], batches: NDArray[np.int64], burn: int, end: NDArray[np.float64]) -> None:
+            kernel(
+                self._host.X, model.weight, chunks, deal.run, batches, units.scale, model.centre, model.T, model.level,
+                model.fixed, slope, float(model.rows), rate, burn, end,
+            )  # fmt: skip
+
+        def part(lane: int) -> None:
+            run(deal.chunks, deal.batches[lane], deal.burn[lane], ends[lane])
+
+        self._ready(run, deal.chunks, np.zeros(2, dtype=np.int64), 0, ends[0], of=kernel)
+        threads.each(part, len(ends))
+        self.row_reads += model.rows
+        return np.add.reduce(ends) / len(ends)
 
     def _count(self, order: NDArray[np.int64], rows: int) -> None:
         self.row_reads += rows
@@ -306,13 +418,26 @@ class Dense:
 
     def _run(self, kernel: Callable[..., object], *arguments: object) -> None:
         """Call a kernel; hold Ctrl-C back while it is compiled for a type of data that it has never run on."""
-        ran = _compiled.setdefault(kernel, set())
+        if not self._ready(kernel, *arguments):
+            kernel(*arguments)
+
+    def _ready(
+        self, work: Callable[..., object], *arguments: object, of: Callable[..., object] | None = None
+    ) -> bool:
+        """Call what compiles a kernel, a call of no rows before threads share them; nothing where it is compiled."""
+        ran = _compiled.setdefault(of or work, set())
         if self._dtype in ran:
-            kernel(*arguments)
-            return
+            return False
         with interrupts_held():
-            kernel(*arguments)
+            work(*arguments)
         ran.add(self._dtype)
+        return True
+
+    def _pieces(self, per_row: int) -> Iterator[tuple[int, int]]:
+        """Yield the pieces of a read that threads share, cut by the shape of the table alone."""
+        rows = max(64, _CELLS_PER_PIECE // per_row)
+        for start in range(0, self.n, rows):
+            yield start, min(start + rows, self.n)
 
     def _blocks(self) -> Iterator[tuple[int, int]]:
         """Yield the blocks of rows, cut by the shape of the table alone."""

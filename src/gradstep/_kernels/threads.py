@@ -1,0 +1,77 @@
+"""Threads of our own over lanes and blocks of rows: what is computed never depends on how many there are.
+
+Numba's `parallel=True` takes seconds to compile, its simplest layer aborts when two threads use it at once and another
+one hangs a child after a fork. Kernels let go of Python's lock instead, and the pieces of a table are dealt to a few
+threads, this one among them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from itertools import count as count_from
+
+_limit: int | None = None
+
+
+def count() -> int:
+    """Return how many threads read rows: the processors that this process may use, or ``OMP_NUM_THREADS``."""
+    if _limit is not None:
+        return _limit
+    try:
+        return max(1, int(os.environ["OMP_NUM_THREADS"].partition(",")[0]))
+    except (KeyError, ValueError):
+        pass
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextmanager
+def limited(threads: int) -> Iterator[None]:
+    """Use so many threads until the block ends."""
+    global _limit  # noqa: PLW0603 - one setting a process
+    before, _limit = _limit, threads
+    try:
+        yield
+    finally:
+        _limit = before
+
+
+def each(work: Callable[[int], object], pieces: int) -> None:
+    """Do `work` for each piece, numbered from 0. What it raises ends the rest, and so does Ctrl-C.
+
+    The calling thread works too: where all others are taken it does everything.
+    """
+    helpers = min(count(), pieces) - 1
+    if helpers < 1:
+        for piece in range(pieces):
+            work(piece)
+        return
+    numbers = count_from()  # its `next` is one step of the interpreter: no two threads get the same number
+    ended = False
+
+    def some() -> None:
+        for piece in numbers:
+            if piece >= pieces or ended:
+                return
+            work(piece)
+
+    futures: list[Future[None]] = [_pool(os.getpid(), count() - 1).submit(some) for _ in range(helpers)]
+    try:
+        some()
+    finally:
+        ended = True
+        running = [future for future in futures if not future.cancel()]
+        for future in running:
+            future.exception()  # waits
+    for future in running:
+        future.result()
+
+
+@cache
+def _pool(process: int, threads: int) -> ThreadPoolExecutor:  # noqa: ARG001 - a child begins with a pool of its own
+    return ThreadPoolExecutor(threads, thread_name_prefix="gradstep")
