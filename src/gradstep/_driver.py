@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,8 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from gradstep import _input
 from gradstep._certificate import Certificate, certify
 from gradstep._result import Entry, Progress, Stop
-from gradstep._solvers import exact
-from gradstep._solvers.exact import Exact
+from gradstep._solvers import certified
 from gradstep._solvers.textbook import Textbook
 from gradstep._table.dense import Dense
 
@@ -26,6 +25,19 @@ _NEGLIGIBLE = 1e-24
 
 _EXACT_WITHIN = 1e-10
 """Of the fitted values: where there is no noise to measure by, a fit is exact within this."""
+
+
+class Certifying(Protocol):
+    """A solver whose rounds are certified."""
+
+    def start(self, table: Dense, earlier: Any) -> certified.State:
+        """Return the state before the first round, or after a look at where it begins."""
+
+    def advance(self, table: Dense, state: Any) -> certified.State:
+        """Return the state after one more round."""
+
+    def reads(self, state: Any) -> int:
+        """Return how many passes the next round takes, at least."""
 
 
 class Limits(NamedTuple):
@@ -40,11 +52,11 @@ class Run:
     """One fit under way, and how it went.
 
     A solver has ``start(table, earlier) -> state`` and ``advance(table, state) -> state``, a round. A state has ``w``,
-    the weights to return, ``epoch``, the rounds finished, ``ended``, ``running``, an objective, and ``rate``; one that
-    can be certified also has ``preconditioner``, ``scaled`` and ``evidence``.
+    the weights to return, ``epoch``, the rounds finished, ``ended``, ``running``, an objective, and ``rate``; those of
+    certifying solvers are `certified.State`.
     """
 
-    def __init__(self, method: Textbook | Exact, table: Dense, limits: Limits, began: float) -> None:
+    def __init__(self, method: Textbook | Certifying, table: Dense, limits: Limits, began: float) -> None:
         self.state: Any = None
         self.stop: Stop | None = None
         self.certificate: Certificate | None = None
@@ -65,15 +77,18 @@ class Run:
     def begin(self, state: Any) -> None:
         """Take the state before the first round."""
         self.state = state
+        if not isinstance(self._method, Textbook):
+            if state.evidence is not None:
+                self._certify(state)
+            return
         self._first = state.epoch
         self._last = state.epoch + self._limits.epochs
-        if isinstance(self._method, Textbook):
-            steps = self._method.steps(self._table, state, self._limits.epochs)
-            _input.ends(self._method.step, state.step, state.step + steps - 1)
+        steps = self._method.steps(self._table, state, self._limits.epochs)
+        _input.ends(self._method.step, state.step, state.step + steps - 1)
 
     def take(self, state: Any) -> None:
         """Take the state after a round, and decide whether to go on."""
-        if isinstance(self._method, Exact):
+        if not isinstance(self._method, Textbook):
             self._certify(state)
             return
         self.state = state
@@ -107,7 +122,7 @@ class Run:
         """Return the certificate of other coefficients, by one more read of the rows."""
         preconditioner = self.state.preconditioner
         w = np.vstack((np.reshape(coef, (self._table.d, -1)), np.reshape(intercept, (1, -1))))
-        scaled = exact.from_callers_units(w, preconditioner.units)
+        scaled = certified.from_callers_units(w, preconditioner.units)
         return certify(preconditioner, preconditioner.evidence(self._table, scaled), scaled, self._table)
 
     def shortfall(self) -> str:
@@ -134,26 +149,27 @@ class Run:
             f"for less; column {c.worst_column} may be furthest: {remedy}."
         )
 
-    def _certify(self, state: exact.State) -> None:
+    def _certify(self, state: certified.State) -> None:
         """Take a round's state with its certificate, and stop where it is time."""
+        assert not isinstance(self._method, Textbook)  # noqa: S101 - which certifies nothing
         self.moved = not state.unchanged
         settled = self._keep(state) or state.unchanged
         self.record()
         assert self.certificate is not None  # noqa: S101 - the first is always taken
-        spent = self._table.passes + 1 > self._limits.max_passes
-        certified = self.certificate.bound <= self._limits.tol
-        if not (settled or spent) and (not certified or exact.is_small(self._table)):
+        spent = self._table.passes + self._method.reads(self.state) > self._limits.max_passes
+        near = self.certificate.bound <= self._limits.tol
+        if not (settled or spent) and (not near or certified.is_small(self._table)):
             return
-        if settled and not spent and isinstance(self._method, Exact):
-            last = self._method.finish(self._table, self.state)
+        if settled and self._table.passes + 1 <= self._limits.max_passes:
+            last = certified.rounded(self._table, self.state)
             if last is not None:
                 self._keep(last, by_rounding=False)
                 self.record()
-                certified = self.certificate.bound <= self._limits.tol
-        self.stop = Stop.CERTIFIED if certified else Stop.FLOOR if settled else Stop.BUDGET
+                near = self.certificate.bound <= self._limits.tol
+        self.stop = Stop.CERTIFIED if near else Stop.FLOOR if settled else Stop.BUDGET
 
-    def _keep(self, state: exact.State, *, by_rounding: bool = True) -> bool:
-        """Keep a state unless it is worse than the one before; return whether it is hardly better.
+    def _keep(self, state: certified.State, *, by_rounding: bool = True) -> bool:
+        """Keep a state unless it is worse than the one before; return whether no further one will be much better.
 
         One that is worse by rounding alone is kept: its weights are nearer to the exact ones, each by itself.
         """
@@ -166,8 +182,10 @@ class Run:
         if before is not None and before.relative > 0:
             self._gained = certificate.relative / before.relative
         at_floor = by_rounding and certificate.bound <= certificate.floor
-        if before is None or certificate.relative <= before.relative or at_floor:
+        if before is None or certificate.relative <= before.relative or at_floor or not state.settles:
             self.state, self.certificate = state, certificate
+        if not state.settles:
+            return certificate.relative <= _NEGLIGIBLE or at_floor
         return certificate.relative <= _NEGLIGIBLE or self._gained > _SETTLED
 
     def _seconds(self) -> float:
@@ -175,15 +193,18 @@ class Run:
 
 
 def drive(
-    method: Textbook | Exact, table: Dense, earlier: Any, limits: Limits,
+    method: Textbook | Certifying, table: Dense, earlier: Any, limits: Limits,
     callbacks: Sequence[Callable[[Progress], object]], began: float,
 ) -> Run:  # fmt: skip
     """Advance a solver until there is a reason to stop."""
     run = Run(method, table, limits, began)
     try:
         run.begin(method.start(table, earlier))
-        while run.stop is None:
-            run.take(method.advance(table, run.state))
+        told = run.certificate is not None  # a look at where it begins is a round
+        while run.stop is None or told:
+            if not told:
+                run.take(method.advance(table, run.state))
+            told = False
             if callbacks and run.stop is not Stop.DIVERGED and run.moved:
                 now = run.progress()
                 answers = [callback(now) for callback in callbacks]  # each hears of each round

@@ -10,9 +10,9 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gradstep import _closed_form, _guard, _input
+from gradstep import _closed_form, _cost, _guard, _input
 from gradstep._closed_form import ClosedForm
-from gradstep._driver import Limits, Run, drive, intercept_of
+from gradstep._driver import Certifying, Limits, Run, drive, intercept_of
 from gradstep._result import (
     Check,
     ConvergenceWarning,
@@ -23,7 +23,9 @@ from gradstep._result import (
     Stop,
     lengthened,
 )
+from gradstep._solvers.cg import Cg
 from gradstep._solvers.exact import Exact
+from gradstep._solvers.sgd import Minibatch
 from gradstep._solvers.textbook import Sgd, Textbook
 from gradstep._table.dense import Dense, Rows, Settings
 from gradstep.losses import Loss, squared
@@ -175,32 +177,39 @@ def fit(
     # Numbers first: they are cheaper to look at than the data.
     loss = _input.loss(loss)
     penalty = _input.penalty(penalty)
-    options = _input.solver(solver)
-    step, batch_size, epochs = _input.steps(options, step, batch_size, epochs)
-    limits = Limits(epochs, _input.tolerance(tol), _input.whole("max_passes", max_passes, 1))
+    options, steps = _input.steps(_input.solver(solver), step, batch_size, epochs)
+    limits = Limits(steps.epochs, _input.tolerance(tol), _input.whole("max_passes", max_passes, 1))
     intercept = _input.flag("intercept", intercept)
     seed = _input.whole("seed", seed, 0)
     device = _input.device(device)
     wanted = _input.check(check)
     functions = _input.callbacks(callbacks)
     if not _closed_form.exists(loss, penalty):
-        _input.needs_closed_form(options, wanted)
+        _input.needs_closed_form(options, wanted, loss, penalty)
     rows = _input.rows(X, y, sample_weight, loss)
     earlier = _input.start(start, rows.X.shape[1], rows.y.shape[1:], options, intercept=intercept)
-    method: Textbook | Exact
+    table = Dense(rows, loss, penalty, device)
+    cost = ""
+    method: Textbook | Certifying
     if isinstance(options, Sgd):
-        assert step is not None  # noqa: S101 - the gate has seen to it
-        table = Dense(rows, loss, penalty, device)
-        settings = Settings(min(batch_size, table.n), intercept, options.momentum, options.nesterov, options.average)
-        method = Textbook(options, step, settings, seed, loss)
+        assert steps.step is not None and steps.batch_size is not None  # noqa: S101 - the gate has seen to it
+        batch = min(steps.batch_size, table.n)
+        settings = Settings(batch, intercept, options.momentum, options.nesterov, options.average)
+        method = Textbook(options, steps.step, settings, seed, loss)
+        if start is not None:  # its steps go on
+            began -= start.seconds
+            table.row_reads = start.row_reads
     else:
         _input.on_cpu(options, device)
         _input.weights_together(rows.weight)
-        table = Dense(rows, loss, penalty)
-        method = Exact(_closed_form.ridge_strength(penalty), intercept, seed)
-    if start is not None:
-        began -= start.seconds
-        table.row_reads = start.row_reads
+        alpha = _closed_form.ridge_strength(penalty)
+        options, cost = _cost.chosen(options, table, limits.tol, intercept=intercept, warm=start is not None)
+        if options == "exact":
+            method = Exact(alpha, intercept, seed)
+        elif options == "cg":
+            method = Cg(alpha, intercept, seed, *limits[1:])
+        else:
+            method = Minibatch(alpha, intercept, seed, *limits[1:], steps.batch_size)
     run = drive(method, table, earlier, limits, functions, began)
     found, stop = _Judgement(), run.stop or Stop.INTERRUPTED
     try:
@@ -209,11 +218,12 @@ def fit(
     except KeyboardInterrupt:
         stop = Stop.INTERRUPTED
     w = run.w
+    before = start.history if start is not None and isinstance(method, Textbook) else None
     result = Fit(
         coef=_frozen(w[:-1].copy()), intercept=intercept_of(w), objective=found.objective, r2=found.r2, stop=stop,
-        history=lengthened(start.history if start else None, run.entries), certificate=run.certificate,
-        check=found.check, check_note=found.check_note, loss=loss, penalty=penalty, solver=options, step=step,
-        batch_size=method.settings.batch if isinstance(method, Textbook) else None, seed=seed, device=device,
+        history=lengthened(before, run.entries), certificate=run.certificate,
+        check=found.check, check_note=found.check_note, loss=loss, penalty=penalty, solver=options, step=steps.step,
+        batch_size=_batch(method, table), seed=seed, device=device, cost=cost,
         rows=table.n, passes=table.passes, row_reads=table.row_reads, concern=found.concern,
         seconds=perf_counter() - began, state=run.state.kept() if run.state is not None else None,
     )  # fmt: skip
@@ -233,7 +243,7 @@ class _Judgement:
     concern: str = ""
 
     def judge(
-        self, run: Run, method: Textbook | Exact, table: Dense, rows: Rows, loss: Loss, penalty: Penalty | None,
+        self, run: Run, method: Textbook | Certifying, table: Dense, rows: Rows, loss: Loss, penalty: Penalty | None,
         wanted: bool | None,
     ) -> None:  # fmt: skip
         """Look at objective, check and what a user has to be warned of; raise `Diverged` for a fit that did."""
@@ -248,7 +258,7 @@ class _Judgement:
             self.objective = float(losses.sum()) + table.penalty(w)
             unit = np.ones(len(losses))
         else:
-            intercept, self.objective = method.intercept, state.running
+            intercept, self.objective = state.preconditioner.intercept, state.running
             losses, unit = state.scaled_losses, state.preconditioner.units.y_scale
         if loss == _SQUARED:
             self.r2 = _r2(rows, losses, unit, intercept=intercept)
@@ -267,6 +277,12 @@ class _Judgement:
         for concern, category in zip(concerns, (ConvergenceWarning, DisagreementWarning), strict=False):
             if concern:
                 warnings.warn(f"fit: {concern}", category, stacklevel=3)
+
+
+def _batch(method: Textbook | Certifying, table: Dense) -> int | None:
+    if isinstance(method, Textbook):
+        return method.settings.batch
+    return method.batch(table) if isinstance(method, Minibatch) else None
 
 
 def _closed_form_of(

@@ -3,7 +3,7 @@
 import operator
 from collections.abc import Callable, Iterable
 from numbers import Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,7 +119,7 @@ def weights_together(weight: NDArray[np.float64]) -> None:
     if largest > _WEIGHTS_APART * least:
         raise ValueError(
             f"sample_weight: weights up to {largest / least:.0e} times the smallest positive one came; within "
-            f'{_WEIGHTS_APART:.0e} is needed for solver="exact".'
+            f"{_WEIGHTS_APART:.0e} is needed for a fit without a step."
         )
 
 
@@ -278,34 +278,51 @@ def penalty(value: object) -> Penalty | None:
     return value
 
 
+SOLVERS = ("sgd", "cg", "exact", "auto")
+_KNOWN = ", ".join(f'"{name}"' for name in SOLVERS) + " or gs.sgd(...)"
+
+
 def solver(value: object) -> Sgd | str:
     """Return the textbook method's options, or a solver's name."""
     if isinstance(value, Sgd):
         return looked_at(value)
     if isinstance(value, str):
-        if value == "sgd":
-            return Sgd()
-        if value == "exact":
+        if value in SOLVERS:
             return value
-        raise ValueError(f'solver: {value!r} came; "sgd", "exact" or gs.sgd(...) is needed.')
-    raise TypeError(f'solver: {_named(value)} came; "sgd", "exact" or gs.sgd(...) is needed.')
+        raise ValueError(f"solver: {value!r} came; {_KNOWN} is needed.")
+    raise TypeError(f"solver: {_named(value)} came; {_KNOWN} is needed.")
 
 
-def steps(
-    options: Sgd | str, step_came: object, batch_size: object, epochs: object
-) -> tuple[float | Schedule | None, int, int]:
-    """Return step, batch and epochs of the textbook method; a solver that takes none is given none."""
-    if isinstance(options, Sgd):
-        if step_came is None:
-            raise ValueError(
-                'step: none came; solver="sgd" needs one, such as 0.03 or a Schedule, and solver="exact" none.'
-            )
+class Steps(NamedTuple):
+    """What the steps of a fit are taken with: of the textbook method all three, of the default the batch at most."""
+
+    step: float | Schedule | None = None
+    batch_size: int | None = None
+    epochs: int = 0
+
+
+def steps(options: Sgd | str, step_came: object, batch_size: object, epochs: object) -> tuple[Sgd | str, Steps]:
+    """Return the solver that is meant, the textbook method if there is a step, with its steps."""
+    if step_came is not None and options == "sgd":
+        options = Sgd()
+    if isinstance(options, Sgd) and step_came is not None:
         batch = 32 if batch_size is None else whole("batch_size", batch_size, 1)
-        return step(step_came), batch, 10 if epochs is None else whole("epochs", epochs, 1)
-    for name, came in (("step", step_came), ("batch_size", batch_size), ("epochs", epochs)):
-        if came is not None:
-            raise ValueError(f'{name}: {came!r} came with solver="{options}", which takes none: leave it out.')
-    return None, 0, 0
+        return options, Steps(step(step_came), batch, 10 if epochs is None else whole("epochs", epochs, 1))
+    if isinstance(options, Sgd):
+        for name, value in options._asdict().items():
+            if value != Sgd._field_defaults[name]:
+                raise ValueError(
+                    f"solver: gs.sgd({name}={value!r}) came without a step; it is an option of steps of a given size: "
+                    "pass step, or leave it out."
+                )
+        options = "sgd"
+    for name, came in (("step", step_came), ("epochs", epochs), ("batch_size", batch_size)):
+        if came is None or (name, options) == ("batch_size", "sgd"):
+            continue
+        remedy = "pass max_passes, or a step" if (name, options) == ("epochs", "sgd") else "leave it out"
+        without = " and no step" if options == "sgd" else ""
+        raise ValueError(f'{name}: {came!r} came with solver="{options}"{without}, which takes none: {remedy}.')
+    return options, Steps(batch_size=None if batch_size is None else whole("batch_size", batch_size, 1))
 
 
 def tolerance(value: object) -> float:
@@ -313,44 +330,60 @@ def tolerance(value: object) -> float:
     return real("tol", value, least=0.0)
 
 
-def needs_closed_form(options: Sgd | str, wanted: bool | None) -> None:
+def needs_closed_form(options: Sgd | str, wanted: bool | None, loss: Loss, penalty: Penalty | None) -> None:
     """Refuse what there is only with a closed form, for a problem that has none."""
+    problem = f"the {loss.name} loss" + (f" with {penalty!r}" if penalty else "")
+    if options == "sgd":
+        raise ValueError(
+            f"step: none came with {problem}; a step is needed, such as 0.03 or a Schedule: without one, minibatch SGD "
+            "fits the squared loss, with no penalty or l2."
+        )
+    if isinstance(options, str):
+        raise ValueError(f'solver: "{options}" came with {problem}; the squared loss with no penalty or l2 is needed.')
     if wanted:
         raise ValueError("check: True came; only the squared loss with no penalty or l2 has a closed form to check by.")
-    if options == "exact":
-        raise ValueError('solver: "exact" came; it needs the squared loss, with no penalty or l2.')
 
 
 def on_cpu(options: str, device: str) -> None:
     """Refuse a device that a solver does not read on."""
     if device != "cpu":
-        raise ValueError(f'device: "{device}" came with solver="{options}", which reads on the CPU: leave it out.')
+        without = " and no step" if options == "sgd" else ""
+        raise ValueError(
+            f'device: "{device}" came with solver="{options}"{without}, which reads on the CPU: leave it out.'
+        )
 
 
 def start(
     value: object, columns: int, outputs: tuple[int, ...], options: Sgd | str, *, intercept: bool
-) -> State | None:
-    """Return where an earlier fit stopped, for a table of this shape."""
+) -> State | NDArray[np.float64] | None:
+    """Return where an earlier fit stopped, for a table of this shape: its steps, or weights (d + 1, k) to begin at."""
     if value is None:
         return None
-    state = getattr(value, "state", None)
-    if not isinstance(options, Sgd):
+    if options == "exact":
         raise ValueError(  # noqa: TRY004 - of the solver, not of the fit
-            f'start: {_named(value)} came with solver="{options}", which begins anew: leave it out.'
+            f'start: {_named(value)} came with solver="exact", which begins anew: leave it out.'
         )
-    if getattr(value, "solver", None) == "exact":
-        raise ValueError('start: a fit by solver="exact" came; one by solver="sgd" is needed, whose steps can go on.')
-    if not isinstance(state, State):
+    coef, at_zero = getattr(value, "coef", None), getattr(value, "intercept", None)
+    if not isinstance(coef, np.ndarray) or at_zero is None:
         raise TypeError(f"start: {_named(value)} came; None or a Fit is needed, as gs.fit returns it.")
-    came = state.w.shape
-    if came != (columns + 1, *outputs):
+    state = getattr(value, "state", None)
+    if isinstance(options, Sgd) and not isinstance(state, State):
         raise ValueError(
-            f"start: a fit with coef of shape {(came[0] - 1, *came[1:])} came; {(columns, *outputs)} is needed, for X "
-            "and y as they are."
+            f'start: a fit by solver="{getattr(value, "solver", None)}" without a step came; one by steps is needed, '
+            "which can go on: pass step to both, or to none."
         )
-    if not intercept and np.any(state.w[-1]):
+    if coef.shape != (columns, *outputs):
+        raise ValueError(
+            f"start: a fit with coef of shape {coef.shape} came; {(columns, *outputs)} is needed, for X and y as they "
+            "are."
+        )
+    if not intercept and np.any(at_zero):
         raise ValueError("start: a fit with an intercept came; intercept=True, or a fit without one, is needed.")
-    return state
+    if isinstance(options, Sgd):
+        return state
+    weights = np.vstack((coef.reshape(columns, -1), np.reshape(at_zero, (1, -1))))
+    _finite("start: coef", weights)
+    return weights
 
 
 def device(value: object) -> str:

@@ -9,7 +9,7 @@ matrix, a sketch, or a sample of rows.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
-from gradstep._dense_algebra import norms, orthonormal, product, singular, triangle
+from gradstep._dense_algebra import gram, norms, orthonormal, product, singular, symmetric, triangle
 from gradstep._kernels.rows import EPS
 from gradstep._table.dense import NO_ORDER, Dense, Evidence, Units
 
@@ -29,6 +29,8 @@ theorem 2.13); of sparse signs none was seen in 2,360 draws."""
 
 _SKETCH_ROWS, _SKETCH_PER_COLUMN = 2048, 16
 _LARGEST_SKETCH = 1 << 27  # entries, 1 GB
+_FAR = 2.0**24  # units from the mean, beyond which a row hides what shares its bucket of a sketch
+_MANY_COLUMNS = 128  # of fewer the least sketch is enough, whatever a ridge leaves of them
 _REPAIR_PER_COLUMN = 64
 _PROJECTIONS = 8
 _LARGEST_ROOT = 300  # exponent of the root of a ridge in scaled units, so that its squares do not overflow
@@ -150,13 +152,13 @@ class Preconditioner:
 
 
 def units_of(
-    table: Dense, order: NDArray[np.int64], *, intercept: bool, alpha: float = 0.0
+    table: Dense, order: NDArray[np.int64], *, intercept: bool, alpha: float = 0.0, copied: bool = False
 ) -> tuple[Units, NDArray[np.bool_]]:
     """Return units from some rows, or from all if `order` is empty, and which columns are constant in them.
 
     With a ridge of strength alpha, columns of tiny units are scaled less than to 1: it is far above their squares.
     """
-    of_columns, of_responses = table.statistics(order, centred=intercept)
+    of_columns, of_responses = table.statistics(order, centred=intercept, copied=copied)
     scale, centre = of_columns[0], of_columns[1]
     if alpha > 0:
         largest = 2.0 ** (_LARGEST_ROOT - math.ceil(math.log2(alpha * table.n) / 2))
@@ -304,22 +306,71 @@ def factor_of_rows(A: NDArray[np.float64], constant: NDArray[np.bool_], *, inter
     return Factor(columns, R[first : first + d, first + d :].copy(), mean, y_mean, 0.0)
 
 
+def sketch_rows(columns: int) -> int:
+    """Return the rows of a sketch of so many columns, the intercept among them."""
+    return max(_SKETCH_PER_COLUMN * columns, _SKETCH_ROWS)
+
+
+def drawn(table: Dense, seed: int, *, alpha: float, intercept: bool) -> Preconditioner:
+    """Return a preconditioner of a sketch in the units of a few rows, or of all where those are too far from others."""
+    order = sample(table, SAMPLED_PER_COLUMN * (table.d + 1), seed)
+    none = np.zeros(table.d, dtype=bool)
+    units, _ = units_of(table, order, intercept=intercept, alpha=alpha)
+    effective = _effective(table, units, order, alpha, intercept=intercept) if alpha > 0 else math.inf
+    found = sketched(
+        table, units, none, seed, alpha=alpha, intercept=intercept, far=_FAR, effective=effective
+    )
+    if found is None:
+        units, none = units_of(table, NO_ORDER, intercept=intercept, alpha=alpha)
+        found = sketched(table, units, none, seed, alpha=alpha, intercept=intercept, far=math.inf, effective=effective)
+    assert found is not None  # noqa: S101 - nothing is too far
+    return found
+
+
 def sketched(
-    table: Dense, units: Units, constant: NDArray[np.bool_], seed: int, *, alpha: float, intercept: bool
-) -> Preconditioner:
+    table: Dense, units: Units, constant: NDArray[np.bool_], seed: int, *, alpha: float, intercept: bool,
+    far: float = math.inf, effective: float = math.inf,
+) -> Preconditioner | None:  # fmt: skip
     """Return a preconditioner in one read: of stacked sparse signs, or beyond 1 GB of those of repaired rows.
 
     ``m = max(16 d, 2048)`` rows of sketch stretch no direction by more than ``rho = (sqrt(d) + 4) / sqrt(m)``, but for
-    a share `CHANCE` of the seeds.
+    a share `CHANCE` of the seeds. With a ridge d may be the effective dimension, `degrees`: a ridge is not stretched (Y.
+    Gordon's and S. Chevet's inequality, as in R. Vershynin, *High-Dimensional Probability*, 2018, section 8.7). None if
+    a row is further away than `far`.
     """
     d = table.d + intercept
-    m = max(_SKETCH_PER_COLUMN * d, _SKETCH_ROWS)
+    m = sketch_rows(d)
+    if effective < d:
+        m = min(m, max(sketch_rows(math.ceil(effective)), 2 * d))
     if m * (d + table.k) > _LARGEST_SKETCH:
         return repaired(table, sampled(table, units, constant, seed, alpha=alpha, intercept=intercept), seed, alpha)
-    factor = factor_of_rows(table.sketch(units, m, seed), constant, intercept=intercept)
-    return preconditioner(
-        table, units, factor, alpha, intercept=intercept, stretch=(math.sqrt(d) + 4) / math.sqrt(m), kind="probable"
-    )
+    with np.errstate(over="ignore", invalid="ignore"):
+        rows = table.sketch(units, m, seed)
+        if far < math.inf and not max(rows.max(), -rows.min()) < far:
+            return None
+    factor = factor_of_rows(rows, constant, intercept=intercept)
+    found = preconditioner(table, units, factor, alpha, intercept=intercept, kind="probable")
+    return replace(found, stretch=_stretch(found.degrees + intercept, m))
+
+
+def _effective(
+    table: Dense, units: Units, order: NDArray[np.int64], alpha: float, *, intercept: bool
+) -> float:
+    """Return about how many directions of the rows a ridge leaves free, from some of them; infinite where few matter."""
+    if table.d <= _MANY_COLUMNS:
+        return math.inf
+    few = order[:: -(-len(order) // _SKETCH_ROWS)]
+    rows = table.scaled(units, few, 0, len(few))
+    with np.errstate(over="ignore", invalid="ignore"):
+        columns = rows[:, 1 : 1 + table.d] / (math.sqrt(alpha) * units.scale)
+        if intercept:
+            columns -= columns.mean(axis=0)
+        squares = gram(np.ascontiguousarray(columns.T)) / len(few)
+    if not np.isfinite(squares).all():
+        return math.inf
+    values = np.maximum(symmetric(squares)[0], 0.0)
+    free = float((values / (values + 1.0)).sum())
+    return 2 * free if 4 * free < len(few) else math.inf  # else too few of them to tell
 
 
 def sampled(
@@ -333,7 +384,7 @@ def sampled(
     return preconditioner(table, units, factor, alpha, intercept=intercept, kind="estimate", stretch=stretch)
 
 
-def _stretch(columns: int, rows: int) -> float:
+def _stretch(columns: float, rows: int) -> float:
     return (math.sqrt(columns) + 4) / math.sqrt(rows)
 
 
@@ -379,3 +430,12 @@ def sample(table: Dense, m: int, seed: int) -> NDArray[np.int64]:
         present = np.flatnonzero(table.weight)
         chosen = present[rng.choice(len(present), m, replace=False, shuffle=False)]
     return np.sort(chosen).astype(np.int64)
+
+
+def flat(table: Dense, units: Units, factor: Factor) -> NDArray[np.bool_]:
+    """Return the columns whose entries differ by the rounding of their values at most."""
+    size = np.sqrt(np.square(factor.R).sum(axis=0) / table.n)
+    found: NDArray[np.bool_] = (size > 0) & (size <= 4 * EPS * np.abs(units.centre + factor.mean))
+    if found.any():
+        found &= units_of(table, NO_ORDER, intercept=True)[1]
+    return found

@@ -325,6 +325,7 @@ class Fit:
     passes: float
     row_reads: int
     concern: str
+    cost: str
     seconds: float
     state: State | None
 

@@ -90,11 +90,11 @@ def fill(X, y, weight, order, start, stop, scale, centre, y_scale, y_centre, out
 
 
 @kernel
-def scatter(X, y, weight, start, stripes, first, last, scale, centre, y_scale, y_centre, drawn, out):
+def scatter(X, y, weight, start, first, last, scale, centre, y_scale, y_centre, drawn, out):
     """Add rows from `start` on, as `fill` writes them, each to one row of each stripe of a sketch, half with a minus.
 
     `drawn` (rows, stripes) is twice the number of a bucket, plus one for a minus; ``out`` is (stripes, buckets,
-    columns), of which those stripes are added to that the pair `stripes` bounds, and the columns `first` to `last`.
+    columns), of which `first` to `last` are added to.
     """
     d, k = X.shape[1], y.shape[1]
     row = np.empty(1 + d + k)
@@ -112,7 +112,7 @@ def scatter(X, y, weight, start, stripes, first, last, scale, centre, y_scale, y
                 columns[j] = root * (x[j] * scales[j] - centres[j])
             for c in range(k):
                 row[1 + d + c] = root * (y[i, c] * y_scale[c] - y_centre[c])
-            for s in range(stripes[0], stripes[1]):
+            for s in range(drawn.shape[1]):
                 bucket = out[s, drawn[t, s] >> 1, first:last]
                 sign = 1.0 - 2.0 * (drawn[t, s] & 1)
                 for j in range(part.size):

@@ -13,8 +13,6 @@ Software* 35 (2009) 28.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -24,127 +22,14 @@ from scipy.linalg import lapack
 from gradstep import _preconditioner
 from gradstep._dense_algebra import norms, product, singular, symmetric, triangle
 from gradstep._kernels.rows import EPS
-from gradstep._preconditioner import Factor, Preconditioner
-from gradstep._table.dense import NO_ORDER, Dense, Evidence, Units
-
-SMALL = 20_000
-"""Cells up to which a table is its own sample, and is solved to the last digit."""
+from gradstep._preconditioner import Factor
+from gradstep._solvers.certified import State, is_small, refined, whole
+from gradstep._table.dense import NO_ORDER, Dense, Units
 
 _WELL_CONDITIONED = 1e5  # columns whose Gram matrix needs no preconditioning
 _TRUSTED = 1e-12  # reciprocal condition of a Gram matrix, down to which its factor makes refinement converge
 _BEYOND = 1e100  # of scaled entries: their squares and products would overflow
 _GRAMS = 3  # reads that may go into it
-
-
-@dataclass(frozen=True)
-class State:
-    """Where the solver stands after a round."""
-
-    preconditioner: Preconditioner
-    scaled: NDArray[np.float64]
-    """(d + 1, k) weights of scaled, uncentred rows, the intercept last."""
-    evidence: Evidence | None = None
-    """Taken at these weights."""
-    epoch: int = 0
-    """Rounds finished."""
-    unchanged: bool = False
-    """Whether the last step was too small to change a weight."""
-    rate: float = math.nan
-    ended: bool = True
-
-    @cached_property
-    def w(self) -> NDArray[np.float64]:
-        """The weights (d + 1, k) in the caller's units."""
-        units = self.preconditioner.units
-        if not np.isfinite(self.scaled).all():
-            raise ValueError(
-                "X, y, sample_weight: their entries are too far apart for float64; columns of other units, or weights "
-                "nearer to each other, are needed."
-            )
-        w = in_callers_units(self.scaled, units)
-        back = from_callers_units(w, units)
-        # What float64 cannot hold shows on the way back, where it matters to the fitted values.
-        lost = back != self.scaled
-        if lost.any():
-            share = np.append(self.preconditioner.length, 1.0)[:, np.newaxis]
-            lost = ~(np.abs(back - self.scaled) * share <= _LOST)
-        if lost.any():
-            j, c = np.unravel_index(int(lost.argmax()), lost.shape)
-            what = f"coefficient of column {j}" if j < len(w) - 1 else "intercept"
-            size = math.log10(abs(self.scaled[j, c])) - math.log10(units.y_scale[c])
-            size += math.log10(units.scale[j]) if j < len(w) - 1 else 0.0
-            raise ValueError(
-                f"X, y: the {what} is about 1e{size:+.0f}, which float64 cannot hold; other units of "
-                f"{'X or ' if j < len(w) - 1 else ''}y are needed."
-            )
-        return w
-
-    @property
-    def scaled_losses(self) -> NDArray[np.float64]:
-        """Weighted mean losses of the scaled responses, an entry an output."""
-        assert self.evidence is not None  # noqa: S101 - a round has ended
-        return self.evidence.squares / (2 * self.preconditioner.total)
-
-    @property
-    def running(self) -> float:
-        """The objective."""
-        p = self.preconditioner
-        penalties = p.ridge @ np.square(self.scaled[:-1]) / (2 * p.total)
-        with np.errstate(over="ignore", under="ignore"):  # of responses beyond 1e154 the squares are infinite
-            return float(((self.scaled_losses + penalties) / p.units.y_scale / p.units.y_scale).sum())
-
-    def kept(self) -> None:
-        """Return what a further fit could go on from: nothing."""
-
-
-_FELT = 1e-3  # standard errors
-_LOST = 1e-12  # of the spread of the response, in the fitted values
-
-
-def nearest(
-    preconditioner: Preconditioner, w: NDArray[np.float64], by: NDArray[np.float64], felt: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """Return ``w + by``, rounded so that the fitted values move little; of the outputs where that is felt.
-
-    The weights are rounded one after the other, those whose last digit weighs most first, and each time the rest is
-    fitted anew: L. Babai, On Lovasz' lattice reduction and the nearest lattice point problem, *Combinatorica* 6 (1986)
-    1-13.
-    """
-    p = preconditioner
-    root = math.sqrt(p.total)
-    about = np.vstack((p.factor.R, np.diag(np.sqrt(p.ridge)))) if p.ridged else p.factor.R
-    rows = np.vstack((np.append(p.centre, 1.0) * root, np.column_stack((about, np.zeros(len(about))))))
-    weights = np.arange(len(w) if p.intercept else len(w) - 1)
-    out = w + by
-    for c in np.flatnonzero(felt):
-        order = weights[np.argsort(np.spacing(np.abs(out[weights, c])) * norms(rows[:, weights]))]
-        R = triangle(rows[:, order])
-        moved = np.zeros(len(order))
-        for i in range(len(order) - 1, -1, -1):
-            j = order[i]
-            goal = by[j, c]
-            if R[i, i] != 0.0:
-                goal -= R[i, i + 1 :] @ moved[i + 1 :] / R[i, i]
-            out[j, c] = w[j, c] + goal
-            moved[i] = (out[j, c] - w[j, c]) - by[j, c]
-    return out
-
-
-def in_callers_units(w: NDArray[np.float64], units: Units) -> NDArray[np.float64]:
-    """Return weights of scaled, uncentred rows as weights of the caller's: exact, but where float64 ends."""
-    with np.errstate(over="ignore", under="ignore"):
-        return np.ldexp(w, _exponents(units))
-
-
-def from_callers_units(w: NDArray[np.float64], units: Units) -> NDArray[np.float64]:
-    """Return the weights of scaled, uncentred rows that are the caller's."""
-    with np.errstate(over="ignore", under="ignore"):
-        return np.ldexp(w, -_exponents(units))
-
-
-def _exponents(units: Units) -> NDArray[np.int32]:
-    of_columns, of_responses = np.frexp(units.scale)[1], np.frexp(units.y_scale)[1]
-    return np.append(of_columns, 1)[:, np.newaxis] - of_responses
 
 
 class Exact(NamedTuple):
@@ -154,50 +39,23 @@ class Exact(NamedTuple):
     intercept: bool
     seed: int
 
+    certifies = True
+
     def start(self, table: Dense, earlier: None = None) -> State:  # noqa: ARG002 - no state to go on from
         """Return the solution that the factor gives: one read of the rows, beside those of the sample."""
-        preconditioner = self.preconditioner(table)
+        if is_small(table):
+            return whole(table, self.alpha, None, intercept=self.intercept)
+        units, factor = factor_by_gram(table, self.seed, self.alpha, intercept=self.intercept)
+        preconditioner = _preconditioner.preconditioner(table, units, factor, self.alpha, intercept=self.intercept)
         return State(preconditioner, preconditioner.solution())
 
     def advance(self, table: Dense, state: State) -> State:
         """Refine once: a read for the gradient where it is not known yet, a step, and a read at its end."""
-        preconditioner = state.preconditioner
-        evidence = state.evidence or preconditioner.evidence(table, state.scaled)
-        scaled = state.scaled + preconditioner.step(evidence)
-        if not self.intercept:
-            scaled[-1] = 0.0
-        if np.array_equal(scaled, state.scaled):
-            return State(preconditioner, scaled, evidence, state.epoch + 1, unchanged=state.evidence is not None)
-        return State(preconditioner, scaled, preconditioner.evidence(table, scaled), state.epoch + 1)
+        return refined(table, state)
 
-    def finish(self, table: Dense, state: State) -> State | None:
-        """Return another state where rounding is felt in the fitted values: see `nearest`. One read of the rows.
-
-        Otherwise each weight keeps its own digits: they are right to the last up to a condition of about 1e7, beyond
-        which the rounding of one is felt in others.
-        """
-        preconditioner, evidence = state.preconditioner, state.evidence
-        assert evidence is not None  # noqa: S101 - a round ends with it
-        felt = preconditioner.distance(evidence) > _FELT * np.sqrt(evidence.squares / table.n)
-        if not felt.any() or preconditioner.rank < table.d:
-            return None
-        scaled = nearest(preconditioner, state.scaled, preconditioner.step(evidence), felt)
-        return State(preconditioner, scaled, preconditioner.evidence(table, scaled), state.epoch + 1)
-
-    def preconditioner(self, table: Dense) -> Preconditioner:
-        """Return the preconditioner of all rows: by QR of a small table, else from its Gram matrix."""
-        intercept = self.intercept
-        if is_small(table):
-            units, constant = _preconditioner.units_of(table, NO_ORDER, intercept=intercept, alpha=self.alpha)
-            factor = _preconditioner.of_all_rows(table, units, constant, intercept=intercept)
-        else:
-            units, factor = factor_by_gram(table, self.seed, self.alpha, intercept=intercept)
-        return _preconditioner.preconditioner(table, units, factor, self.alpha, intercept=intercept)
-
-
-def is_small(table: Dense) -> bool:
-    """Whether a table is solved to the last digit whatever is asked for."""
-    return table.n * table.d <= SMALL or table.n <= table.d
+    def reads(self, state: State) -> int:
+        """Return how many passes the next round takes."""
+        return 1 if state.evidence else 2
 
 
 class _Basis(NamedTuple):
@@ -228,7 +86,7 @@ def factor_by_gram(table: Dense, seed: int, alpha: float, *, intercept: bool) ->
         if order is NO_ORDER:
             return units, _preconditioner.of_all_rows(table, units, constant, intercept=intercept)
     assert factor is not None  # noqa: S101 - the last is taken as it is
-    flat = _flat(table, units, factor)
+    flat = _preconditioner.flat(table, units, factor)
     factor.R[:, flat] = 0.0
     return units, factor
 
@@ -341,12 +199,3 @@ def _of_largest(table: Dense, units: Units) -> Units:
     of_columns, of_responses = table.statistics(NO_ORDER, centred=False)
     scale, y_scale = np.minimum(units.scale, of_columns[3]), np.minimum(units.y_scale, of_responses[3])
     return Units(scale, units.centre * (scale / units.scale), y_scale, units.y_centre * (y_scale / units.y_scale))
-
-
-def _flat(table: Dense, units: Units, factor: Factor) -> NDArray[np.bool_]:
-    """Return the columns whose entries differ by the rounding of their values at most."""
-    size = np.sqrt(np.square(factor.R).sum(axis=0) / table.n)
-    flat: NDArray[np.bool_] = (size > 0) & (size <= 4 * EPS * np.abs(units.centre + factor.mean))
-    if flat.any():
-        flat &= _preconditioner.units_of(table, NO_ORDER, intercept=True)[1]
-    return flat

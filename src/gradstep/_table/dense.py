@@ -32,7 +32,8 @@ _HEAVY = 1000.0  # times the expected square of a row
 _MOST_HEAVY = 4096  # rows, about: a table with more has other ways to be ill conditioned
 _CELLS_PER_PIECE = 1 << 19  # of a read that threads share: half a millisecond, and 4 MB that a cache holds
 _STRIPES = 4  # of a sketch: each row goes to one bucket of each
-_SKETCH_CELLS = 1 << 19  # of the part of a sketch that one thread adds to: 4 MB
+_SKETCH_CELLS = 1 << 21  # of the part of a sketch that one thread adds to: 16 MB
+_QUARTERS = 4
 
 # Kernels that have run, with the types of data they ran on: what need not be compiled any more.
 _compiled: WeakKeyDictionary[Callable[..., object], set[np.dtype[np.floating]]] = WeakKeyDictionary()
@@ -229,21 +230,30 @@ class Dense:
         """Weights of the rows, (n,) with mean 1, or one for all."""
         return self._host.weight
 
+    @property
+    def bytes_per_entry(self) -> int:
+        """Bytes of an entry of X."""
+        return self._dtype.itemsize
+
     @cached_property
     def present(self) -> int:
         """Rows of positive weight."""
         weight = self._host.weight
         return self.n if weight.size == 1 else int(np.count_nonzero(weight))
 
-    def statistics(self, order: NDArray[np.int64], *, centred: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def statistics(
+        self, order: NDArray[np.int64], *, centred: bool, copied: bool = False
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return scale, centre, constancy and unit of the columns (4, d) and of the responses (4, k).
 
-        See `statistics` of the kernels; over the rows in `order`, or all if it is empty.
+        See `statistics` of the kernels; over the rows in `order`, or all if it is empty. Of rows that are `copied` to be
+        factored, which have to fit a cache, it is no further read.
         """
         of_columns, of_responses = np.empty((4, self.d)), np.empty((4, self.k))
         self._run(statistics, self._host.X, self._host.weight, order, centred, of_columns)
         self._run(statistics, self._host.y, self._host.weight, order, centred, of_responses)
-        self._count(order, order.size or self.n)
+        if not copied:
+            self._count(order, order.size or self.n)
         return of_columns, of_responses
 
     def scaled(self, units: Units, order: NDArray[np.int64], start: int, stop: int) -> NDArray[np.float64]:
@@ -308,26 +318,29 @@ class Dense:
         """
         buckets = -(-rows // _STRIPES)
         size = 1 + self.d + self.k
-        width = max(32, _SKETCH_CELLS // (_STRIPES * buckets))
-        # Of few columns there is something to do for two threads if each takes half of the stripes.
-        stripes = ((0, 2), (2, 4)) if size <= width and threads.count() > 1 else ((0, 4),)
-        parts = [
-            (of, first, min(first + width, size)) for first in range(0, size, width) for of in stripes
-        ]
-        out = np.zeros((_STRIPES, buckets, size))
-        rows = max(64, _CELLS_PER_BLOCK // size)
+        blocks = list(enumerate(self._blocks()))
+        # A small sketch is made in four, of a quarter of the rows each; of a large one each part has all rows, but few
+        # columns, so that what is added to stays in the cache.
+        small = _STRIPES * buckets * size <= _SKETCH_CELLS
+        width = size if small else max(32, _SKETCH_CELLS // (_STRIPES * buckets))
+        parts = _QUARTERS if small else -(-size // width)
+        out = np.zeros((parts if small else 1, _STRIPES, buckets, size))
 
         def part(piece: int) -> None:
-            for number, start in enumerate(range(0, self.n, rows)):
+            mine = blocks[piece::parts] if small else blocks
+            first = 0 if small else piece * width
+            for number, (start, stop) in mine:
                 drawn = np.random.default_rng((seed, number)).integers(
-                    0, 2 * buckets, (min(rows, self.n - start), _STRIPES), dtype=np.uint32
+                    0, 2 * buckets, (stop - start, _STRIPES), dtype=np.uint32
                 )
-                scatter(*self._host, start, *parts[piece], *units, drawn, out)
+                scatter(
+                    *self._host, start, first, min(first + width, size), *units, drawn, out[piece if small else 0]
+                )
 
-        self._ready(scatter, *self._host, 0, *parts[0], *units, np.empty((0, _STRIPES), dtype=np.uint32), out)
-        threads.each(part, len(parts))
+        self._ready(scatter, *self._host, 0, 0, 0, *units, np.empty((0, _STRIPES), dtype=np.uint32), out[0])
+        threads.each(part, parts)
         self.row_reads += self.n
-        return out.reshape(-1, size)
+        return np.add.reduce(out).reshape(-1, size)
 
     def wide_gradient(
         self,

@@ -1,0 +1,179 @@
+"""What solvers that certify their answer share: their state, the caller's units, and the last rounding."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradstep import _preconditioner
+from gradstep._dense_algebra import norms, triangle
+from gradstep._preconditioner import Preconditioner
+from gradstep._table.dense import NO_ORDER, Dense, Evidence, Units
+
+SMALL = 20_000
+"""Cells up to which a table is its own sample, and is solved to the last digit."""
+
+
+@dataclass(frozen=True)
+class State:
+    """Where the solver stands after a round."""
+
+    preconditioner: Preconditioner
+    scaled: NDArray[np.float64]
+    """(d + 1, k) weights of scaled, uncentred rows, the intercept last."""
+    evidence: Evidence | None = None
+    """Taken at these weights."""
+    epoch: int = 0
+    """Rounds finished."""
+    unchanged: bool = False
+    """Whether the last step was too small to change a weight."""
+    settles: bool = True
+    """Whether a round that gains little means that rounding lets no further one gain more."""
+    rate: float = math.nan
+    ended: bool = True
+
+    @cached_property
+    def w(self) -> NDArray[np.float64]:
+        """The weights (d + 1, k) in the caller's units."""
+        units = self.preconditioner.units
+        if not np.isfinite(self.scaled).all():
+            raise ValueError(
+                "X, y, sample_weight: their entries are too far apart for float64; columns of other units, or weights "
+                "nearer to each other, are needed."
+            )
+        w = in_callers_units(self.scaled, units)
+        back = from_callers_units(w, units)
+        # What float64 cannot hold shows on the way back, where it matters to the fitted values.
+        lost = back != self.scaled
+        if lost.any():
+            share = np.append(self.preconditioner.length, 1.0)[:, np.newaxis]
+            lost = ~(np.abs(back - self.scaled) * share <= _LOST)
+        if lost.any():
+            j, c = np.unravel_index(int(lost.argmax()), lost.shape)
+            what = f"coefficient of column {j}" if j < len(w) - 1 else "intercept"
+            size = math.log10(abs(self.scaled[j, c])) - math.log10(units.y_scale[c])
+            size += math.log10(units.scale[j]) if j < len(w) - 1 else 0.0
+            raise ValueError(
+                f"X, y: the {what} is about 1e{size:+.0f}, which float64 cannot hold; other units of "
+                f"{'X or ' if j < len(w) - 1 else ''}y are needed."
+            )
+        return w
+
+    @property
+    def scaled_losses(self) -> NDArray[np.float64]:
+        """Weighted mean losses of the scaled responses, an entry an output."""
+        assert self.evidence is not None  # noqa: S101 - a round has ended
+        return self.evidence.squares / (2 * self.preconditioner.total)
+
+    @property
+    def running(self) -> float:
+        """The objective."""
+        p = self.preconditioner
+        penalties = p.ridge @ np.square(self.scaled[:-1]) / (2 * p.total)
+        with np.errstate(over="ignore", under="ignore"):  # of responses beyond 1e154 the squares are infinite
+            return float(((self.scaled_losses + penalties) / p.units.y_scale / p.units.y_scale).sum())
+
+    def kept(self) -> None:
+        """Return what a further fit could go on from: nothing."""
+
+
+_FELT = 1e-3  # standard errors
+_LOST = 1e-12  # of the spread of the response, in the fitted values
+
+
+def nearest(
+    preconditioner: Preconditioner, w: NDArray[np.float64], by: NDArray[np.float64], felt: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return ``w + by``, rounded so that the fitted values move little; of the outputs where that is felt.
+
+    The weights are rounded one after the other, those whose last digit weighs most first, and each time the rest is
+    fitted anew: L. Babai, On Lovasz' lattice reduction and the nearest lattice point problem, *Combinatorica* 6 (1986)
+    1-13.
+    """
+    p = preconditioner
+    root = math.sqrt(p.total)
+    about = np.vstack((p.factor.R, np.diag(np.sqrt(p.ridge)))) if p.ridged else p.factor.R
+    rows = np.vstack((np.append(p.centre, 1.0) * root, np.column_stack((about, np.zeros(len(about))))))
+    weights = np.arange(len(w) if p.intercept else len(w) - 1)
+    out = w + by
+    for c in np.flatnonzero(felt):
+        order = weights[np.argsort(np.spacing(np.abs(out[weights, c])) * norms(rows[:, weights]))]
+        R = triangle(rows[:, order])
+        moved = np.zeros(len(order))
+        for i in range(len(order) - 1, -1, -1):
+            j = order[i]
+            goal = by[j, c]
+            if R[i, i] != 0.0:
+                goal -= R[i, i + 1 :] @ moved[i + 1 :] / R[i, i]
+            out[j, c] = w[j, c] + goal
+            moved[i] = (out[j, c] - w[j, c]) - by[j, c]
+    return out
+
+
+def in_callers_units(w: NDArray[np.float64], units: Units) -> NDArray[np.float64]:
+    """Return weights of scaled, uncentred rows as weights of the caller's: exact, but where float64 ends."""
+    with np.errstate(over="ignore", under="ignore"):
+        return np.ldexp(w, _exponents(units))
+
+
+def from_callers_units(w: NDArray[np.float64], units: Units) -> NDArray[np.float64]:
+    """Return the weights of scaled, uncentred rows that are the caller's."""
+    with np.errstate(over="ignore", under="ignore"):
+        return np.ldexp(w, -_exponents(units))
+
+
+def _exponents(units: Units) -> NDArray[np.int32]:
+    of_columns, of_responses = np.frexp(units.scale)[1], np.frexp(units.y_scale)[1]
+    return np.append(of_columns, 1)[:, np.newaxis] - of_responses
+
+
+def rounded(table: Dense, state: State) -> State | None:
+    """Return another state where rounding is felt in the fitted values: see `nearest`. One read of the rows.
+
+    Otherwise each weight keeps its own digits: they are right to the last up to a condition of about 1e7, beyond
+    which the rounding of one is felt in others.
+    """
+    preconditioner, evidence = state.preconditioner, state.evidence
+    assert evidence is not None  # noqa: S101 - a round ends with it
+    felt = preconditioner.distance(evidence) > _FELT * np.sqrt(evidence.squares / table.n)
+    if not felt.any() or preconditioner.rank < table.d:
+        return None
+    scaled = nearest(preconditioner, state.scaled, preconditioner.step(evidence), felt)
+    return replace(state, scaled=scaled, evidence=preconditioner.evidence(table, scaled), epoch=state.epoch + 1)
+
+
+def is_small(table: Dense) -> bool:
+    """Whether a table is solved to the last digit whatever is asked for."""
+    return table.n * table.d <= SMALL or table.n <= table.d
+
+
+def refined(table: Dense, state: State) -> State:
+    """Return the state after one full step with a factor of all rows."""
+    preconditioner = state.preconditioner
+    evidence = state.evidence or preconditioner.evidence(table, state.scaled)
+    scaled = state.scaled + preconditioner.step(evidence)
+    if not preconditioner.intercept:
+        scaled[-1] = 0.0
+    if np.array_equal(scaled, state.scaled):
+        return State(preconditioner, scaled, evidence, state.epoch + 1, unchanged=state.evidence is not None)
+    return State(preconditioner, scaled, preconditioner.evidence(table, scaled), state.epoch + 1)
+
+
+def is_whole(table: Dense, intercept: bool) -> bool:
+    """Whether a sketch would be no smaller than the table, so that the table stands for itself."""
+    return is_small(table) or table.n <= _preconditioner.sketch_rows(table.d + intercept)
+
+
+def whole(table: Dense, alpha: float, earlier: NDArray[np.float64] | None, *, intercept: bool) -> State:
+    """Return the state before the first round, with a factor of all rows by Householder's QR."""
+    units, constant = _preconditioner.units_of(table, NO_ORDER, intercept=intercept, alpha=alpha, copied=True)
+    factor = _preconditioner.of_all_rows(table, units, constant, intercept=intercept)
+    preconditioner = _preconditioner.preconditioner(table, units, factor, alpha, intercept=intercept)
+    scaled = preconditioner.solution() if earlier is None else from_callers_units(earlier, units)
+    if earlier is None:
+        return State(preconditioner, scaled)
+    return State(preconditioner, scaled, preconditioner.evidence(table, scaled), 1)

@@ -1,0 +1,181 @@
+"""The default: minibatch SGD that needs no tuning, preconditioned, with variance reduction, averaged, in lanes.
+
+A sketch gives the factor R, and in its coordinates every direction curves alike, whatever the units, offsets and
+dependence of the columns: the step follows from the number of columns, the batch and the sketch alone. Gradients of
+batches are taken as differences to an anchor whose gradient is known, which leaves no noise at the optimum, and the mean
+of an epoch without replacement is nearer to it than its last step by about ``sqrt(d / n)``: R. Johnson and T. Zhang,
+Accelerating stochastic gradient descent using predictive variance reduction, *NIPS* 2013; A. Gonen, F. Orabona and S.
+Shalev-Shwartz, Solving ridge regression using sketched preconditioned SVRG, *ICML* 2016; M. Derezinski, Stochastic
+variance-reduced Newton, 2022 (arXiv 2206.02702). Each lane takes its steps from the anchor over rows of its own, and the
+means of lanes are averaged: B. Woodworth et al., Is local SGD better than minibatch SGD?, *ICML* 2020.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradstep import _preconditioner
+from gradstep._dense_algebra import gram, product
+from gradstep._preconditioner import Preconditioner
+from gradstep._solvers.certified import State, from_callers_units, is_whole, refined, whole
+from gradstep._solvers.cg import directions, goal
+from gradstep._solvers.textbook import row_order
+from gradstep._table.dense import Deal, Dense, Evidence, Model
+
+_BATCH_PER_COLUMN = 16  # a step's own work is then a sixteenth of reading its batch
+_LEAST_BATCH = 1024
+_STEPS, _STEPS_A_BURN = 24, 3  # of a lane at least: fewer lead less far than one lane of them all
+_CHUNK, _CHUNK_BYTES = 16, 4096  # rows that are read in order at least, and bytes: less waits for memory
+_CHUNKS_A_BATCH = 16
+_WELL_MIXED = 1 / 30  # of the distance that a good epoch leaves at most
+_SLOW = 1 / 3  # from which on conjugate directions are better
+_FINER = 4
+_FORGOTTEN = 0.01  # share of the anchor's distance that a mean may begin with
+_HEAVY_PER_COLUMN = 4  # times the mean leverage; an estimate by eight projections is above by chance in 1e-4 of the rows
+
+
+@dataclass(frozen=True)
+class Lanes(State):
+    """Where the method stands."""
+
+    model: Model | None = None
+    run: int = _CHUNK
+    """Rows of a chunk in the next epoch."""
+    rate: float = 0.0
+    """Step in the coordinates of R, in which the curvature is about 1."""
+    slow: bool = False
+    """Whether epochs have become slow, so that conjugate directions go on."""
+
+
+class Minibatch(NamedTuple):
+    """The default method on a table, with a ridge of strength alpha."""
+
+    alpha: float
+    intercept: bool
+    seed: int
+    tol: float
+    max_passes: int
+    batch_size: int | None = None
+    certifies = True
+
+    def start(self, table: Dense, earlier: NDArray[np.float64] | None = None) -> State:
+        """Return the state after the sketch and a look at the solution that it gives, or at an earlier one."""
+        if is_whole(table, self.intercept):
+            return whole(table, self.alpha, earlier, intercept=self.intercept)
+        p = _preconditioner.drawn(table, self.seed, alpha=self.alpha, intercept=self.intercept)
+        scaled = p.solution() if earlier is None else from_callers_units(earlier, p.units)
+        evidence, leverage = p.evidence_and_leverages(table, scaled, self.seed)
+        batch = self.batch(table)
+        model = _model(table, p, leverage, batch)
+        row_bytes = table.d * table.bytes_per_entry
+        run = max(1, min(batch // _CHUNKS_A_BATCH, max(_CHUNK, _CHUNK_BYTES // row_bytes)))
+        return Lanes(p, scaled, evidence, 1, settles=False, model=model, run=run, rate=_rate(table, p, batch))
+
+    def advance(self, table: Dense, state: State) -> State:
+        """Take an epoch and look where it leads; a worse place is left again, for an epoch of smaller steps."""
+        if not isinstance(state, Lanes):
+            return refined(table, state)
+        if state.slow:
+            return directions(table, state, self.tol, self.max_passes - table.passes - 1)
+        p, evidence, model = state.preconditioner, state.evidence, state.model
+        assert evidence is not None and model is not None  # noqa: S101 - a round ends with them
+        slope = -np.vstack((p.T.T @ evidence.slopes, evidence.by_level * model.level))
+        deal = self.deal(table, state)
+        with np.errstate(over="ignore", invalid="ignore"):  # a place that is worse is left again
+            q = table.lanes(p.units, deal, model, slope, state.rate)
+            by = np.empty_like(state.scaled)
+            by[:-1] = product(p.T, q[:-1])
+            by[-1] = model.level * q[-1] - p.centre @ by[:-1]
+            scaled = state.scaled + by
+        if not p.intercept:
+            scaled[-1] = 0.0
+        before = p.distance(evidence)
+        found, after = evidence, np.full_like(before, np.inf)
+        if np.isfinite(scaled).all() and np.isfinite(np.square(q)).all():
+            found = p.evidence(table, scaled)
+            after = p.distance(found)
+        better = after < before
+        # Outputs that are near enough do not set the pace.
+        far = before > 2 * goal(table, p, evidence, self.tol)
+        left = float((after[far] / before[far]).max(initial=0.0))
+        run = max(1, state.run // _FINER) if left > _WELL_MIXED else state.run
+        if not better.all():
+            scaled = np.where(better, scaled, state.scaled)
+            found = Evidence(*(np.where(better, *pair) for pair in zip(found, evidence, strict=True)))
+        if left < 1.0:
+            return replace(
+                state, scaled=scaled, evidence=found, epoch=state.epoch + 1, run=run, slow=left > _SLOW
+            )
+        slow = state.run == 1 or not far.any()
+        return replace(
+            state, scaled=scaled, evidence=found, epoch=state.epoch + 1, run=run, slow=slow, rate=state.rate / 2
+        )
+
+    def reads(self, state: State) -> int:  # noqa: ARG002 - an epoch and a look, or two passes of conjugate directions
+        """Return how many passes the next round takes."""
+        if not isinstance(state, Lanes):
+            return 1 if state.evidence else 2
+        return 2
+
+    def batch(self, table: Dense) -> int:
+        """Return the rows of a batch: sixteen a column, fewer where an epoch would have too few steps."""
+        if self.batch_size is not None or is_whole(table, self.intercept):
+            return min(self.batch_size or table.n, table.n)
+        per_column = _BATCH_PER_COLUMN * (table.d + 1)
+        return max(4 * (table.d + 1), min(max(per_column, _LEAST_BATCH), table.n // _STEPS))
+
+    def deal(self, table: Dense, state: Lanes) -> Deal:
+        """Return how the rows of the next epoch are dealt: a function of n, batch and seed alone."""
+        n, run = table.n, state.run
+        batch = self.batch(table)
+        chunks = row_order(-(-n // run), self.seed, state.epoch)
+        burnt = _burn(state.rate, state.preconditioner.stretch)
+        lanes = max(1, n // (batch * max(_STEPS, _STEPS_A_BURN * burnt)))
+        ends = np.arange(lanes + 1) * len(chunks) // lanes
+        batches, burn = [], []
+        for first, last in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True):
+            steps = max(1, min(round((last - first) * run / batch), last - first))
+            batches.append(first + np.arange(steps + 1) * (last - first) // steps)
+            burn.append(min(steps // 2, burnt))
+        return Deal(chunks, run, tuple(batches), tuple(burn))
+
+
+def _burn(rate: float, stretch: float) -> int:
+    """Return after how many steps little is left of where they began."""
+    left = 1 - rate / (1 + stretch) ** 2
+    return math.ceil(math.log(_FORGOTTEN) / math.log(left)) if left > 0 else 1
+
+
+def _rate(table: Dense, p: Preconditioner, batch: int) -> float:
+    """Return the step: half of the largest stable one of rows that are Gaussian, and of what a sketch may stretch.
+
+    With ``E z z' = 1`` a batch of b rows has ``E (1 - eta H)^2 = 1 - 2 eta + eta^2 (1 + (d + 1) / b)``.
+    """
+    shrunk = 1 - math.sqrt((p.degrees + p.intercept) / _preconditioner.sketch_rows(table.d + p.intercept))
+    return 1 / (1 / shrunk**2 + (p.degrees + p.intercept + 1) / batch)
+
+
+def _model(table: Dense, p: Preconditioner, leverage: NDArray[np.float64], batch: int) -> Model:
+    """Return what steps are taken with: rows of high leverage stay out of the sample, their curvature in every step."""
+    level = 1 / math.sqrt(p.total) if p.intercept else 0.0
+    limit = max(batch / (2 * table.present), _HEAVY_PER_COLUMN * (p.degrees + p.intercept) / table.present)
+    heavy = np.flatnonzero(leverage > limit)
+    weight, fixed = table.weight, np.zeros((0, 0))
+    if len(heavy):
+        rows = table.scaled(p.units, heavy, 0, len(heavy))
+        ones, columns = rows[:, :1], rows[:, 1 : 1 + table.d]
+        white = np.hstack((product(columns - ones * p.factor.mean, p.T), level * ones))
+        fixed = gram(white)
+        weight = np.broadcast_to(weight, table.n).copy()
+        weight[heavy] = 0.0
+        weight.flags.writeable = False
+    if p.ridged:
+        ridge = np.zeros((p.T.shape[1] + 1, p.T.shape[1] + 1))
+        ridge[:-1, :-1] = gram(np.sqrt(p.ridge)[:, np.newaxis] * p.T)
+        fixed = ridge + fixed if fixed.size else ridge
+    return Model(p.T, p.centre, level, fixed, weight, table.present - len(heavy))
