@@ -31,7 +31,8 @@ import gradstep as gs
 from gradstep import _input, _preconditioner
 from gradstep._certificate import certify
 from gradstep._solvers.exact import in_callers_units
-from gradstep._table.dense import NO_ORDER, Dense
+from gradstep._table.dense import Dense
+from gradstep._table.terms import NO_ORDER
 from hard_tables import HAS_LONG, Truth, tables
 
 CONFIDENCE = 0.999  # that no cell of the table is condemned by chance

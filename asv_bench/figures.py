@@ -35,7 +35,8 @@ import scipy.linalg
 import gradstep as gs
 from gradstep import _input
 from gradstep._solvers.textbook import Textbook
-from gradstep._table.dense import NO_ORDER, Dense, Settings
+from gradstep._table.dense import Dense
+from gradstep._table.terms import NO_ORDER, Settings
 from hard_tables import Truth
 
 STEP = 0.001  # far below the largest stable one for every table here; the time does not depend on it

@@ -7,7 +7,8 @@ import gradstep as gs
 from gradstep._kernels import cuda
 from gradstep._kernels.formula import examples
 from gradstep._solvers.textbook import Textbook, row_order
-from gradstep._table.dense import Dense, Rows, Settings
+from gradstep._table.dense import Dense
+from gradstep._table.terms import Rows, Settings
 from gradstep.losses import DOMAINS, LOSSES
 from gradstep.penalties import PENALTIES
 from gradstep.schedules import SCHEDULES

@@ -8,7 +8,8 @@ from conftest import JIT_OFF, SIMULATED, needs_jit
 from gradstep import _input, _preconditioner
 from gradstep._certificate import certify
 from gradstep._solvers.exact import in_callers_units
-from gradstep._table.dense import NO_ORDER, Dense
+from gradstep._table.dense import Dense
+from gradstep._table.terms import NO_ORDER
 from hard_tables import HAS_LONG, Truth, tables
 
 N = 5_000

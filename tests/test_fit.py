@@ -489,7 +489,7 @@ def test_rare_labels_do_not_hide_a_bad_fit():
 
 def test_the_best_constant_of_several_outputs_and_of_weights():
     from gradstep._guard import _best_constants
-    from gradstep._table.dense import Rows
+    from gradstep._table.terms import Rows
 
     rng = np.random.default_rng(0)
     y = np.column_stack((rng.poisson(3.0, 5000), rng.poisson(0.1, 5000))).astype(float)

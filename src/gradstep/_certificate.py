@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from gradstep._dense_algebra import norms
 from gradstep._kernels.rows import EPS
 from gradstep._preconditioner import CHANCE, Preconditioner
-from gradstep._table.dense import Dense, Evidence
+from gradstep._table.dense import Dense
+from gradstep._table.terms import Evidence
 
 _WIDE_SUM, _WIDE_WEIGHT = 2.0**-66, 2.0**-62
 """Units of rounding that are allowed to double-double sums, and to weights: theirs are far smaller, but who checks a

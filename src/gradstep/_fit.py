@@ -27,7 +27,8 @@ from gradstep._solvers.cg import Cg
 from gradstep._solvers.exact import Exact
 from gradstep._solvers.sgd import Minibatch
 from gradstep._solvers.textbook import Sgd, Textbook
-from gradstep._table.dense import Dense, Rows, Settings
+from gradstep._table.dense import Dense
+from gradstep._table.terms import Rows, Settings
 from gradstep.losses import Loss, squared
 from gradstep.penalties import Penalty
 from gradstep.schedules import Schedule

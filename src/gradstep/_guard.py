@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradstep._result import Check, Diverged
-from gradstep._table.dense import Dense, Rows, Settings
+from gradstep._table.dense import Dense
+from gradstep._table.terms import Rows, Settings
 from gradstep.losses import Loss, squared
 
 

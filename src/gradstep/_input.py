@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gradstep._numbers import real
 from gradstep._solvers.textbook import Sgd, State, looked_at, rates, refuse_rates
-from gradstep._table.dense import Rows
+from gradstep._table.terms import Rows
 from gradstep.losses import DOMAINS, Loss
 from gradstep.penalties import Penalty
 from gradstep.schedules import Schedule
@@ -360,9 +360,7 @@ def start(
     if value is None:
         return None
     if options == "exact":
-        raise ValueError(  # noqa: TRY004 - of the solver, not of the fit
-            f'start: {_named(value)} came with solver="exact", which begins anew: leave it out.'
-        )
+        raise ValueError(f'start: {_named(value)} came with solver="exact", which begins anew: leave it out.')
     coef, at_zero = getattr(value, "coef", None), getattr(value, "intercept", None)
     if not isinstance(coef, np.ndarray) or at_zero is None:
         raise TypeError(f"start: {_named(value)} came; None or a Fit is needed, as gs.fit returns it.")

@@ -19,7 +19,8 @@ from scipy.linalg import lapack
 
 from gradstep._dense_algebra import gram, norms, orthonormal, product, singular, symmetric, triangle
 from gradstep._kernels.rows import EPS
-from gradstep._table.dense import NO_ORDER, Dense, Evidence, Units
+from gradstep._table.dense import Dense
+from gradstep._table.terms import NO_ORDER, Evidence, Units
 
 SAMPLED_PER_COLUMN = 20  # rows of a sample that tells units, and rank to begin with
 CHANCE = math.exp(-8.0)
@@ -169,18 +170,19 @@ def units_of(
 
 def preconditioner(
     table: Dense, units: Units, factor: Factor, alpha: float, *, intercept: bool, stretch: float = 0.0,
-    kind: str = "exact",
+    kind: str = "exact", length: NDArray[np.float64] | None = None,
 ) -> Preconditioner:  # fmt: skip
     """Return the preconditioner that a factor gives, with a ridge of strength alpha: rank, condition, basis.
 
-    Rank is decided on columns of unit root-mean-square, by the cut ``max(n, d) eps`` of the largest singular value.
+    Rank is decided on columns of unit root-mean-square, by the cut ``max(n, d) eps`` of the largest singular value. The
+    factor tells `length` only as nearly as it is that of all rows.
     """
     R = factor.R
     d = R.shape[1]
     total = table.n * (float(table.weight[0]) if table.weight.size == 1 else 1.0)
-    length = norms(R) / math.sqrt(total)
-    empty = length == 0.0
-    length[empty] = 1.0
+    of_factor = norms(R) / math.sqrt(total)
+    empty = of_factor == 0.0
+    length = np.where(empty, 1.0, of_factor if length is None else length)
     left, values, rows = singular(R / length)
     rank = int(np.count_nonzero(values > max(table.present, d) * EPS * values[0])) if values.size else 0
     basis = rows[:rank].T
@@ -317,9 +319,7 @@ def drawn(table: Dense, seed: int, *, alpha: float, intercept: bool) -> Precondi
     none = np.zeros(table.d, dtype=bool)
     units, _ = units_of(table, order, intercept=intercept, alpha=alpha)
     effective = _effective(table, units, order, alpha, intercept=intercept) if alpha > 0 else math.inf
-    found = sketched(
-        table, units, none, seed, alpha=alpha, intercept=intercept, far=_FAR, effective=effective
-    )
+    found = sketched(table, units, none, seed, alpha=alpha, intercept=intercept, far=_FAR, effective=effective)
     if found is None:
         units, none = units_of(table, NO_ORDER, intercept=intercept, alpha=alpha)
         found = sketched(table, units, none, seed, alpha=alpha, intercept=intercept, far=math.inf, effective=effective)
@@ -350,12 +350,13 @@ def sketched(
             return None
     factor = factor_of_rows(rows, constant, intercept=intercept)
     found = preconditioner(table, units, factor, alpha, intercept=intercept, kind="probable")
+    if found.rank < table.d and not found.ridged:  # what has the least norm depends on the lengths of all rows
+        length = table.lengths(units, intercept=intercept)
+        found = preconditioner(table, units, factor, alpha, intercept=intercept, kind="probable", length=length)
     return replace(found, stretch=_stretch(found.degrees + intercept, m))
 
 
-def _effective(
-    table: Dense, units: Units, order: NDArray[np.int64], alpha: float, *, intercept: bool
-) -> float:
+def _effective(table: Dense, units: Units, order: NDArray[np.int64], alpha: float, *, intercept: bool) -> float:
     """Return about how many directions of the rows a ridge leaves free, from some of them; infinite where few matter."""
     if table.d <= _MANY_COLUMNS:
         return math.inf

@@ -20,19 +20,17 @@ _sums = partial(compilable, fastmath=SUMS, forceinline=True, error_model="numpy"
 
 @_sums
 def _add(X, weight, first, last, ahead, scale, centre, p, level, total):
-    """Add ``v (x p + level) [x, 1]`` of rows `first` to `last` to `total`; return how many have a weight.
+    """Add ``v (x p + level) [x, 1]`` of rows `first` to `last` to `total`.
 
     Each row asks for the one that is `ahead` of it.
     """
     n, d = X.shape
     stride = uint64(0 if weight.size == 1 else 1)
-    count = 0
     for row in range(first, last):
         i = uint64(row)
         prefetch(X, uint64(min(row + ahead, n - 1)))
         v = weight[i * stride]
         if v > 0.0:
-            count += 1
             z = level
             for j in range(d):
                 z += (X[i, j] * scale[j] - centre[j]) * p[j]
@@ -40,7 +38,6 @@ def _add(X, weight, first, last, ahead, scale, centre, p, level, total):
             for j in range(d):
                 total[j] += z * (X[i, j] * scale[j] - centre[j])
             total[d] += z
-    return count
 
 
 @_sums
@@ -48,13 +45,11 @@ def _add_of_several(X, weight, first, last, ahead, scale, centre, p, level, z, t
     n, d = X.shape
     k = p.shape[1]
     stride = uint64(0 if weight.size == 1 else 1)
-    count = 0
     for row in range(first, last):
         i = uint64(row)
         prefetch(X, uint64(min(row + ahead, n - 1)))
         v = weight[i * stride]
         if v > 0.0:
-            count += 1
             for c in range(k):
                 z[c] = level[c]
             for j in range(d):
@@ -68,7 +63,6 @@ def _add_of_several(X, weight, first, last, ahead, scale, centre, p, level, z, t
                 x = X[i, j] * scale[j] - centre[j]
                 for c in range(k):
                     total[j, c] += x * z[c]
-    return count
 
 
 @_sums
@@ -106,33 +100,38 @@ def curvature_of_several(X, weight, start, stop, scale, centre, p, total):
 
 
 @kernel
-def lane(X, weight, chunks, run, batches, scale, centre, T, level, fixed, slope, rows, rate, burn, out):
-    """Take minibatch steps from the anchor, with variance reduction, and set `out` (r + 1, 1) to their mean.
+def lane(X, weight, chunks, run, batches, scale, centre, T, level, fixed, slope, lanes, rate, out):
+    """Take minibatch steps beside an anchor, with variance reduction, and set `out` (r + 1, 1) to where they lead.
 
     In coordinates ``q`` of the basis ``T`` (d, r), the level's last, in units of ``1 / level``, each step is::
 
-        q <- q - rate ((rows / count) B' B q + fixed q + slope)
+        q <- q - rate (share B' B q + fixed q + slope)
 
-    where ``B`` are the rows of a batch and `count` those of them with a weight, of `rows` in all; `fixed` is the part of
+    where ``B`` are the rows of a batch and `share` is how many batches there are in all `lanes`; `fixed` is the part of
     the curvature that every step has whole, ``slope`` the gradient at the anchor. ``chunks`` are numbers of runs of `run`
-    rows, ``batches`` where each batch begins among them, and its end. The first `burn` steps are left out of the mean.
-    Without an intercept `level` is 0.
+    rows, ``batches`` where each batch begins among them, and its end. Without an intercept `level` is 0.
+
+    The first point is a whole step from the anchor, ``-slope``. As each row comes once, and with the same share, the
+    steps sum to the gradient at the mean of the points that they were taken at: from that mean it is about as far to the
+    optimum as their sum over their number and `rate`, which is taken too. So no steps need be left out of the mean for
+    the way that they had to go.
     """
     n = X.shape[0]
     d, r = T.shape
-    q, step, mean = np.zeros(r + 1), np.empty(r + 1), np.zeros(r + 1)
+    q, step, mean = -slope[:, 0], np.empty(r + 1), np.zeros(r + 1)
     p, total = np.empty(d), np.empty(d + 1)
+    share = float(lanes * (batches.size - 1))
     for t in range(batches.size - 1):
+        for a in range(r + 1):
+            mean[a] += q[a]
         _times(T, q, p)
         total[:] = 0.0
-        count = 0
         for s in range(batches[t], batches[t + 1]):
             first = chunks[s] * run
             ahead = chunks[min(s + 1, chunks.size - 1)] * run - first
-            count += _add(X, weight, first, min(first + run, n), ahead, scale, centre, p, level * q[r], total)
+            _add(X, weight, first, min(first + run, n), ahead, scale, centre, p, level * q[r], total)
         for a in range(r + 1):
             step[a] = slope[a, 0]
-        share = rows / count if count > 0 else 0.0
         for j in range(d):
             u = total[j] * share
             for a in range(r):
@@ -144,22 +143,21 @@ def lane(X, weight, chunks, run, batches, scale, centre, T, level, fixed, slope,
                     step[b] += fixed[a, b] * q[a]
         for a in range(r + 1):
             q[a] -= rate * step[a]
-        if t >= burn:
-            for a in range(r + 1):
-                mean[a] += q[a]
     for a in range(r + 1):
-        out[a, 0] = mean[a] / (batches.size - 1 - burn)
+        out[a, 0] = (mean[a] + (q[a] + slope[a, 0]) / rate) / (batches.size - 1)
 
 
 @kernel
-def lane_of_several(X, weight, chunks, run, batches, scale, centre, T, level, fixed, slope, rows, rate, burn, out):
+def lane_of_several(X, weight, chunks, run, batches, scale, centre, T, level, fixed, slope, lanes, rate, out):
     """Do what `lane` does for k outputs: ``slope`` and ``out`` are (r + 1, k)."""
     n = X.shape[0]
     d, r = T.shape
     k = slope.shape[1]
-    q, step, mean = np.zeros((r + 1, k)), np.empty((r + 1, k)), np.zeros((r + 1, k))
+    q, step, mean = -slope, np.empty((r + 1, k)), np.zeros((r + 1, k))
     p, total, at_level, z = np.empty((d, k)), np.empty((d + 1, k)), np.empty(k), np.empty(k)
+    share = float(lanes * (batches.size - 1))
     for t in range(batches.size - 1):
+        mean += q
         p[:] = 0.0
         for j in range(d):
             for a in range(r):
@@ -168,15 +166,11 @@ def lane_of_several(X, weight, chunks, run, batches, scale, centre, T, level, fi
         for c in range(k):
             at_level[c] = level * q[r, c]
         total[:] = 0.0
-        count = 0
         for s in range(batches[t], batches[t + 1]):
             first = chunks[s] * run
             ahead = chunks[min(s + 1, chunks.size - 1)] * run - first
-            count += _add_of_several(
-                X, weight, first, min(first + run, n), ahead, scale, centre, p, at_level, z, total
-            )
+            _add_of_several(X, weight, first, min(first + run, n), ahead, scale, centre, p, at_level, z, total)
         step[:] = slope
-        share = rows / count if count > 0 else 0.0
         for j in range(d):
             for a in range(r):
                 for c in range(k):
@@ -189,9 +183,7 @@ def lane_of_several(X, weight, chunks, run, batches, scale, centre, T, level, fi
                     for c in range(k):
                         step[b, c] += fixed[a, b] * q[a, c]
         q -= rate * step
-        if t >= burn:
-            mean += q
-    out[:] = mean / (batches.size - 1 - burn)
+    out[:] = (mean + (q + slope) / rate) / (batches.size - 1)
 
 
 @_sums

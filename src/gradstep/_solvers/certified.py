@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from gradstep import _preconditioner
 from gradstep._dense_algebra import norms, triangle
 from gradstep._preconditioner import Preconditioner
-from gradstep._table.dense import NO_ORDER, Dense, Evidence, Units
+from gradstep._table.dense import Dense
+from gradstep._table.terms import NO_ORDER, Evidence, Units
 
 SMALL = 20_000
 """Cells up to which a table is its own sample, and is solved to the last digit."""

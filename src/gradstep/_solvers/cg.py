@@ -19,7 +19,8 @@ from gradstep._dense_algebra import symmetric
 from gradstep._kernels.rows import EPS
 from gradstep._preconditioner import Preconditioner
 from gradstep._solvers.certified import State, from_callers_units, is_whole, refined, whole
-from gradstep._table.dense import Dense, Evidence
+from gradstep._table.dense import Dense
+from gradstep._table.terms import Evidence
 
 _FURTHEST = 1e-10  # of a residual: what rounding lets a recursion come down to, beyond which it is taken anew
 _AIM = 0.5  # of the distance asked for: the recursion's residual is not quite the true one
@@ -34,7 +35,6 @@ class Cg(NamedTuple):
     seed: int
     tol: float
     max_passes: int
-    certifies = True
 
     def start(self, table: Dense, earlier: NDArray[np.float64] | None = None) -> State:
         """Return the state after the sketch and a look at the solution that it gives, or at an earlier one."""

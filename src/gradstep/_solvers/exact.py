@@ -24,7 +24,8 @@ from gradstep._dense_algebra import norms, product, singular, symmetric, triangl
 from gradstep._kernels.rows import EPS
 from gradstep._preconditioner import Factor
 from gradstep._solvers.certified import State, is_small, refined, whole
-from gradstep._table.dense import NO_ORDER, Dense, Units
+from gradstep._table.dense import Dense
+from gradstep._table.terms import NO_ORDER, Units
 
 _WELL_CONDITIONED = 1e5  # columns whose Gram matrix needs no preconditioning
 _TRUSTED = 1e-12  # reciprocal condition of a Gram matrix, down to which its factor makes refinement converge
@@ -38,8 +39,6 @@ class Exact(NamedTuple):
     alpha: float
     intercept: bool
     seed: int
-
-    certifies = True
 
     def start(self, table: Dense, earlier: None = None) -> State:  # noqa: ARG002 - no state to go on from
         """Return the solution that the factor gives: one read of the rows, beside those of the sample."""

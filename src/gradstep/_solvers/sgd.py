@@ -25,18 +25,20 @@ from gradstep._preconditioner import Preconditioner
 from gradstep._solvers.certified import State, from_callers_units, is_whole, refined, whole
 from gradstep._solvers.cg import directions, goal
 from gradstep._solvers.textbook import row_order
-from gradstep._table.dense import Deal, Dense, Evidence, Model
+from gradstep._table.dense import Dense
+from gradstep._table.terms import Deal, Evidence, Model
 
 _BATCH_PER_COLUMN = 16  # a step's own work is then a sixteenth of reading its batch
 _LEAST_BATCH = 1024
-_STEPS, _STEPS_A_BURN = 24, 3  # of a lane at least: fewer lead less far than one lane of them all
+_STEPS = 16  # of a lane at least, and of an epoch
 _CHUNK, _CHUNK_BYTES = 16, 4096  # rows that are read in order at least, and bytes: less waits for memory
 _CHUNKS_A_BATCH = 16
 _WELL_MIXED = 1 / 30  # of the distance that a good epoch leaves at most
 _SLOW = 1 / 3  # from which on conjugate directions are better
 _FINER = 4
-_FORGOTTEN = 0.01  # share of the anchor's distance that a mean may begin with
-_HEAVY_PER_COLUMN = 4  # times the mean leverage; an estimate by eight projections is above by chance in 1e-4 of the rows
+_HEAVY_PER_COLUMN = (
+    4  # times the mean leverage; an estimate by eight projections is above by chance in 1e-4 of the rows
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,6 @@ class Minibatch(NamedTuple):
     tol: float
     max_passes: int
     batch_size: int | None = None
-    certifies = True
 
     def start(self, table: Dense, earlier: NDArray[np.float64] | None = None) -> State:
         """Return the state after the sketch and a look at the solution that it gives, or at an earlier one."""
@@ -108,15 +109,13 @@ class Minibatch(NamedTuple):
             scaled = np.where(better, scaled, state.scaled)
             found = Evidence(*(np.where(better, *pair) for pair in zip(found, evidence, strict=True)))
         if left < 1.0:
-            return replace(
-                state, scaled=scaled, evidence=found, epoch=state.epoch + 1, run=run, slow=left > _SLOW
-            )
+            return replace(state, scaled=scaled, evidence=found, epoch=state.epoch + 1, run=run, slow=left > _SLOW)
         slow = state.run == 1 or not far.any()
         return replace(
             state, scaled=scaled, evidence=found, epoch=state.epoch + 1, run=run, slow=slow, rate=state.rate / 2
         )
 
-    def reads(self, state: State) -> int:  # noqa: ARG002 - an epoch and a look, or two passes of conjugate directions
+    def reads(self, state: State) -> int:
         """Return how many passes the next round takes."""
         if not isinstance(state, Lanes):
             return 1 if state.evidence else 2
@@ -134,21 +133,13 @@ class Minibatch(NamedTuple):
         n, run = table.n, state.run
         batch = self.batch(table)
         chunks = row_order(-(-n // run), self.seed, state.epoch)
-        burnt = _burn(state.rate, state.preconditioner.stretch)
-        lanes = max(1, n // (batch * max(_STEPS, _STEPS_A_BURN * burnt)))
+        lanes = max(1, n // (batch * _STEPS))
         ends = np.arange(lanes + 1) * len(chunks) // lanes
-        batches, burn = [], []
+        batches = []
         for first, last in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True):
             steps = max(1, min(round((last - first) * run / batch), last - first))
             batches.append(first + np.arange(steps + 1) * (last - first) // steps)
-            burn.append(min(steps // 2, burnt))
-        return Deal(chunks, run, tuple(batches), tuple(burn))
-
-
-def _burn(rate: float, stretch: float) -> int:
-    """Return after how many steps little is left of where they began."""
-    left = 1 - rate / (1 + stretch) ** 2
-    return math.ceil(math.log(_FORGOTTEN) / math.log(left)) if left > 0 else 1
+        return Deal(chunks, run, tuple(batches))
 
 
 def _rate(table: Dense, p: Preconditioner, batch: int) -> float:
@@ -163,7 +154,7 @@ def _rate(table: Dense, p: Preconditioner, batch: int) -> float:
 def _model(table: Dense, p: Preconditioner, leverage: NDArray[np.float64], batch: int) -> Model:
     """Return what steps are taken with: rows of high leverage stay out of the sample, their curvature in every step."""
     level = 1 / math.sqrt(p.total) if p.intercept else 0.0
-    limit = max(batch / (2 * table.present), _HEAVY_PER_COLUMN * (p.degrees + p.intercept) / table.present)
+    limit = _HEAVY_PER_COLUMN * (p.degrees + p.intercept) / table.present
     heavy = np.flatnonzero(leverage > limit)
     weight, fixed = table.weight, np.zeros((0, 0))
     if len(heavy):

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from gradstep._kernels.cpu import rates_kernel, shuffle_in
 from gradstep._kernels.first_call import first_call, interrupts_held
 from gradstep._numbers import real
-from gradstep._table.dense import NO_ORDER, Dense, Path, Settings
+from gradstep._table.dense import Dense
+from gradstep._table.terms import NO_ORDER, Path, Settings
 from gradstep.losses import Loss
 from gradstep.schedules import Schedule
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import cached_property
 from types import ModuleType
-from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -15,6 +14,7 @@ from gradstep._kernels import cpu, lanes, threads
 from gradstep._kernels.first_call import first_call, interrupts_held
 from gradstep._kernels.rows import fill, scatter, statistics
 from gradstep._kernels.wide import about_means, wide_gradient
+from gradstep._table.terms import NO_ORDER, Deal, Evidence, Model, Path, Rows, Settings, Units
 from gradstep.losses import Loss
 from gradstep.penalties import NO_PENALTY, Penalty
 
@@ -23,9 +23,6 @@ from gradstep.penalties import NO_PENALTY, Penalty
 # alone, never on the clock.
 _ELEMENTS_PER_CALL = 1 << 25
 _ROW_COST = 32  # elements' worth of time that fetching a row costs however few columns it has
-
-NO_ORDER = np.empty(0, dtype=np.int64)
-"""All rows, as they stand."""
 
 _CELLS_PER_BLOCK = 1 << 18  # of scaled rows: 2 MB, which a processor's cache holds
 _HEAVY = 1000.0  # times the expected square of a row
@@ -37,98 +34,6 @@ _QUARTERS = 4
 
 # Kernels that have run, with the types of data they ran on: what need not be compiled any more.
 _compiled: WeakKeyDictionary[Callable[..., object], set[np.dtype[np.floating]]] = WeakKeyDictionary()
-
-
-class Rows(NamedTuple):
-    """The rows of a table as the kernels read them."""
-
-    X: NDArray[np.floating]
-    """(n, d), float32 or float64, C order."""
-    y: NDArray[np.float64]
-    """(n,), or (n, k) for several outputs."""
-    weight: NDArray[np.float64]
-    """(n,) with mean 1, or a single 1 for all rows."""
-
-
-class Settings(NamedTuple):
-    """What the steps of a pass are taken with, their sizes apart."""
-
-    batch: int
-    intercept: bool
-    momentum: float = 0.0
-    nesterov: bool = False
-    averaging: bool = False
-
-
-class Path(NamedTuple):
-    """Where the steps stand: arrays of the shape of the weights, changed in place."""
-
-    w: NDArray[np.float64]
-    """Where gradients are taken: the weights, or under Nesterov's momentum a point ahead of them."""
-    last: NDArray[np.float64]
-    """Under momentum, the weights before `w`; under Nesterov's, the weights."""
-    average: NDArray[np.float64]
-    total: NDArray[np.float64]
-    """Gradient summed over the running batch."""
-    loss_sum: NDArray[np.float64]
-    """An entry an output: the losses met in the running epoch, each before its batch's step."""
-
-
-class Units(NamedTuple):
-    """The units of least squares: columns are ``x * scale - centre``, responses ``y * y_scale - y_centre``.
-
-    Scales are powers of two, so that scaling rounds nothing.
-    """
-
-    scale: NDArray[np.float64]
-    """(d,)"""
-    centre: NDArray[np.float64]
-    """(d,) near the means of the scaled columns, 0 without an intercept."""
-    y_scale: NDArray[np.float64]
-    """(k,)"""
-    y_centre: NDArray[np.float64]
-    """(k,)"""
-
-
-class Evidence(NamedTuple):
-    """What a read of the rows says of some weights, of half the weighted sum of squared residuals, in scaled units."""
-
-    slopes: NDArray[np.float64]
-    """(d, k): ``sum_i v_i r_i x_i`` of the columns about their means, the gradient downhill."""
-    by_level: NDArray[np.float64]
-    """(k,): ``sum_i v_i r_i``, by the level at the means; 0 without an intercept."""
-    squares: NDArray[np.float64]
-    """(k,): ``sum_i v_i r_i**2``."""
-
-
-class Deal(NamedTuple):
-    """How the rows of an epoch are dealt to lanes."""
-
-    chunks: NDArray[np.int64]
-    """Numbers of runs of neighbouring rows, in the order in which they are read."""
-    run: int
-    """Rows of a chunk."""
-    batches: tuple[NDArray[np.int64], ...]
-    """An entry a lane: where each of its batches begins among the chunks, and where the last ends."""
-    burn: tuple[int, ...]
-    """An entry a lane: its first steps, which are left out of its mean."""
-
-
-class Model(NamedTuple):
-    """What steps with variance reduction are taken with, in coordinates of a basis, the level's last."""
-
-    T: NDArray[np.float64]
-    """(d, r): coordinates as weights of the scaled columns."""
-    centre: NDArray[np.float64]
-    """(d,) of the scaled columns, about which they are taken."""
-    level: float
-    """The level's coordinate as an intercept; 0 without one."""
-    fixed: NDArray[np.float64]
-    """(r + 1, r + 1): the curvature that every step has whole; or empty."""
-    weight: NDArray[np.float64]
-    """Weights of the rows that are sampled, (n,) or one for all."""
-    rows: int
-    """How many of them there are."""
 
 
 class Dense:
@@ -246,8 +151,8 @@ class Dense:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return scale, centre, constancy and unit of the columns (4, d) and of the responses (4, k).
 
-        See `statistics` of the kernels; over the rows in `order`, or all if it is empty. Of rows that are `copied` to be
-        factored, which have to fit a cache, it is no further read.
+        See `statistics` of the kernels; over the rows in `order`, or all if it is empty. Of rows that are `copied` to
+        be factored, which have to fit a cache, it is no further read.
         """
         of_columns, of_responses = np.empty((4, self.d)), np.empty((4, self.k))
         self._run(statistics, self._host.X, self._host.weight, order, centred, of_columns)
@@ -263,10 +168,8 @@ class Dense:
         self._count(order, stop - start)
         return out
 
-    def squared_norms(
-        self, units: Units, centre: NDArray[np.float64], V: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """Return the weighted squared norms of the rows, about `centre`, times the transpose of V (vectors, d), in one read."""
+    def squared_norms(self, units: Units, centre: NDArray[np.float64], V: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the weighted squared norms of ``V z`` for each row z about `centre`, in one read; V is (vectors, d)."""
         kernel, blocks = lanes.squared_norms, list(self._pieces(self.d + _ROW_COST))
         norms = np.empty(self.n)
 
@@ -277,6 +180,17 @@ class Dense:
         threads.each(part, len(blocks))
         self.row_reads += self.n
         return norms
+
+    def lengths(self, units: Units, *, intercept: bool) -> NDArray[np.float64]:
+        """Return the root-mean-squares (d,) of the scaled columns, about their means with an intercept, in one read."""
+        sums, squares = np.zeros((2, self.d + 1))
+        for start, stop in self._blocks():
+            block = self.scaled(units, NO_ORDER, start, stop)[:, : 1 + self.d]
+            squares += np.einsum("ij,ij->j", block, block)
+            sums += block[:, 0] @ block
+        about = squares[1:] - (sums[1:] * sums[1:] / sums[0] if intercept else 0.0)
+        lengths: NDArray[np.float64] = np.sqrt(np.maximum(about, 0.0) / sums[0])
+        return lengths
 
     def gram(
         self, units: Units, T: NDArray[np.float64] | None = None
@@ -333,14 +247,13 @@ class Dense:
                 drawn = np.random.default_rng((seed, number)).integers(
                     0, 2 * buckets, (stop - start, _STRIPES), dtype=np.uint32
                 )
-                scatter(
-                    *self._host, start, first, min(first + width, size), *units, drawn, out[piece if small else 0]
-                )
+                scatter(*self._host, start, first, min(first + width, size), *units, drawn, out[piece if small else 0])
 
         self._ready(scatter, *self._host, 0, 0, 0, *units, np.empty((0, _STRIPES), dtype=np.uint32), out[0])
         threads.each(part, parts)
         self.row_reads += self.n
-        return np.add.reduce(out).reshape(-1, size)
+        whole: NDArray[np.float64] = np.add.reduce(out)
+        return whole.reshape(-1, size)
 
     def wide_gradient(
         self,
@@ -398,32 +311,34 @@ class Dense:
         self._ready(kernel, self._host.X, self._host.weight, 0, 0, units.scale, centre, p, totals[0])
         threads.each(part, len(blocks))
         self.row_reads += self.n
-        return np.add.reduce(totals)
+        total: NDArray[np.float64] = np.add.reduce(totals)
+        return total
 
     def lanes(
         self, units: Units, deal: Deal, model: Model, slope: NDArray[np.float64], rate: float
     ) -> NDArray[np.float64]:
         """Return where an epoch of minibatch steps from an anchor leads to, (r + 1, k) in coordinates of the basis.
 
-        Each lane takes its steps from the anchor, where the gradient is `slope`, by itself; what they come to on the
-        average is averaged in order.
+        Each lane takes its steps beside the anchor, where the gradient is `slope`, by itself; where they lead is
+        averaged in order.
         """
         kernel = lanes.lane if self.k == 1 else lanes.lane_of_several
         ends = np.zeros((len(deal.batches), *slope.shape))
 
-        def run(chunks: NDArray[np.int64], batches: NDArray[np.int64], burn: int, end: NDArray[np.float64]) -> None:
+        def run(chunks: NDArray[np.int64], batches: NDArray[np.int64], end: NDArray[np.float64]) -> None:
             kernel(
                 self._host.X, model.weight, chunks, deal.run, batches, units.scale, model.centre, model.T, model.level,
-                model.fixed, slope, float(model.rows), rate, burn, end,
+                model.fixed, slope, len(ends), rate, end,
             )  # fmt: skip
 
         def part(lane: int) -> None:
-            run(deal.chunks, deal.batches[lane], deal.burn[lane], ends[lane])
+            run(deal.chunks, deal.batches[lane], ends[lane])
 
-        self._ready(run, deal.chunks, np.zeros(2, dtype=np.int64), 0, ends[0], of=kernel)
+        self._ready(run, deal.chunks, np.zeros(2, dtype=np.int64), ends[0], of=kernel)
         threads.each(part, len(ends))
         self.row_reads += model.rows
-        return np.add.reduce(ends) / len(ends)
+        mean: NDArray[np.float64] = np.add.reduce(ends) / len(ends)
+        return mean
 
     def _count(self, order: NDArray[np.int64], rows: int) -> None:
         self.row_reads += rows
@@ -434,9 +349,7 @@ class Dense:
         if not self._ready(kernel, *arguments):
             kernel(*arguments)
 
-    def _ready(
-        self, work: Callable[..., object], *arguments: object, of: Callable[..., object] | None = None
-    ) -> bool:
+    def _ready(self, work: Callable[..., object], *arguments: object, of: Callable[..., object] | None = None) -> bool:
         """Call what compiles a kernel, a call of no rows before threads share them; nothing where it is compiled."""
         ran = _compiled.setdefault(of or work, set())
         if self._dtype in ran:

@@ -1,0 +1,99 @@
+"""What solvers and tables say to each other."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+NO_ORDER = np.empty(0, dtype=np.int64)
+"""All rows, as they stand."""
+
+
+class Rows(NamedTuple):
+    """The rows of a table as the kernels read them."""
+
+    X: NDArray[np.floating]
+    """(n, d), float32 or float64, C order."""
+    y: NDArray[np.float64]
+    """(n,), or (n, k) for several outputs."""
+    weight: NDArray[np.float64]
+    """(n,) with mean 1, or a single 1 for all rows."""
+
+
+class Settings(NamedTuple):
+    """What the steps of a pass are taken with, their sizes apart."""
+
+    batch: int
+    intercept: bool
+    momentum: float = 0.0
+    nesterov: bool = False
+    averaging: bool = False
+
+
+class Path(NamedTuple):
+    """Where the steps stand: arrays of the shape of the weights, changed in place."""
+
+    w: NDArray[np.float64]
+    """Where gradients are taken: the weights, or under Nesterov's momentum a point ahead of them."""
+    last: NDArray[np.float64]
+    """Under momentum, the weights before `w`; under Nesterov's, the weights."""
+    average: NDArray[np.float64]
+    total: NDArray[np.float64]
+    """Gradient summed over the running batch."""
+    loss_sum: NDArray[np.float64]
+    """An entry an output: the losses met in the running epoch, each before its batch's step."""
+
+
+class Units(NamedTuple):
+    """The units of least squares: columns are ``x * scale - centre``, responses ``y * y_scale - y_centre``.
+
+    Scales are powers of two, so that scaling rounds nothing.
+    """
+
+    scale: NDArray[np.float64]
+    """(d,)"""
+    centre: NDArray[np.float64]
+    """(d,) near the means of the scaled columns, 0 without an intercept."""
+    y_scale: NDArray[np.float64]
+    """(k,)"""
+    y_centre: NDArray[np.float64]
+    """(k,)"""
+
+
+class Evidence(NamedTuple):
+    """What a read of the rows says of some weights, of half the weighted sum of squared residuals, in scaled units."""
+
+    slopes: NDArray[np.float64]
+    """(d, k): ``sum_i v_i r_i x_i`` of the columns about their means, the gradient downhill."""
+    by_level: NDArray[np.float64]
+    """(k,): ``sum_i v_i r_i``, by the level at the means; 0 without an intercept."""
+    squares: NDArray[np.float64]
+    """(k,): ``sum_i v_i r_i**2``."""
+
+
+class Deal(NamedTuple):
+    """How the rows of an epoch are dealt to lanes."""
+
+    chunks: NDArray[np.int64]
+    """Numbers of runs of neighbouring rows, in the order in which they are read."""
+    run: int
+    """Rows of a chunk."""
+    batches: tuple[NDArray[np.int64], ...]
+    """An entry a lane: where each of its batches begins among the chunks, and where the last ends."""
+
+
+class Model(NamedTuple):
+    """What steps with variance reduction are taken with, in coordinates of a basis, the level's last."""
+
+    T: NDArray[np.float64]
+    """(d, r): coordinates as weights of the scaled columns."""
+    centre: NDArray[np.float64]
+    """(d,) of the scaled columns, about which they are taken."""
+    level: float
+    """The level's coordinate as an intercept; 0 without one."""
+    fixed: NDArray[np.float64]
+    """(r + 1, r + 1): the curvature that every step has whole; or empty."""
+    weight: NDArray[np.float64]
+    """Weights of the rows that are sampled, (n,) or one for all."""
+    rows: int
+    """How many of them there are."""
