@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import blas, lapack
 
+from gradstep._kernels import threads
+
 Matrix = NDArray[np.float64]
 
 
@@ -30,6 +32,27 @@ def triangle(A: Matrix) -> Matrix:
     """Return R of a QR factorisation by Householder's method."""
     factored: Matrix = lapack.dgeqrf(A, lwork=64 * A.shape[1])[0]
     return np.triu(factored[: min(A.shape)])
+
+
+_PIECES = 4
+_TALL = 1 << 18  # entries, of which a factorisation is worth sharing
+
+
+def tall_triangle(A: Matrix) -> Matrix:
+    """Return R as `triangle` does, of a tall matrix by pieces that threads share, whatever their number.
+
+    J. Demmel, L. Grigori, M. Hoemmen and J. Langou, Communication-optimal parallel and sequential QR and LU
+    factorizations, *SIAM Journal on Scientific Computing* 34 (2012) A206-A239.
+    """
+    if A.size < _TALL or len(A) < 2 * _PIECES * A.shape[1]:
+        return triangle(A)
+    parts: list[Matrix] = [A] * _PIECES
+
+    def part(piece: int) -> None:
+        parts[piece] = triangle(A[piece::_PIECES])
+
+    threads.each(part, _PIECES)
+    return triangle(np.vstack(parts))
 
 
 def orthonormal(A: Matrix) -> Matrix:

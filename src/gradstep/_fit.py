@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gradstep import _closed_form, _cost, _guard, _input
+from gradstep import _blas, _closed_form, _cost, _guard, _input
 from gradstep._closed_form import ClosedForm
 from gradstep._driver import Certifying, Limits, Run, drive, intercept_of
 from gradstep._result import (
@@ -211,7 +212,9 @@ def fit(
             method = Cg(alpha, intercept, seed, *limits[1:])
         else:
             method = Minibatch(alpha, intercept, seed, *limits[1:], steps.batch_size)
-    run = drive(method, table, earlier, limits, functions, began)
+    # The Gram matrix of "exact" is worth all threads that BLAS has.
+    with nullcontext() if isinstance(method, (Textbook, Exact)) else _blas.one_thread():
+        run = drive(method, table, earlier, limits, functions, began)
     found, stop = _Judgement(), run.stop or Stop.INTERRUPTED
     try:
         if stop is not Stop.INTERRUPTED:

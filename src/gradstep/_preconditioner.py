@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
-from gradstep._dense_algebra import gram, norms, orthonormal, product, singular, symmetric, triangle
+from gradstep._dense_algebra import gram, norms, orthonormal, product, singular, symmetric, tall_triangle, triangle
 from gradstep._kernels.rows import EPS
 from gradstep._table.dense import Dense
 from gradstep._table.terms import NO_ORDER, Evidence, Units
@@ -296,7 +296,7 @@ def factor_of_rows(A: NDArray[np.float64], constant: NDArray[np.bool_], *, inter
     d = len(constant)
     if not intercept:
         A = A[:, 1:]
-    R = triangle(A)
+    R = tall_triangle(A)
     first = int(intercept)
     mean, y_mean = np.zeros(d), np.zeros(A.shape[1] - d - first)
     if intercept and R[0, 0] != 0.0:

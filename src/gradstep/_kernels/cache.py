@@ -71,7 +71,7 @@ class KernelCache(caching._Cache):  # noqa: SLF001
         target_context.refresh()
         try:
             path = self._path(sig, target_context.codegen())
-            code = None if path is None else _read(path)
+            code = None if path is None else read(path)
             if code is None:
                 return None
             rebuild: Any = compiler.CompileResult._rebuild  # noqa: SLF001
@@ -87,7 +87,7 @@ class KernelCache(caching._Cache):  # noqa: SLF001
             if path is None or data.library.has_dynamic_globals or data.lifted:
                 return
             dumps: Any = serialize.dumps
-            _write(path, dumps(data._reduce()))  # noqa: SLF001
+            write(path, dumps(data._reduce()))  # noqa: SLF001
         except Exception as error:  # noqa: BLE001 - a kernel that is not kept still runs
             _log.debug("kernel %s not kept: %r", self._function.__qualname__, error)
 
@@ -149,7 +149,7 @@ def _users_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gradstep"
 
 
-def _read(path: Path) -> bytes | None:
+def read(path: Path) -> bytes | None:
     """Return the code in a file of this user's own that is whole, None where there is no file."""
     try:
         flags = (getattr(os, flag, 0) for flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
@@ -167,7 +167,7 @@ def _read(path: Path) -> bytes | None:
     return code
 
 
-def _write(path: Path, code: bytes) -> None:
+def write(path: Path, code: bytes) -> None:
     """Put code into a file at once: whoever reads it meanwhile finds all of it or none."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")  # mode 0600
     try:
