@@ -30,7 +30,7 @@ from scipy import stats
 import gradstep as gs
 from gradstep import _input, _preconditioner
 from gradstep._certificate import certify
-from gradstep._solvers.exact import in_callers_units
+from gradstep._solvers.certified import in_callers_units
 from gradstep._table.dense import Dense
 from gradstep._table.terms import NO_ORDER
 from hard_tables import HAS_LONG, Truth, tables

@@ -34,6 +34,19 @@ def tables(n, d, seed):
     yield "hardly any noise", normal, _response(normal, rng, 1e-9)
 
 
+def ordered_tables(n, d, seed):
+    """Yield tables whose neighbouring rows are alike."""
+    rng = np.random.default_rng((n, d, seed, 1))
+    X = rng.standard_normal((n, d))
+    y = _response(X, rng)
+    order = np.argsort(y)
+    yield "sorted by the response", X[order], y[order]
+    cluster = np.repeat(np.arange(20), -(-n // 20))[:n]
+    for spreads in (3, 30):
+        X = rng.standard_normal((n, d)) + spreads * rng.standard_normal((20, d))[cluster]
+        yield f"clusters in order, {spreads} spreads apart", X, _response(X, rng)
+
+
 def _response(X, rng, noise=1.0):
     return X @ rng.standard_normal(X.shape[1]) + 3 + noise * rng.standard_normal(len(X))
 

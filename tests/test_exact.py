@@ -12,7 +12,7 @@ import pytest
 
 import gradstep as gs
 from conftest import JIT_OFF, needs_jit
-from gradstep._solvers import exact as solver
+from gradstep._solvers import certified
 
 DATA = Path(__file__).parent / "data"
 
@@ -26,7 +26,7 @@ DIGITS = {
 @pytest.fixture(autouse=True)
 def smaller_tables_where_python_is_slow(monkeypatch):
     if JIT_OFF:
-        monkeypatch.setattr(solver, "SMALL", 2_000)
+        monkeypatch.setattr(certified, "SMALL", 2_000)
 
 
 def nist(name):

@@ -101,7 +101,7 @@ BAD = [
     ("loss", "squared", TypeError, "loss: 'squared' came"),
     ("penalty", gs.l2, TypeError, "penalty: the function l2, not called, came; None or a Penalty is needed"),
     ("penalty", 0.1, TypeError, "penalty: 0.1 came"),
-    ("solver", "adam", ValueError, 'solver: \'adam\' came; "sgd", "exact" or gs.sgd'),
+    ("solver", "adam", ValueError, 'solver: \'adam\' came; "sgd", "cg", "exact", "auto" or gs.sgd'),
     ("solver", 3, TypeError, "solver: 3 came"),
     ("solver", gs.sgd, TypeError, "solver: the function sgd, not called, came"),
     ("device", "gpu", ValueError, 'device: \'gpu\' came; None, "cpu" or "cuda" is needed'),

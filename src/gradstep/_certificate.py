@@ -38,7 +38,7 @@ class Certificate:
         that has noise counts.
     relative : float
         The same distance over the norm of this fit's fitted values about their mean (about 0 without an intercept), of
-        the worst output.
+        the worst output; of the worst without noise where there is one.
     kind : {"exact", "probable", "estimate"}
         ``"exact"``: R is that of all rows, and the bound is a proof but for rounding, which is in it. ``"probable"``: R
         is a sketch's, and the bound holds for all but a share of seeds. ``"estimate"``: R is a sample's.
@@ -123,7 +123,7 @@ def certify(preconditioner: Preconditioner, evidence: Evidence, w: NDArray[np.fl
         gap = moved / p.units.y_scale * (moved / p.units.y_scale) / (2 * p.total)
     return Certificate(
         bound=outputs[worst].bound,
-        relative=max(output.relative for output in outputs),
+        relative=max(o.relative for o in outputs if not o.measurable or len(known) == len(outputs)),
         kind=p.kind,
         failure_probability={"exact": 0.0, "probable": CHANCE}.get(p.kind, math.nan),
         floor=outputs[worst].floor if len(known) < 2 else max(outputs[c].floor for c in known),

@@ -148,8 +148,12 @@ def _measure() -> Machine:
     rng = np.random.default_rng(0)
     table = rng.random((32, 1 << 17))
     rows = np.ascontiguousarray(table[:, :16384].reshape(-1, 128))
+
+    def read(piece: int) -> None:
+        table[piece].sum()
+
     return Machine(
-        byte=_seconds(lambda: threads.each(lambda piece: table[piece].sum(), len(table))) / table.nbytes,
+        byte=_seconds(lambda: threads.each(read, len(table))) / table.nbytes,
         gram=_seconds(lambda: gram(rows)) / (len(rows) * 128**2),
         factor=_seconds(lambda: triangle(rows[:1024])) / (2 * 1024 * 128**2),
         values=_seconds(lambda: singular(rows[:128])) / 128**3,

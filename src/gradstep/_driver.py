@@ -142,8 +142,9 @@ class Run:
         if self.stop is Stop.BUDGET:
             remedy = "raise max_passes"
             if self._gained < 1 and math.isfinite(c.bound):
-                more = math.log(max(tol, c.floor) / c.bound) / math.log(self._gained)
-                remedy = f"about {max(1, math.ceil(more))} more would do: raise max_passes"
+                assert not isinstance(self._method, Textbook)  # noqa: S101 - which has no certificate
+                rounds = max(1, math.ceil(math.log(max(tol, c.floor) / c.bound) / math.log(self._gained)))
+                remedy = f"about {rounds * self._method.reads(self.state)} more would do: raise max_passes"
         return (
             f"it is certified to within {c.bound:.2g} standard errors of the optimum {after}, where tol={tol:g} asks "
             f"for less; column {c.worst_column} may be furthest: {remedy}."
@@ -157,7 +158,7 @@ class Run:
         self.record()
         assert self.certificate is not None  # noqa: S101 - the first is always taken
         spent = self._table.passes + self._method.reads(self.state) > self._limits.max_passes
-        near = self.certificate.bound <= self._limits.tol
+        near = self._near()
         if not (settled or spent) and (not near or certified.is_small(self._table)):
             return
         if settled and self._table.passes + 1 <= self._limits.max_passes:
@@ -165,8 +166,14 @@ class Run:
             if last is not None:
                 self._keep(last, by_rounding=False)
                 self.record()
-                near = self.certificate.bound <= self._limits.tol
+                near = self._near()
         self.stop = Stop.CERTIFIED if near else Stop.FLOOR if settled else Stop.BUDGET
+
+    def _near(self) -> bool:
+        """Whether every output is as near as `tol` asks, or exact where it has no noise and another one has some."""
+        c = self.certificate
+        assert c is not None  # noqa: S101 - the first is always taken
+        return c.bound <= self._limits.tol and (c.measurable or c.relative <= _EXACT_WITHIN)
 
     def _keep(self, state: certified.State, *, by_rounding: bool = True) -> bool:
         """Keep a state unless it is worse than the one before; return whether no further one will be much better.
@@ -181,6 +188,8 @@ class Run:
         self._gained = math.nan
         if before is not None and before.relative > 0:
             self._gained = certificate.relative / before.relative
+            if before.bound < math.inf:
+                self._gained = min(self._gained, certificate.bound / before.bound)
         at_floor = by_rounding and certificate.bound <= certificate.floor
         if before is None or certificate.relative <= before.relative or at_floor or not state.settles:
             self.state, self.certificate = state, certificate

@@ -50,6 +50,8 @@ def fit(fit: Fit) -> str:
         f"  method       {_method(fit)}",
         f"  objective    {fit.objective:.10g} ({_shares(fit)})",
     ]
+    if fit.cost:
+        lines.append(f"  cost         {fit.cost}")
     if fit.certificate is not None:
         lines += _certificate(fit.certificate, d, ridged=fit.penalty is not None)
     lines += _check(fit, d)
@@ -64,7 +66,9 @@ def fit(fit: Fit) -> str:
 
 def _method(fit: Fit) -> str:
     if not isinstance(fit.solver, Sgd):
-        return f"{fit.solver}, seed {fit.seed}, on {fit.device}"
+        batch = "one batch of all rows" if fit.batch_size == fit.rows else f"batch {fit.batch_size}"
+        name = {"sgd": f"minibatch SGD, {batch}", "cg": "conjugate gradients"}.get(fit.solver, fit.solver)
+        return f"{name}, seed {fit.seed}, on {fit.device}"
     return (
         f"minibatch SGD{_with_options(fit.solver)}, step {_step(fit.step)}, batch {fit.batch_size}, "
         f"{len(fit.history)} epochs, seed {fit.seed}, on {fit.device}"
@@ -113,8 +117,13 @@ def _check(fit: Fit, d: int) -> list[str]:
     if c is None:
         return [f"  check        {fit.check_note}"]
     remedy, verdict = "", c.verdict
-    if not c.agrees and fit.certificate is not None:
-        verdict = "The fit and the closed form disagree" + (": see the concern." if fit.concern else ".")
+    ours = fit.certificate
+    if not c.agrees and ours is not None:
+        within = c.distance <= max(ours.bound, ours.floor) + c.floor if ours.measurable else c.relative <= ours.relative
+        if within:
+            verdict = "The fit is as near the closed form as its certificate says, and no nearer."
+        else:
+            verdict = "The fit and the closed form disagree" + (": see the concern." if fit.concern else ".")
     elif not c.agrees:
         remedy = (
             " While the objective still falls, raise epochs or step; where it no longer does, lower step or raise "

@@ -8,7 +8,7 @@ threads, this one among them.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
@@ -41,30 +41,39 @@ def limited(threads: int) -> Iterator[None]:
         _limit = before
 
 
-def each(work: Callable[[int], object], pieces: int) -> None:
+def each(work: Callable[[int], Iterable[object] | None], pieces: int) -> None:
     """Do `work` for each piece, numbered from 0. What it raises ends the rest, and so does Ctrl-C.
 
-    The calling thread works too: where all others are taken it does everything.
+    Work that takes long may be a generator, which can be ended wherever it yields. The calling thread works too: where
+    all others are taken it does everything.
     """
-    helpers = min(count(), pieces) - 1
-    if helpers < 1:
-        for piece in range(pieces):
-            work(piece)
-        return
     numbers = count_from()  # its `next` is one step of the interpreter: no two threads get the same number
-    ended = False
+    failed = False
 
     def some() -> None:
-        for piece in numbers:
-            if piece >= pieces or ended:
-                return
-            work(piece)
+        nonlocal failed
+        try:
+            for piece in numbers:
+                if piece >= pieces:
+                    return
+                for _ in work(piece) or ():
+                    if failed:
+                        return
+                if failed:
+                    return
+        except BaseException:
+            failed = True
+            raise
 
-    futures: list[Future[None]] = [_pool(os.getpid(), count() - 1).submit(some) for _ in range(helpers)]
+    helpers = min(count(), pieces) - 1
+    if helpers < 1:
+        some()
+        return
+    pool = _pool(os.getpid(), count() - 1)
+    futures: list[Future[None]] = [pool.submit(some) for _ in range(helpers)]
     try:
         some()
     finally:
-        ended = True
         running = [future for future in futures if not future.cancel()]
         for future in running:
             future.exception()  # waits

@@ -240,14 +240,16 @@ class Dense:
         parts = _QUARTERS if small else -(-size // width)
         out = np.zeros((parts if small else 1, _STRIPES, buckets, size))
 
-        def part(piece: int) -> None:
+        def part(piece: int) -> Iterator[None]:
             mine = blocks[piece::parts] if small else blocks
             first = 0 if small else piece * width
+            of_part = out[piece if small else 0]
             for number, (start, stop) in mine:
                 drawn = np.random.default_rng((seed, number)).integers(
                     0, 2 * buckets, (stop - start, _STRIPES), dtype=np.uint32
                 )
-                scatter(*self._host, start, first, min(first + width, size), *units, drawn, out[piece if small else 0])
+                scatter(*self._host, start, first, min(first + width, size), *units, drawn, of_part)
+                yield
 
         self._ready(scatter, *self._host, 0, 0, 0, *units, np.empty((0, _STRIPES), dtype=np.uint32), out[0])
         threads.each(part, parts)

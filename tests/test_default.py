@@ -1,0 +1,491 @@
+"""The default, minibatch SGD without a step, and conjugate gradients: right on raw tables, and they know how right."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import gradstep as gs
+from conftest import JIT_OFF, SIMULATED, needs_jit
+from gradstep import _input, _preconditioner
+from gradstep._kernels import lanes, threads
+from gradstep._solvers import certified, cg, sgd
+from gradstep._table.dense import Dense
+from hard_tables import HAS_LONG, Truth, ordered_tables, tables
+
+pytestmark = pytest.mark.skipif(SIMULATED, reason="on the CPU alone")
+SOLVERS = ("sgd", "cg")
+PASSES = {"sgd": 8, "cg": 11}
+N = 900 if JIT_OFF else 9_000
+solvers = pytest.mark.parametrize("solver", SOLVERS)
+
+
+@pytest.fixture(autouse=True)
+def smaller_tables_where_python_is_slow(monkeypatch):
+    if JIT_OFF:
+        monkeypatch.setattr(certified, "SMALL", 2_000)
+        monkeypatch.setattr(_preconditioner, "_SKETCH_ROWS", 200)
+
+
+def table(n=N, d=5, k=None, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, d)) * 10.0 ** rng.integers(-3, 4, d) + 10 * rng.standard_normal(d)
+    shape = (n,) if k is None else (n, k)
+    return X, (X @ rng.standard_normal((d, k or 1))).reshape(shape) + rng.standard_normal(shape)
+
+
+@needs_jit
+@pytest.mark.skipif(not HAS_LONG, reason="there are no 80-bit numbers here to know the truth by")
+@pytest.mark.parametrize("seeds", np.array_split(np.arange(20), 4), ids=str)
+def test_few_passes_on_any_table_and_the_truth_within_the_bound(seeds):
+    n, d = 5_000, 50
+    for seed in seeds:
+        for name, X, y in (*tables(n, d, seed), *ordered_tables(n, d, seed)):
+            truth = Truth(X, y)
+            for solver in SOLVERS:
+                fit = gs.fit(X, y, solver=solver, seed=seed, check=False)
+                which = name, solver, seed
+                assert fit.stop is gs.Stop.CERTIFIED, which
+                assert fit.certificate.kind == "probable"
+                assert truth.distance(fit.coef, fit.intercept) <= fit.certificate.bound <= 0.01, which
+                assert fit.passes <= PASSES[solver], which
+                assert fit.row_reads <= 1.6 * fit.passes * n, which
+
+
+@needs_jit
+@pytest.mark.parametrize(("batch", "number"), [(4_000, 1), (700, 8), (190, 32)])
+def test_an_epoch_leaves_little_whatever_the_number_of_lanes(batch, number):
+    n, d = 100_000, 50
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((n, d)) @ rng.standard_normal((d, d))
+    y = X.sum(axis=1) + rng.standard_normal(n)
+    assert number == n // (batch * sgd._STEPS)
+    bound = gs.fit(X, y, batch_size=batch, tol=1e-6, check=False).history.bound
+    left = bound[1:] / bound[:-1]
+    assert len(left) >= 3
+    assert left.max() <= 0.03
+
+
+@solvers
+@pytest.mark.parametrize("k", [None, 1, 3])
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("penalty", [None, gs.l2(0.5)], ids=["none", "l2"])
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_agrees_with_the_closed_form(solver, k, intercept, penalty, weighted, dtype):
+    X, y = table(k=k)
+    X = X.astype(dtype)
+    weight = np.random.default_rng(3).uniform(0.1, 2, N) if weighted else None
+    for tol in (0.01, 1e-6):
+        fit = gs.fit(
+            X, y, solver=solver, intercept=intercept, penalty=penalty, sample_weight=weight, tol=tol, check=True
+        )
+        assert fit.stop is gs.Stop.CERTIFIED
+        assert fit.check.distance <= fit.certificate.bound + fit.check.floor <= 1.01 * tol
+        assert fit.concern == ""
+        assert np.shape(fit.intercept) == ((k,) if k else ())
+        assert fit.objective == pytest.approx(gs.closed_form(X, y, weight, penalty, intercept).objective, rel=1e-6)
+
+
+@needs_jit
+@solvers
+def test_tol_0_goes_to_the_floor(solver):
+    for X, y in (table(), table(d=50)):
+        fit = gs.fit(X, y, solver=solver, tol=0, max_passes=40)
+        assert fit.stop is gs.Stop.FLOOR
+        assert fit.certificate.bound <= fit.certificate.floor
+        assert fit.check.agrees
+
+
+@solvers
+@pytest.mark.parametrize("kind", ["constant", "twice", "all levels"])
+def test_short_ranks_are_solved_in_the_least_norm(solver, kind):
+    rng = np.random.default_rng(4)
+    X = rng.standard_normal((N, 4)) * [1, 1e6, 1e-6, 1]
+    more = {"constant": np.full((N, 1), 7.3), "twice": X[:, 1:2], "all levels": np.eye(4)[rng.integers(0, 4, N)]}[kind]
+    X = np.column_stack((X, more))
+    y = X @ rng.standard_normal(X.shape[1]) + rng.standard_normal(N)
+    fit = gs.fit(X, y, solver=solver, tol=1e-6)
+    truth = gs.closed_form(X, y)
+    assert fit.certificate.rank == truth.rank == X.shape[1] - 1
+    assert fit.certificate.dependent == truth.dependent
+    assert fit.check.agrees
+    size = np.sqrt(np.square(X - X.mean(axis=0)).mean(axis=0))
+    np.testing.assert_allclose(fit.coef * size, truth.coef * size, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("solver", ["sgd", "cg", "auto"])
+@pytest.mark.parametrize("shape", [(5, 20), (5, 5), (1, 1), (2, 1), (30, 400)])
+def test_few_rows_are_solved_in_the_least_norm_too(solver, shape):
+    rng = np.random.default_rng(7)
+    X, y = rng.standard_normal(shape) + 1, rng.standard_normal(shape[0])
+    fit, exact = gs.fit(X, y, solver=solver), gs.fit(X, y, solver="exact")
+    np.testing.assert_allclose(fit.coef, exact.coef, rtol=1e-8, atol=1e-12)
+    assert fit.passes == exact.passes <= 4
+    assert "all rows" in str(fit) or solver == "cg"
+
+
+@needs_jit
+@solvers
+def test_freaks(solver):
+    X, y = table()
+    for entry in (1e150, 1e300):
+        freak = X.copy()
+        freak[N // 2, 1] = entry
+        fit = gs.fit(freak, y, solver=solver)
+        assert (fit.stop, fit.check.agrees) == (gs.Stop.CERTIFIED, True)
+    spread = 10.0 ** np.random.default_rng(8).uniform(-6, 6, N)
+    assert gs.fit(X, y, solver=solver, sample_weight=spread).check.agrees
+    none = gs.fit(X, X @ np.arange(5.0) + 1, solver=solver)
+    assert none.certificate.relative < 1e-12
+    assert (none.certificate.measurable, none.concern) == (False, "")
+    both = gs.fit(X, np.column_stack((y, X[:, 0])), solver=solver)
+    assert both.certificate.bound < 0.01
+    assert both.certificate.relative < 1e-3
+    flat = gs.fit(X * 0 + 3, y, solver=solver)
+    assert flat.certificate.rank == 0
+    assert flat.intercept == pytest.approx(y.mean(), abs=0.01 * y.std() / np.sqrt(N))
+    spoilt = np.arange(N) % 7 == 0
+    X[spoilt] = 1e300
+    kept = gs.fit(X[~spoilt], y[~spoilt], solver=solver, tol=1e-6)
+    zeroed = gs.fit(X, y, sample_weight=(~spoilt).astype(float), solver=solver, tol=1e-6)
+    np.testing.assert_allclose(zeroed.predict(X[~spoilt]), kept.predict(X[~spoilt]), rtol=1e-6, atol=1e-5)
+
+
+@needs_jit
+@solvers
+def test_what_changes_nothing_changes_nothing(solver):
+    X, y = table()
+    plain = gs.fit(X, y, solver=solver)
+    scaled = gs.fit(X * 2.0**40, y * 2.0**-30, solver=solver)
+    np.testing.assert_array_equal(scaled.coef * 2.0**70, plain.coef)
+    powers = np.random.default_rng(1).integers(-60, 60, X.shape[1])
+    np.testing.assert_array_equal(np.ldexp(gs.fit(np.ldexp(X, powers), y, solver=solver).coef, powers), plain.coef)
+    mixing = np.random.default_rng(2).standard_normal((5, 5))
+    far = gs.fit(X @ mixing + 1e5, y, solver=solver)
+    assert far.passes <= plain.passes + 2
+    assert far.check.agrees
+
+
+def in_threads(*counts):
+    """Return a fit of each kind with each number of threads."""
+    fits = []
+    for k in (None, 2):
+        X, y = table(n=N, d=20, k=k)
+        X[:, 1] = X[:, 0] * (1 + 1e-6 * X[:, 1])
+        for solver in SOLVERS:
+            some = []
+            for count in counts:
+                with threads.limited(count):
+                    some.append(gs.fit(X, y, solver=solver, check=False))
+            fits.append(some)
+    return fits
+
+
+def test_bits_do_not_depend_on_the_number_of_threads():
+    for first, *others in in_threads(1, 2, 5):
+        for other in others:
+            np.testing.assert_array_equal(first.coef, other.coef)
+            np.testing.assert_array_equal(first.intercept, other.intercept)
+            assert first.certificate.bound == other.certificate.bound
+        assert gs.fit(*table(n=N, d=20), seed=1, check=False).coef[0] != first.coef.flat[0]
+
+
+PRINTS = """
+import numpy as np, gradstep as gs
+X = np.random.default_rng(0).standard_normal((20_000, 60))
+X[:, 1] = X[:, 0] + 1e-6 * X[:, 1]
+y = X.sum(axis=1) + np.random.default_rng(1).standard_normal(len(X))
+for solver in ("sgd", "cg"):
+    print([float.hex(c) for c in gs.fit(X, y, solver=solver, check=False).coef])
+"""
+
+
+@needs_jit
+def test_bits_do_not_depend_on_threads_of_blas_either():
+    printed = set()
+    for count in ("1", "2", "5"):
+        environment = os.environ | {"OMP_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count}
+        command = [sys.executable, "-c", PRINTS]
+        printed.add(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+    assert len(printed) == 1
+
+
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_lanes_equal_their_slow_twin(k, weighted):
+    rng = np.random.default_rng(5)
+    n, d, r, run = 103, 4, 3, 8
+    X, scale, centre = rng.standard_normal((n, d)), 2.0 ** rng.integers(-2, 3, d), rng.standard_normal(d)
+    weight = rng.uniform(0, 2, n) if weighted else np.ones(1)
+    T, level, slope = 0.1 * rng.standard_normal((d, r)), 0.1, rng.standard_normal((r + 1, k))
+    fixed = 0.1 * np.eye(r + 1)
+    chunks, rate = rng.permutation(-(-n // run)), 0.3
+    kernel = lanes.lane if k == 1 else lanes.lane_of_several
+    Z = np.column_stack(((X * scale - centre) @ T, np.full(n, level)))
+    v = np.broadcast_to(weight, n)
+    for steps, share, of in ((3, 2, fixed), (5, 1, np.zeros((0, 0)))):
+        batches = np.arange(steps + 1) * len(chunks) // steps
+        out = np.empty((r + 1, k))
+        kernel(X, weight, chunks, run, batches, scale, centre, T, level, of, slope, share, rate, out)
+        q, points = -slope, []
+        for first, last in zip(batches[:-1], batches[1:], strict=True):
+            rows = np.concatenate([np.arange(n)[c * run : (c + 1) * run] for c in chunks[first:last]])
+            points.append(q)
+            curved = share * steps * Z[rows].T @ (v[rows, None] * (Z[rows] @ q)) + (of @ q if of.size else 0)
+            q = q - rate * (curved + slope)
+        np.testing.assert_allclose(out, np.mean(points, axis=0) + (q + slope) / rate / steps, rtol=1e-11)
+    product = lanes.curvature if k == 1 else lanes.curvature_of_several
+    p, total = rng.standard_normal((d + 1, k)), np.empty((d + 1, k))
+    product(X, weight, 3, n, scale, centre, p, total)
+    A = np.column_stack((X * scale - centre, np.ones(n)))[3:]
+    np.testing.assert_allclose(total, A.T @ (v[3:, None] * (A @ p)), rtol=1e-11)
+    norms = np.full(n, -1.0)
+    lanes.squared_norms(X, weight, 3, n, scale, centre, np.vstack((T.T, T.T, T.T, T.T)), norms)
+    np.testing.assert_allclose(norms[3:], 4 * v[3:] * np.square(A[:, :d] @ T).sum(axis=1), rtol=1e-11)
+    assert (norms[:3] == -1).all()
+
+
+def test_every_row_is_dealt_once_and_by_shape_alone():
+    X, y = table(n=1_003, d=3)
+    rows = Dense(_input.rows(X, y), gs.squared(), None)
+    for batch in (1, 7, 50, 1_003):
+        method = sgd.Minibatch(0.0, True, 3, 0.01, 20, batch)
+        for run in (1, 4, 16):
+            state = sgd.Lanes(None, None, run=run)
+            deal = method.deal(rows, state)
+            np.testing.assert_array_equal(np.sort(deal.chunks), np.arange(-(-1_003 // run)))
+            ends = np.concatenate([batches[[0, -1]] for batches in deal.batches])
+            assert ends[0] == 0
+            assert ends[-1] == len(deal.chunks)
+            np.testing.assert_array_equal(ends[1:-1:2], ends[2::2])
+            assert all(np.all(np.diff(batches) > 0) for batches in deal.batches)
+
+
+def test_rows_of_high_leverage_are_in_every_step():
+    X, y = table()
+    X[:9] *= 1e3
+    rows = Dense(_input.rows(X, y), gs.squared(), None)
+    state = sgd.Minibatch(0.0, True, 0, 0.01, 20).start(rows)
+    assert 9 <= N - state.model.rows < N / 20
+    assert (state.model.weight[:9] == 0).all()
+    # The rest and they curve as all rows do: about 1 in every direction.
+    assert np.linalg.eigvalsh(state.model.fixed)[-1] > 0.5
+
+
+@needs_jit
+@pytest.mark.parametrize("rate", [20.0, 3.0])
+def test_an_epoch_that_leads_to_a_worse_place_is_undone_and_made_smaller(rate, monkeypatch):
+    X, y = table(d=20)
+    monkeypatch.setattr(sgd, "_rate", lambda *arguments: rate)
+    heard = []
+    fit = gs.fit(X, y, max_passes=60, tol=1e-4, callbacks=[lambda p: heard.append((p.bound, p.coef))])
+    bounds = [bound for bound, _ in heard]
+    assert bounds[1] == bounds[0]
+    np.testing.assert_array_equal(heard[0][1], heard[1][1])
+    assert bounds == sorted(bounds, reverse=True)
+    assert fit.stop is gs.Stop.CERTIFIED
+    assert fit.check.agrees
+
+
+@needs_jit
+def test_epochs_that_stay_slow_end_in_conjugate_directions(monkeypatch):
+    X, y = table(d=20)
+    monkeypatch.setattr(sgd, "_rate", lambda *arguments: 1e-3)
+    taken = []
+    plain = cg.directions
+    monkeypatch.setattr(sgd, "directions", lambda *arguments: taken.append(1) or plain(*arguments))
+    monkeypatch.setattr(lanes, "lane", lambda *arguments: arguments[-1].fill(0))  # which lead nowhere
+    fit = gs.fit(X, y, tol=1e-4)
+    assert taken
+    assert fit.stop is gs.Stop.CERTIFIED
+    assert fit.check.agrees
+
+
+@needs_jit
+def test_rows_that_stand_in_clusters_are_mixed_more_finely(monkeypatch):
+    monkeypatch.setattr(sgd, "_CHUNK", 512)
+    monkeypatch.setattr(sgd, "_CHUNKS_A_BATCH", 1)
+    X, y = list(ordered_tables(20_000, 20, 0))[2][1:]
+    fit = gs.fit(X, y, max_passes=40)
+    assert fit.stop is gs.Stop.CERTIFIED
+    assert fit.check.agrees
+
+
+@needs_jit
+def test_a_ritz_value_beyond_what_the_sketch_allows_widens_the_bound(monkeypatch):
+    X, y = table(d=20)
+    plain = gs.fit(X, y, solver="cg")
+    # A factor twice as large as it should be: coordinates in which everything curves a quarter.
+    triangle = _preconditioner.tall_triangle
+    monkeypatch.setattr(_preconditioner, "tall_triangle", lambda A: 2 * triangle(A))
+    wrong = gs.fit(X, y, solver="cg", tol=1e-3)
+    assert wrong.check.distance <= wrong.certificate.bound
+    assert plain.check.distance <= plain.certificate.bound
+
+
+@needs_jit
+def test_a_ridge_leaves_few_directions_and_a_small_sketch():
+    n, d = 8_000, 400
+    rng = np.random.default_rng(11)
+    X = rng.standard_normal((n, d)) * np.arange(1, d + 1) ** -1.5
+    y = X @ rng.standard_normal(d) + 0.1 * rng.standard_normal(n)
+    penalty = gs.l2(1e-2)
+    for solver in SOLVERS:
+        fit = gs.fit(X, y, solver=solver, penalty=penalty, check=True)
+        assert fit.certificate.degrees_of_freedom > n - 60
+        assert (
+            fit.certificate.kind == "probable"
+        )  # of 6,400 rows of sketch without the ridge the table would be its own
+        assert fit.stop is gs.Stop.CERTIFIED
+        assert fit.check.distance <= fit.certificate.bound
+
+
+@pytest.mark.parametrize("size", [(300, 5), (N, 5)])
+@solvers
+def test_from_the_optimum_two_passes_prove_it(solver, size):
+    X, y = table(*size)
+    cold = gs.fit(X, y, solver=solver, tol=1e-6)
+    warm = gs.fit(X, y, solver=solver, start=cold, seed=1)
+    assert warm.passes <= 2
+    assert warm.stop is gs.Stop.CERTIFIED
+    np.testing.assert_array_equal(warm.coef, cold.coef) if size[0] > 300 else None
+    assert len(warm.history) == 1
+    Z = (X - X.mean(axis=0)) / X.std(axis=0)
+    assert gs.fit(Z, y, solver=solver, start=gs.fit(Z, y, step=0.01, epochs=1)).check.agrees
+    other = gs.fit(X[: size[0] // 2], y[: size[0] // 2], solver="exact")
+    assert gs.fit(X, y, solver=solver, start=other).check.agrees
+    assert gs.fit(X, y, solver="auto", start=other).check.agrees
+
+
+def test_the_textbook_example_with_no_argument():
+    X, y = gs.textbook.make_linear([2.0, -3.4], 4.2, 1000, noise=0.01)
+    fit = gs.fit(X, y)
+    assert fit.stop is gs.Stop.CERTIFIED
+    assert fit.solver == "sgd"
+    truth = gs.closed_form(X, y)
+    errors = np.append(truth.standard_errors, truth.intercept_standard_error)
+    off = np.abs(np.append(fit.coef, fit.intercept) - [2.0, -3.4, 4.2])
+    assert (off <= (3 + fit.certificate.bound) * errors).all()
+
+
+@solvers
+def test_a_spent_budget_is_said(solver):
+    X, y = table(d=20)
+    with pytest.warns(gs.ConvergenceWarning, match=r"certified to within .* after .* more would do: raise max_passes"):
+        fit = gs.fit(X, y, solver=solver, tol=1e-9, max_passes=5)
+    assert fit.stop is gs.Stop.BUDGET
+    assert fit.passes <= 5
+    assert fit.check.distance <= fit.certificate.bound + fit.check.floor
+    with pytest.warns(gs.ConvergenceWarning, match="raise max_passes"):
+        assert gs.fit(X, y, solver=solver, max_passes=1).passes <= 2
+
+
+def test_callbacks_hear_of_each_round_and_can_stop_it():
+    X, y = table(d=20)
+    heard = []
+    fit = gs.fit(X, y, callbacks=[heard.append])
+    assert [p.epoch for p in heard] == list(fit.history.epoch) == list(range(1, len(heard) + 1))
+    np.testing.assert_array_equal([p.bound for p in heard], fit.history.bound)
+    assert (np.diff(fit.history.passes) > 1.8).all()
+    first = gs.fit(X, y, callbacks=[lambda progress: True])
+    assert first.stop is gs.Stop.CALLBACK
+    assert first.certificate.bound == heard[0].bound
+    with pytest.raises(KeyError, match="mine"):
+        gs.fit(X, y, callbacks=[lambda progress: {}["mine"]])
+
+
+@needs_jit
+@pytest.mark.parametrize("solver", ["sgd", "cg"])
+def test_ctrl_c_is_served_within_a_fifth_of_a_second(solver):
+    X, y = table(n=400_000, d=20)
+    gs.fit(X, y, solver=solver, check=False)
+
+    def waits():
+        found = []
+        for after in (0.01, 0.03, 0.08, 0.15):
+            pressed = []
+
+            def press(pressed=pressed):
+                pressed.append(time.perf_counter())
+                os.kill(os.getpid(), signal.SIGINT)
+
+            threading.Timer(after, press).start()
+            with pytest.raises(gs.Interrupted):
+                while True:
+                    gs.fit(X, y, solver=solver, tol=0, max_passes=100, check=False)
+            found.append(time.perf_counter() - pressed[0])
+        return found
+
+    assert any(max(waits()) < 0.2 for _ in range(2))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"tol": -1}, ValueError, "tol: -1 came; a finite number of at least 0 is needed"),
+        ({"tol": np.nan}, ValueError, "tol: nan came; a finite number of at least 0 is needed"),
+        ({"max_passes": 0}, ValueError, "max_passes: 0 came; a whole number of at least 1 is needed"),
+        ({"batch_size": 0}, ValueError, "batch_size: 0 came; a whole number of at least 1 is needed"),
+        ({"epochs": 3}, ValueError, 'epochs: 3 came with solver="sgd" and no step, which takes none: pass max_passes'),
+        ({"solver": "cg", "epochs": 3}, ValueError, 'epochs: 3 came with solver="cg", which takes none: leave it out'),
+        ({"solver": "cg", "batch_size": 3}, ValueError, 'batch_size: 3 came with solver="cg", which takes none'),
+        ({"solver": "cg", "step": 0.1}, ValueError, 'step: 0.1 came with solver="cg", which takes none: leave it out'),
+        ({"solver": "auto", "batch_size": 3}, ValueError, 'batch_size: 3 came with solver="auto", which takes none'),
+        ({"solver": "auto", "step": 3}, ValueError, 'step: 3 came with solver="auto", which takes none'),
+        ({"solver": gs.sgd(momentum=0.5)}, ValueError, r"solver: gs.sgd\(momentum=0.5\) came without a step"),
+        ({"solver": gs.sgd(shuffle="once")}, ValueError, r"solver: gs.sgd\(shuffle='once'\) came without a step"),
+        ({"solver": "newton"}, ValueError, 'solver: \'newton\' came; "sgd", "cg", "exact", "auto" or gs.sgd'),
+        ({"solver": 3}, TypeError, 'solver: 3 came; "sgd", "cg", "exact", "auto" or gs.sgd'),
+        ({"loss": gs.huber(1.0)}, ValueError, "step: none came with the huber loss; a step is needed"),
+        ({"penalty": gs.l1(1.0)}, ValueError, r"step: none came with the squared loss with l1\(1\); a step is needed"),
+        ({"solver": "cg", "loss": gs.huber(1.0)}, ValueError, 'solver: "cg" came with the huber loss; the squared'),
+        ({"device": "cuda"}, ValueError, 'device: "cuda" came with solver="sgd" and no step, which reads on the CPU'),
+        ({"solver": "cg", "device": "cuda"}, ValueError, 'device: "cuda" came with solver="cg", which reads on'),
+        ({"start": 3}, TypeError, "start: 3 came; None or a Fit is needed, as gs.fit returns it"),
+    ],
+)
+def test_what_is_refused(arguments, error, message):
+    X, y = table(50)
+    with pytest.raises(error, match=message):
+        gs.fit(X, y, **arguments)
+
+
+@pytest.mark.parametrize("solver", ["sgd", "cg", "auto"])
+def test_a_start_of_another_shape_is_refused(solver):
+    X, y = table(50)
+    start = gs.fit(X[:, :4], y)
+    with pytest.raises(ValueError, match=r"start: a fit with coef of shape \(4,\) came; \(5,\) is needed, for X and y"):
+        gs.fit(X, y, solver=solver, start=start)
+    with pytest.raises(ValueError, match=r"start: a fit with coef of shape \(5,\) came; \(5, 2\) is needed"):
+        gs.fit(X, np.column_stack((y, y)), solver=solver, start=gs.fit(X, y))
+    with pytest.raises(ValueError, match="start: a fit with an intercept came; intercept=True, or a fit without one"):
+        gs.fit(X, y, solver=solver, start=gs.fit(X, y), intercept=False)
+
+
+def test_options_without_effect_are_the_default():
+    X, y = table(d=3)
+    np.testing.assert_array_equal(gs.fit(X, y, solver=gs.sgd()).coef, gs.fit(X, y).coef)
+    one = gs.fit(X, y, batch_size=10**9)
+    assert one.batch_size == N
+    assert one.check.agrees
+
+
+@needs_jit
+def test_the_report_is_one_screen():
+    X, y = table(d=20)
+    for solver, words in (
+        ("sgd", "minibatch SGD, batch"),
+        ("cg", "conjugate gradients"),
+        ("auto", "by the cost model"),
+    ):
+        text = str(gs.fit(X, y, solver=solver))
+        assert words in text
+        assert len(text.splitlines()) <= 15
+        for word in ("passes", "row reads", "certificate", "check", "condition", "stop", "CERTIFIED"):
+            assert word in text
