@@ -1,8 +1,8 @@
-"""What each solver costs by a simple model of the machine, which is measured once and kept: for "auto", and to say so.
+"""What each solver costs, by a simple model of the machine, which is measured once and kept.
 
-A solver's time is that of its reads and of its linear algebra. How many reads it takes is known beforehand: the sketch's
-own solution is ``sqrt(d n / m)`` standard errors away, an epoch leaves about ``c sqrt(d / n)`` of that, a product of
-conjugate gradients ``sqrt(d / m)``.
+A solver's time is that of its reads and of its linear algebra. How many reads it takes is known beforehand: the
+sketch's own solution is ``sqrt(d n / m)`` standard errors away, an epoch leaves about ``c sqrt(d / n)`` of that, a
+product of conjugate gradients ``sqrt(d / m)``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import platform
 from contextlib import suppress
 from functools import cache as remembered
+from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ from gradstep import _preconditioner
 from gradstep._dense_algebra import gram, singular, triangle
 from gradstep._kernels import cache, threads
 from gradstep._solvers.certified import is_whole
+from gradstep._solvers.textbook import Sgd
 from gradstep._table.dense import Dense
 
 _log = logging.getLogger("gradstep.cost")
@@ -55,12 +57,12 @@ _SHARE = 0.3  # of sqrt(d / n), which an epoch leaves of the distance
 _MARGIN = 1.25  # of a bound over the distance
 
 
-def chosen(solver: str, table: Dense, tol: float, *, intercept: bool, warm: bool) -> tuple[str, str]:
+def chosen(solver: Sgd | str, table: Dense, tol: float, *, intercept: bool, warm: bool) -> tuple[Sgd | str, str]:
     """Return the solver that is meant, and what the model says: all three costs of "auto", and that "exact" is cheaper.
 
     With an earlier fit to go on from, "auto" leaves "exact" out, which begins anew.
     """
-    if solver not in {"auto", "sgd"}:
+    if not isinstance(solver, str) or solver not in {"auto", "sgd"}:
         return solver, ""
     if is_whole(table, intercept):
         few = "so few rows stand for themselves: all solvers are alike"
@@ -137,7 +139,7 @@ def kept() -> Machine | None:
     return found if sound else None
 
 
-def _path() -> object:
+def _path() -> Path | None:
     place, _ = cache.folder()
     facts = (platform.node(), platform.machine(), threads.count(), os.cpu_count(), np.__version__, 1)
     name = hashlib.sha256(repr(facts).encode()).hexdigest()[:40]

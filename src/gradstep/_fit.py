@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from gradstep import _blas, _closed_form, _cost, _guard, _input
 from gradstep._closed_form import ClosedForm
 from gradstep._driver import Certifying, Limits, Run, drive, intercept_of
+from gradstep._input import Steps
 from gradstep._result import (
     Check,
     ConvergenceWarning,
@@ -194,26 +195,11 @@ def fit(
     rows = _input.rows(X, y, sample_weight, loss)
     earlier = _input.start(start, rows.X.shape[1], rows.y.shape[1:], options, intercept=intercept)
     table = Dense(rows, loss, penalty, device)
-    cost = ""
-    method: Textbook | Certifying
-    if isinstance(options, Sgd):
-        assert steps.step is not None and steps.batch_size is not None  # noqa: S101 - the gate has seen to it
-        batch = min(steps.batch_size, table.n)
-        settings = Settings(batch, intercept, options.momentum, options.nesterov, options.average)
-        method = Textbook(options, steps.step, settings, seed, loss)
-        if start is not None:  # its steps go on
-            began -= start.seconds
-            table.row_reads = start.row_reads
-    else:
-        _input.weights_together(rows.weight)
-        alpha = _closed_form.ridge_strength(penalty)
-        options, cost = _cost.chosen(options, table, limits.tol, intercept=intercept, warm=start is not None)
-        if options == "exact":
-            method = Exact(alpha, intercept, seed)
-        elif options == "cg":
-            method = Cg(alpha, intercept, seed, *limits[1:])
-        else:
-            method = Minibatch(alpha, intercept, seed, *limits[1:], steps.batch_size)
+    options, cost = _cost.chosen(options, table, limits.tol, intercept=intercept, warm=start is not None)
+    method = _method(options, steps, table, loss, penalty, limits, seed, intercept=intercept)
+    if start is not None and isinstance(method, Textbook):  # its steps go on
+        began -= start.seconds
+        table.row_reads = start.row_reads
     # The Gram matrix of "exact" is worth all threads that BLAS has.
     with nullcontext() if isinstance(method, (Textbook, Exact)) else _blas.one_thread():
         run = drive(method, table, earlier, limits, functions, began)
@@ -283,6 +269,26 @@ class _Judgement:
         for concern, category in zip(concerns, (ConvergenceWarning, DisagreementWarning), strict=False):
             if concern:
                 warnings.warn(f"fit: {concern}", category, stacklevel=3)
+
+
+def _method(
+    options: Sgd | str, steps: Steps, table: Dense, loss: Loss, penalty: Penalty | None, limits: Limits, seed: int, *,
+    intercept: bool,
+) -> Textbook | Certifying:  # fmt: skip
+    """Return the solver that options name, with what it is told."""
+    if isinstance(options, Sgd):
+        assert steps.step is not None  # noqa: S101 - the gate has seen to both
+        assert steps.batch_size is not None  # noqa: S101
+        batch = min(steps.batch_size, table.n)
+        settings = Settings(batch, intercept, options.momentum, options.nesterov, options.average)
+        return Textbook(options, steps.step, settings, seed, loss)
+    _input.weights_together(table.weight)
+    alpha = _closed_form.ridge_strength(penalty)
+    if options == "exact":
+        return Exact(alpha, intercept, seed)
+    if options == "cg":
+        return Cg(alpha, intercept, seed, limits.tol, limits.max_passes)
+    return Minibatch(alpha, intercept, seed, limits.tol, limits.max_passes, steps.batch_size)
 
 
 def _batch(method: Textbook | Certifying, table: Dense) -> int | None:

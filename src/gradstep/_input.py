@@ -339,7 +339,9 @@ def needs_closed_form(options: Sgd | str, wanted: bool | None, loss: Loss, penal
             "fits the squared loss, with no penalty or l2."
         )
     if isinstance(options, str):
-        raise ValueError(f'solver: "{options}" came with {problem}; the squared loss with no penalty or l2 is needed.')
+        raise ValueError(  # noqa: TRY004 - of the problem, not of the type
+            f'solver: "{options}" came with {problem}; the squared loss with no penalty or l2 is needed.'
+        )
     if wanted:
         raise ValueError("check: True came; only the squared loss with no penalty or l2 has a closed form to check by.")
 
@@ -366,7 +368,7 @@ def start(
         raise TypeError(f"start: {_named(value)} came; None or a Fit is needed, as gs.fit returns it.")
     state = getattr(value, "state", None)
     if isinstance(options, Sgd) and not isinstance(state, State):
-        raise ValueError(
+        raise ValueError(  # noqa: TRY004 - of how it was fitted, not of the type
             f'start: a fit by solver="{getattr(value, "solver", None)}" without a step came; one by steps is needed, '
             "which can go on: pass step to both, or to none."
         )

@@ -139,7 +139,7 @@ class Preconditioner:
         return w
 
     def leverages(self, table: Dense, seed: int) -> NDArray[np.float64]:
-        """Return the leverage of each row, estimated by 16 random projections in one read: a quarter off at the median."""
+        """Return the leverage of each row, by 16 random projections in one read: a quarter off at the median."""
         return table.squared_norms(self.units, self.centre, self.probes(seed)) + self._of_level(table)
 
     def _of_level(self, table: Dense) -> NDArray[np.float64]:
@@ -334,9 +334,9 @@ def sketched(
     """Return a preconditioner in one read: of stacked sparse signs, or beyond 1 GB of those of repaired rows.
 
     ``m = max(16 d, 2048)`` rows of sketch stretch no direction by more than ``rho = (sqrt(d) + 4) / sqrt(m)``, but for
-    a share `CHANCE` of the seeds. With a ridge d may be the effective dimension, `degrees`: a ridge is not stretched (Y.
-    Gordon's and S. Chevet's inequality, as in R. Vershynin, *High-Dimensional Probability*, 2018, section 8.7). None if
-    a row is further away than `far`.
+    a share `CHANCE` of the seeds. With a ridge, which is not stretched, d may be the effective dimension, `degrees`: S.
+    Chevet's inequality, as in R. Vershynin, *High-Dimensional Probability*, 2018, section 8.7. None if a row is further
+    away than `far`.
     """
     d = table.d + intercept
     m = sketch_rows(d)
@@ -357,7 +357,7 @@ def sketched(
 
 
 def _effective(table: Dense, units: Units, order: NDArray[np.int64], alpha: float, *, intercept: bool) -> float:
-    """Return about how many directions of the rows a ridge leaves free, from some of them; infinite where few matter."""
+    """Return about how many directions a ridge leaves free, twice as seen in some rows; infinite if they cannot tell."""
     if table.d <= _MANY_COLUMNS:
         return math.inf
     few = order[:: -(-len(order) // _SKETCH_ROWS)]

@@ -1,8 +1,8 @@
 """The squared loss's curvature along a direction, summed over rows; and a lane: an epoch of minibatch steps with it.
 
 Columns are ``x * scale - centre``, formed in register, so that rows far from zero keep the digits of what tells them
-apart. One output has kernels of its own: its sums run over the columns of a row, which vectorises them, those of several
-over the outputs.
+apart. One output has kernels of its own: its sums run over the columns of a row, which vectorises them, those of
+several over the outputs.
 """
 
 from functools import partial
@@ -108,13 +108,13 @@ def lane(X, weight, chunks, run, batches, scale, centre, T, level, fixed, slope,
         q <- q - rate (share B' B q + fixed q + slope)
 
     where ``B`` are the rows of a batch and `share` is how many batches there are in all `lanes`; `fixed` is the part of
-    the curvature that every step has whole, ``slope`` the gradient at the anchor. ``chunks`` are numbers of runs of `run`
-    rows, ``batches`` where each batch begins among them, and its end. Without an intercept `level` is 0.
+    the curvature that every step has whole, ``slope`` the gradient at the anchor. ``chunks`` are numbers of runs of
+    `run` rows, ``batches`` where each batch begins among them, and its end. Without an intercept `level` is 0.
 
     The first point is a whole step from the anchor, ``-slope``. As each row comes once, and with the same share, the
-    steps sum to the gradient at the mean of the points that they were taken at: from that mean it is about as far to the
-    optimum as their sum over their number and `rate`, which is taken too. So no steps need be left out of the mean for
-    the way that they had to go.
+    steps sum to the gradient at the mean of the points that they were taken at: from that mean it is about as far to
+    the optimum as their sum over their number and `rate`, which is taken too. So no steps need be left out of the mean
+    for the way that they had to go.
     """
     n = X.shape[0]
     d, r = T.shape
@@ -148,7 +148,9 @@ def lane(X, weight, chunks, run, batches, scale, centre, T, level, fixed, slope,
 
 
 @kernel
-def lane_of_several(X, weight, chunks, run, batches, scale, centre, T, level, fixed, slope, lanes, rate, out):
+def lane_of_several(  # noqa: C901 - loops over columns, coordinates and outputs
+    X, weight, chunks, run, batches, scale, centre, T, level, fixed, slope, lanes, rate, out
+):
     """Do what `lane` does for k outputs: ``slope`` and ``out`` are (r + 1, k)."""
     n = X.shape[0]
     d, r = T.shape

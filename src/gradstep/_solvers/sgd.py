@@ -2,12 +2,12 @@
 
 A sketch gives the factor R, and in its coordinates every direction curves alike, whatever the units, offsets and
 dependence of the columns: the step follows from the number of columns, the batch and the sketch alone. Gradients of
-batches are taken as differences to an anchor whose gradient is known, which leaves no noise at the optimum, and the mean
-of an epoch without replacement is nearer to it than its last step by about ``sqrt(d / n)``: R. Johnson and T. Zhang,
-Accelerating stochastic gradient descent using predictive variance reduction, *NIPS* 2013; A. Gonen, F. Orabona and S.
-Shalev-Shwartz, Solving ridge regression using sketched preconditioned SVRG, *ICML* 2016; M. Derezinski, Stochastic
-variance-reduced Newton, 2022 (arXiv 2206.02702). Each lane takes its steps from the anchor over rows of its own, and the
-means of lanes are averaged: B. Woodworth et al., Is local SGD better than minibatch SGD?, *ICML* 2020.
+batches are taken as differences to an anchor whose gradient is known, which leaves no noise at the optimum, and the
+mean of an epoch without replacement is nearer to it than its last step by about ``sqrt(d / n)``: R. Johnson and T.
+Zhang, Accelerating stochastic gradient descent using predictive variance reduction, *NIPS* 2013; A. Gonen, F. Orabona
+and S. Shalev-Shwartz, Solving ridge regression using sketched preconditioned SVRG, *ICML* 2016; M. Derezinski,
+Stochastic variance-reduced Newton, 2022 (arXiv 2206.02702). Each lane takes its steps beside the anchor over rows of
+its own, and the means of lanes are averaged: B. Woodworth et al., Is local SGD better than minibatch SGD?, *ICML* 2020.
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ class Minibatch(NamedTuple):
         if state.slow:
             return directions(table, state, self.tol, self.max_passes - table.passes - 1)
         p, evidence, model = state.preconditioner, state.evidence, state.model
-        assert evidence is not None and model is not None  # noqa: S101 - a round ends with them
+        assert evidence is not None  # noqa: S101 - a round ends with it
+        assert model is not None  # noqa: S101 - and the first begins with that
         slope = -np.vstack((p.T.T @ evidence.slopes, evidence.by_level * model.level))
         deal = self.deal(table, state)
         with np.errstate(over="ignore", invalid="ignore"):  # a place that is worse is left again
