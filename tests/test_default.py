@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -234,7 +235,7 @@ def test_lanes_equal_their_slow_twin(k, weighted):
         out = np.empty((r + 1, k))
         kernel(X, weight, chunks, run, batches, scale, centre, T, level, of, slope, share, rate, out)
         q, points = -slope, []
-        for first, last in zip(batches[:-1], batches[1:], strict=True):
+        for first, last in pairwise(batches):
             rows = np.concatenate([np.arange(n)[c * run : (c + 1) * run] for c in chunks[first:last]])
             points.append(q)
             curved = share * steps * Z[rows].T @ (v[rows, None] * (Z[rows] @ q)) + (of @ q if of.size else 0)
@@ -406,6 +407,10 @@ def test_ctrl_c_is_served_within_a_fifth_of_a_second(solver):
     X, y = table(n=400_000, d=20)
     gs.fit(X, y, solver=solver, check=False)
 
+    def again_and_again():
+        while True:
+            gs.fit(X, y, solver=solver, tol=0, max_passes=100, check=False)
+
     def waits():
         found = []
         for after in (0.01, 0.03, 0.08, 0.15):
@@ -417,8 +422,7 @@ def test_ctrl_c_is_served_within_a_fifth_of_a_second(solver):
 
             threading.Timer(after, press).start()
             with pytest.raises(gs.Interrupted):
-                while True:
-                    gs.fit(X, y, solver=solver, tol=0, max_passes=100, check=False)
+                again_and_again()
             found.append(time.perf_counter() - pressed[0])
         return found
 

@@ -38,10 +38,11 @@ def nist(name):
 
 
 @pytest.mark.parametrize("name", DIGITS)
-def test_certified_digits(name):
+@pytest.mark.parametrize("arguments", [{}, {"solver": "exact"}], ids=["default", "exact"])
+def test_certified_digits(name, arguments):
     X, y, data = nist(name)
     # NIST's sets without an intercept are fitted without one; everything else is left to `fit`.
-    fit = gs.fit(X, y, solver="exact") if data["intercept"] else gs.fit(X, y, solver="exact", intercept=False)
+    fit = gs.fit(X, y, **arguments) if data["intercept"] else gs.fit(X, y, **arguments, intercept=False)
     found = np.append(fit.intercept, fit.coef) if data["intercept"] else fit.coef
     assert -np.log10(np.max(np.abs(found / np.array(data["certified_coef"]) - 1)) + 1e-17) >= DIGITS[name]
     certificate = fit.certificate

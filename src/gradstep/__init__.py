@@ -1,4 +1,4 @@
-"""Linear models by minibatch stochastic gradient descent, checked against closed-form least squares."""
+"""Linear models by minibatch stochastic gradient descent that proves its answer."""
 
 from importlib.metadata import version as _version
 

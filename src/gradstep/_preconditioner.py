@@ -357,7 +357,7 @@ def sketched(
 
 
 def _effective(table: Dense, units: Units, order: NDArray[np.int64], alpha: float, *, intercept: bool) -> float:
-    """Return about how many directions a ridge leaves free, twice as seen in some rows; infinite if they cannot tell."""
+    """Return twice the directions that a ridge leaves free as seen in some rows; infinite if they cannot tell."""
     if table.d <= _MANY_COLUMNS:
         return math.inf
     few = order[:: -(-len(order) // _SKETCH_ROWS)]

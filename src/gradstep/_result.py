@@ -89,14 +89,14 @@ class DisagreementWarning(UserWarning):
 
 @dataclass(frozen=True, eq=False)
 class Progress:
-    """What a callback is given, after each call of the kernel and at the end of each epoch.
+    """What a callback is given: after each round, or with a step after each call of the kernel and each epoch.
 
     Attributes
     ----------
     epoch : int
-        Epochs finished.
+        Epochs or rounds finished.
     epochs : int
-        Epochs asked for.
+        Epochs asked for; 0 without a step.
     epoch_ended : bool
         Whether this call closes an epoch.
     row_reads : int
@@ -138,7 +138,10 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class History:
-    """How a fit went: one entry an epoch, or a round of a solver that takes no steps.
+    """How a fit went: one entry a round, or an epoch of the textbook method.
+
+    The first round of ``"sgd"`` and ``"cg"`` is the sketch and a look at its solution; each further one an epoch of
+    steps, or conjugate directions, and a look at where they lead.
 
     Attributes
     ----------
@@ -278,11 +281,11 @@ class Fit:
     penalty : Penalty or None
         The penalty.
     solver : Sgd or str
-        The solver's options, or its name.
+        The solver's options, or its name: of ``"auto"``, that of the one it took.
     step : float, Schedule or None
         Step size; None where no steps are taken.
     batch_size : int or None
-        Rows of a batch: as asked for, at most n.
+        Rows of a batch, at most n; None of solvers without batches.
     seed : int
         Seed of the order of rows.
     device : str
@@ -296,13 +299,16 @@ class Fit:
     concern : str
         In which output the fit is worse than predicting the mean, and why, or how it disagrees with the check; empty
         where there is no such concern.
+    cost : str
+        What the cost model says: of ``solver="auto"`` all costs, of ``"sgd"`` that ``"exact"`` would have been cheaper;
+        else empty.
     seconds : float
         Wall time of the whole call, check and compilation included.
     state : object
         Where the textbook method stands, for ``fit(..., start=...)``; its form may change between versions. None of
         other solvers.
 
-    With ``start``, history, row reads and seconds are those of the whole path.
+    With a step and ``start``, history, row reads and seconds are those of the whole path.
     """
 
     coef: NDArray[np.float64]

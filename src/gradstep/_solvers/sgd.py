@@ -72,7 +72,7 @@ class Minibatch(NamedTuple):
         scaled = p.solution() if earlier is None else from_callers_units(earlier, p.units)
         evidence, leverage = p.evidence_and_leverages(table, scaled, self.seed)
         batch = self.batch(table)
-        model = _model(table, p, leverage, batch)
+        model = _model(table, p, leverage)
         row_bytes = table.d * table.bytes_per_entry
         run = max(1, min(batch // _CHUNKS_A_BATCH, max(_CHUNK, _CHUNK_BYTES // row_bytes)))
         return Lanes(p, scaled, evidence, 1, settles=False, model=model, run=run, rate=_rate(table, p, batch))
@@ -152,7 +152,7 @@ def _rate(table: Dense, p: Preconditioner, batch: int) -> float:
     return 1 / (1 / shrunk**2 + (p.degrees + p.intercept + 1) / batch)
 
 
-def _model(table: Dense, p: Preconditioner, leverage: NDArray[np.float64], batch: int) -> Model:
+def _model(table: Dense, p: Preconditioner, leverage: NDArray[np.float64]) -> Model:
     """Return what steps are taken with: rows of high leverage stay out of the sample, their curvature in every step."""
     level = 1 / math.sqrt(p.total) if p.intercept else 0.0
     limit = _HEAVY_PER_COLUMN * (p.degrees + p.intercept) / table.present

@@ -169,7 +169,7 @@ class Dense:
         return out
 
     def squared_norms(self, units: Units, centre: NDArray[np.float64], V: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the weighted squared norms of ``V z`` for each row z about `centre`, in one read; V is (vectors, d)."""
+        """Return the weighted squared norm of ``V z`` for each row z about `centre`, in one read; V is (vectors, d)."""
         kernel, blocks = lanes.squared_norms, list(self._pieces(self.d + _ROW_COST))
         norms = np.empty(self.n)
 
