@@ -32,6 +32,7 @@ _BATCH_PER_COLUMN = 16  # a step's own work is then a sixteenth of reading its b
 _LEAST_BATCH = 1024
 _STEPS = 16  # of a lane at least, and of an epoch
 _CHUNK, _CHUNK_BYTES = 16, 4096  # rows that are read in order at least, and bytes: less waits for memory
+_CACHED_BYTES, _FEW = 1 << 23, 4  # of a table up to which a cache holds it; rows, where nothing waits for memory
 _CHUNKS_A_BATCH = 16
 _WELL_MIXED = 1 / 30  # of the distance that a good epoch leaves at most
 _SLOW = 1 / 3  # from which on conjugate directions are better
@@ -73,9 +74,9 @@ class Minibatch(NamedTuple):
         evidence, leverage = p.evidence_and_leverages(table, scaled, self.seed)
         batch = self.batch(table)
         model = _model(table, p, leverage)
-        row_bytes = table.d * table.bytes_per_entry
-        run = max(1, min(batch // _CHUNKS_A_BATCH, max(_CHUNK, _CHUNK_BYTES // row_bytes)))
-        return Lanes(p, scaled, evidence, 1, settles=False, model=model, run=run, rate=_rate(table, p, batch))
+        return Lanes(
+            p, scaled, evidence, 1, settles=False, model=model, run=_run(table, batch), rate=_rate(table, p, batch)
+        )
 
     def advance(self, table: Dense, state: State) -> State:
         """Take an epoch and look where it leads; a worse place is left again, for an epoch of smaller steps."""
@@ -141,6 +142,13 @@ class Minibatch(NamedTuple):
             steps = max(1, min(round((last - first) * run / batch), last - first))
             batches.append(first + np.arange(steps + 1) * (last - first) // steps)
         return Deal(chunks, run, tuple(batches))
+
+
+def _run(table: Dense, batch: int) -> int:
+    """Return the rows of a chunk to begin with: few enough that a batch has chunks from all over the table."""
+    row_bytes = table.d * table.bytes_per_entry
+    run = _FEW if table.n * row_bytes <= _CACHED_BYTES else max(_CHUNK, _CHUNK_BYTES // row_bytes)
+    return max(1, min(batch // _CHUNKS_A_BATCH, run))
 
 
 def _rate(table: Dense, p: Preconditioner, batch: int) -> float:
