@@ -41,9 +41,10 @@ def limited(threads: int) -> Iterator[None]:
         _limit = before
 
 
-def each(work: Callable[[int], Iterable[object] | None], pieces: int) -> None:
-    """Do `work` for each piece, numbered from 0. What it raises ends the rest, and so does Ctrl-C.
+def each(work: Callable[[int], Iterable[object] | None], pieces: int, *, alone: bool = False) -> None:
+    """Do `work` for each piece, numbered from 0, in this thread alone where that is all that it is worth.
 
+    What it raises ends the rest, and so does Ctrl-C.
     Work that takes long may be a generator, which can be ended wherever it yields. The calling thread works too: where
     all others are taken it does everything.
     """
@@ -66,7 +67,7 @@ def each(work: Callable[[int], Iterable[object] | None], pieces: int) -> None:
             raise
 
     helpers = min(count(), pieces) - 1
-    if helpers < 1:
+    if alone or helpers < 1:
         some()
         return
     pool = _pool(os.getpid(), count() - 1)

@@ -177,7 +177,7 @@ class Dense:
             kernel(self._host.X, self._host.weight, *blocks[piece], units.scale, centre, V, norms)
 
         self._ready(kernel, self._host.X, self._host.weight, 0, 0, units.scale, centre, V, norms)
-        threads.each(part, len(blocks))
+        threads.each(part, len(blocks), alone=self._few)
         self.row_reads += self.n
         return norms
 
@@ -252,7 +252,7 @@ class Dense:
                 yield
 
         self._ready(scatter, *self._host, 0, 0, 0, *units, np.empty((0, _STRIPES), dtype=np.uint32), out[0])
-        threads.each(part, parts)
+        threads.each(part, parts, alone=self._few)
         self.row_reads += self.n
         whole: NDArray[np.float64] = np.add.reduce(out)
         return whole.reshape(-1, size)
@@ -288,7 +288,7 @@ class Dense:
         self._ready(wide_gradient, *self._host, 0, 0, units.scale, units.y_scale, w, highs[0], lows[0], squares[0])
         if probes is not None:
             self._ready(lanes.squared_norms, self._host.X, self._host.weight, 0, 0, units.scale, centre, probes, norms)
-        threads.each(part, len(blocks))
+        threads.each(part, len(blocks), alone=self._few)
         high, low = highs[0], lows[0]
         for part_high, part_low in zip(highs[1:], lows[1:], strict=True):
             high, lost = exact_sum(high, part_high)
@@ -311,7 +311,7 @@ class Dense:
             kernel(self._host.X, self._host.weight, *blocks[piece], units.scale, centre, p, totals[piece])
 
         self._ready(kernel, self._host.X, self._host.weight, 0, 0, units.scale, centre, p, totals[0])
-        threads.each(part, len(blocks))
+        threads.each(part, len(blocks), alone=self._few)
         self.row_reads += self.n
         total: NDArray[np.float64] = np.add.reduce(totals)
         return total
@@ -337,7 +337,7 @@ class Dense:
             run(deal.chunks, deal.batches[lane], ends[lane])
 
         self._ready(run, deal.chunks, np.zeros(2, dtype=np.int64), ends[0], of=kernel)
-        threads.each(part, len(ends))
+        threads.each(part, len(ends), alone=self._few)
         self.row_reads += model.rows
         mean: NDArray[np.float64] = np.add.reduce(ends) / len(ends)
         return mean
@@ -360,6 +360,11 @@ class Dense:
             work(*arguments)
         ran.add(self._dtype)
         return True
+
+    @property
+    def _few(self) -> bool:
+        """Whether there are too few cells for threads to be worth their handing over."""
+        return self.n * (self.d + _ROW_COST) < 2 * _CELLS_PER_PIECE
 
     def _pieces(self, per_row: int) -> Iterator[tuple[int, int]]:
         """Yield the pieces of a read that threads share, cut by the shape of the table alone."""
