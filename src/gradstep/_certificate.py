@@ -59,7 +59,7 @@ class Certificate:
         the largest, n the rows of positive weight. Where it is short, the exact coefficients that everything here is
         measured from are those of that rank: of directions below the cut nothing is claimed.
     condition : float
-        Largest over smallest of those singular values.
+        Largest over smallest of those singular values; of a sketch's R, as it shows them.
     dependent : tuple of int
         Columns that depend on those before them (and on the intercept).
     worst_column : int

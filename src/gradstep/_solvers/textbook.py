@@ -58,7 +58,7 @@ def sgd(
     nesterov: bool = False,
     average: bool = False,
 ) -> Sgd:
-    """Minibatch stochastic gradient descent with options, for ``fit(..., solver=gs.sgd(...))``.
+    """Minibatch stochastic gradient descent with options, for ``fit(..., step=..., solver=gs.sgd(...))``.
 
     Each step reads one batch ``B`` of rows and takes
     ``w <- prox(w - step * mean over B of weight_i * slope(x_i w + b, y_i) * x_i)``; an epoch reads every row once.
