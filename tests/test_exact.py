@@ -281,6 +281,19 @@ def test_weights_over_many_orders(size):
     assert fit.check.agrees
 
 
+@pytest.mark.parametrize("solver", ["exact", "sgd", "cg"])
+@pytest.mark.parametrize("present", [1, 3, 6, 7, 30])
+def test_few_rows_of_weight_among_many(solver, present):
+    X, y = table(*SIZES[1])
+    weight = np.zeros(len(X))
+    weight[np.random.default_rng(1).choice(len(X), present, replace=False)] = 2
+    fit = gs.fit(X, y, solver=solver, sample_weight=weight)
+    alone = gs.fit(X[weight > 0], y[weight > 0], solver="exact")
+    np.testing.assert_allclose(fit.coef, alone.coef, rtol=1e-9, atol=1e-12)
+    assert fit.certificate.rank == alone.certificate.rank
+    assert fit.check.agrees
+
+
 @sizes
 def test_offsets(size):
     rng = np.random.default_rng(9)

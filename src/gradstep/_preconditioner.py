@@ -288,8 +288,9 @@ def _reflected(A: NDArray[np.float64], column: NDArray[np.float64], size: float)
 
 
 def of_all_rows(table: Dense, units: Units, constant: NDArray[np.bool_], *, intercept: bool) -> Factor:
-    """Return the factor of all rows by Householder's QR: exact to rounding. It takes a copy of the table."""
-    return factor_of_rows(table.scaled(units, NO_ORDER, 0, table.n), constant, intercept=intercept)
+    """Return the factor of all rows of positive weight by Householder's QR, exact to rounding; it copies them."""
+    order = NO_ORDER if table.present == table.n else np.flatnonzero(table.weight)
+    return factor_of_rows(table.scaled(units, order, 0, table.present), constant, intercept=intercept)
 
 
 def factor_of_rows(A: NDArray[np.float64], constant: NDArray[np.bool_], *, intercept: bool) -> Factor:

@@ -149,7 +149,7 @@ def rounded(table: Dense, state: State) -> State | None:
 
 def is_small(table: Dense) -> bool:
     """Whether a table is solved to the last digit whatever is asked for."""
-    return table.n * table.d <= SMALL or table.n <= table.d
+    return table.present * table.d <= SMALL or table.present <= table.d
 
 
 def refined(table: Dense, state: State) -> State:
@@ -166,7 +166,7 @@ def refined(table: Dense, state: State) -> State:
 
 def is_whole(table: Dense, intercept: bool) -> bool:
     """Whether a sketch would be no smaller than the table, so that the table stands for itself."""
-    return is_small(table) or table.n <= _preconditioner.sketch_rows(table.d + intercept)
+    return is_small(table) or table.present <= _preconditioner.sketch_rows(table.d + intercept)
 
 
 def whole(table: Dense, alpha: float, earlier: NDArray[np.float64] | None, *, intercept: bool) -> State:

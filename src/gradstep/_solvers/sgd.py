@@ -74,9 +74,7 @@ class Minibatch(NamedTuple):
         evidence, leverage = p.evidence_and_leverages(table, scaled, self.seed)
         batch = self.batch(table)
         model = _model(table, p, leverage)
-        return Lanes(
-            p, scaled, evidence, 1, settles=False, model=model, run=_run(table, batch), rate=_rate(table, p, batch)
-        )
+        return Lanes(p, scaled, evidence, 1, settles=False, model=model, run=_run(table, batch), rate=_rate(p, batch))
 
     def advance(self, table: Dense, state: State) -> State:
         """Take an epoch and look where it leads; a worse place is left again, for an epoch of smaller steps."""
@@ -151,13 +149,14 @@ def _run(table: Dense, batch: int) -> int:
     return max(1, min(batch // _CHUNKS_A_BATCH, run))
 
 
-def _rate(table: Dense, p: Preconditioner, batch: int) -> float:
+def _rate(p: Preconditioner, batch: int) -> float:
     """Return the step: half of the largest stable one of rows that are Gaussian, and of what a sketch may stretch.
 
     With ``E z z' = 1`` a batch of b rows has ``E (1 - eta H)^2 = 1 - 2 eta + eta^2 (1 + (d + 1) / b)``.
     """
-    shrunk = 1 - math.sqrt((p.degrees + p.intercept) / _preconditioner.sketch_rows(table.d + p.intercept))
-    return 1 / (1 / shrunk**2 + (p.degrees + p.intercept + 1) / batch)
+    free = p.degrees + p.intercept
+    shrunk = 1 - p.stretch * math.sqrt(free) / (math.sqrt(free) + 4)  # sqrt(free / m), m the rows of the sketch
+    return 1 / (1 / shrunk**2 + (free + 1) / batch)
 
 
 def _model(table: Dense, p: Preconditioner, leverage: NDArray[np.float64]) -> Model:
