@@ -106,7 +106,7 @@ def test_the_main_job(tmp_path, monkeypatch, capsys):
     text = capsys.readouterr().out
     for words in ("w[0]", "3   loss", "53,940 diamonds", "epoch 20", "carat", "clarity=IF", "scipy.linalg", "seconds"):
         assert words in text
-    assert text.count("standard errors away at") == 4
+    assert text.count("standard errors away at") == 6
     assert "The fit agrees with the closed form" in text
     assert picture.read_bytes().startswith(b"\x89PNG")
     demo.main(["--picture", str(tmp_path / "no" / "such" / "folder.png")])

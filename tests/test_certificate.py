@@ -9,7 +9,7 @@ from gradstep import _input, _preconditioner
 from gradstep._certificate import certify
 from gradstep._solvers.certified import in_callers_units
 from gradstep._table.dense import Dense
-from gradstep._table.terms import NO_ORDER
+from gradstep._table.terms import NO_ORDER, Units
 from hard_tables import HAS_LONG, Truth, tables
 
 N = 5_000
@@ -130,3 +130,31 @@ def test_a_sample_misses_what_few_rows_know_until_it_is_repaired():
     leverages = mended.leverages(table, 1)
     assert leverages[:3].min() > 0.05
     assert leverages[3:].max() < 0.01
+
+
+def test_a_table_drawn_from_the_same_seed_is_no_sketchs_accomplice():
+    # Columns that show every bit that a stream of the seed's own would give its first rows.
+    n = 300 if JIT_OFF else 6_000
+    for seed in range(1 if JIT_OFF else 4):
+        rng = np.random.default_rng(seed)
+        codes = rng.integers(0, 1024, (n, 4))
+        X = ((codes[:, :, np.newaxis] >> np.arange(10)) & 1).reshape(n, 40).astype(float)
+        y = X @ rng.standard_normal(40) + rng.standard_normal(n)
+        truth = Truth(X, y)
+        for solver in ("sgd", "cg"):
+            fit = gs.fit(X, y, solver=solver, seed=seed, check=False)
+            assert truth.distance(fit.coef, fit.intercept) <= fit.certificate.bound
+
+
+@needs_jit
+@pytest.mark.parametrize("d", [2, 10, 40])
+def test_rows_that_have_a_direction_to_themselves_are_stretched_no_more_than_is_said(d):
+    n = 3_000
+    X = np.zeros((n, d))
+    X[100 : 100 + d] = np.eye(d)
+    table = Dense(_input.rows(X, np.zeros(n)), gs.squared(), None)
+    units = Units(np.ones(d), np.zeros(d), np.ones(1), np.zeros(1))
+    m = _preconditioner.sketch_rows(d)
+    rho = (np.sqrt(d) + 4) / np.sqrt(m)
+    largest = [np.linalg.norm(table.sketch(units, m, seed)[:, 1 : 1 + d], 2) for seed in range(300)]
+    assert max(largest) <= 1 + rho

@@ -5,6 +5,7 @@ them. OpenBLAS, which the wheels of NumPy and SciPy bring, is told so; another B
 """
 
 import ctypes
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,20 @@ _NAMES = [f"{first}openblas_{{}}_num_threads{last}" for first in ("scipy_", "") 
 _lock = threading.Lock()
 _users = 0
 _before: list[int] = []
+
+
+def _afresh() -> None:
+    """Begin anew in a child that was forked while threads, which it does not have, were in here."""
+    global _lock, _users  # noqa: PLW0603
+    _lock = threading.Lock()
+    if _users > 0:
+        for (_, put), threads in zip(_settings(), _before, strict=False):
+            put(threads)
+    _users = 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_afresh)
 
 
 @contextmanager

@@ -47,8 +47,8 @@ class Machine(NamedTuple):
 TYPICAL = Machine(byte=2.7e-11, gram=1.6e-11, factor=5.8e-11, values=7.8e-10)
 """Two cores of a server of 2024: what is said of costs before the machine at hand was measured."""
 
-# Of kernels, nanoseconds a cell over those of a Gram operation where both were measured (asv_bench/auto.py): they are
-# bound by arithmetic, and a processor that is faster at one is at the other.
+# Of kernels, nanoseconds a cell over those of a Gram operation where both were measured: they are bound by arithmetic,
+# and a processor that is faster at one is at the other. asv_bench/default.py puts what follows beside the clock.
 _WIDE, _PROBES, _CURVATURE, _SKETCH, _FILL = 38.0, 20.0, 12.0, 50.0, 30.0
 _ROW = 6  # cells' worth of time of a row however few columns it has
 _FIXED = 5e-4  # seconds of a fit whatever the table
@@ -118,6 +118,7 @@ def measured() -> Machine:
         _log.info("measured %s in %.0f ms", found, 1e3 * (perf_counter() - began))
         path = _path()
         if path is not None:
+            kept.cache_clear()
             with suppress(OSError):
                 cache.write(path, json.dumps(found._asdict()).encode())
     return found

@@ -190,11 +190,15 @@ class Run:
             self._gained = certificate.relative / before.relative
             if before.bound < math.inf:
                 self._gained = min(self._gained, certificate.bound / before.bound)
-        at_floor = by_rounding and certificate.bound <= certificate.floor
+            if before.objective_gap > 0:  # in one unit, where the fitted values shrink as fast as the distance
+                self._gained = min(self._gained, math.sqrt(certificate.objective_gap / before.objective_gap))
+        at_floor = by_rounding and certificate.bound <= certificate.floor < math.inf
         if before is None or certificate.relative <= before.relative or at_floor or not state.settles:
             self.state, self.certificate = state, certificate
+        if certificate.kind != "exact" and at_floor:
+            return True
         if not state.settles:
-            return certificate.relative <= _NEGLIGIBLE or at_floor
+            return certificate.relative <= _NEGLIGIBLE
         return certificate.relative <= _NEGLIGIBLE or self._gained > _SETTLED
 
     def _seconds(self) -> float:

@@ -3,6 +3,10 @@
 import math
 from numbers import Real
 
+import numpy as np
+
+_OURS = 0x67726164_73746570  # so that no stream is one that a caller draws a table from
+
 
 def real(
     name: str,
@@ -25,6 +29,14 @@ def real(
     if not (math.isfinite(found) and least <= found <= most and above < found < below):
         raise ValueError(f"{name}: {value!r} came; a finite number{needed} is needed.")
     return found
+
+
+def stream(purpose: str, seed: int, *numbers: int) -> np.random.Generator:
+    """Return random numbers of our own: of another purpose, seed or number they are others, and never a caller's.
+
+    NumPy takes ``default_rng((seed, 0))`` for ``default_rng(seed)``, which may be what a table was drawn from.
+    """
+    return np.random.default_rng((_OURS, int.from_bytes(purpose.encode()), seed, *numbers, len(numbers)))
 
 
 def _range(least: float, above: float, most: float, below: float) -> str:

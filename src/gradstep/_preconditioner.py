@@ -19,6 +19,7 @@ from scipy.linalg import lapack
 
 from gradstep._dense_algebra import gram, norms, orthonormal, product, singular, symmetric, tall_triangle, triangle
 from gradstep._kernels.rows import EPS
+from gradstep._numbers import stream
 from gradstep._table.dense import Dense
 from gradstep._table.terms import NO_ORDER, Evidence, Units
 
@@ -26,7 +27,8 @@ SAMPLED_PER_COLUMN = 20  # rows of a sample that tells units, and rank to begin 
 CHANCE = math.exp(-8.0)
 """Share of seeds for which a sketch may stretch some direction by more than `stretch`: of Gaussian sketches
 ``exp(-t**2 / 2)`` with t = 4 (Davidson and Szarek, Local operator theory, random matrices and Banach spaces, 2001,
-theorem 2.13); of sparse signs none was seen in 2,360 draws."""
+theorem 2.13). Sparse signs are worst of rows that each have a direction to themselves: of sixteen a row none was seen
+in 88,000 draws, of four up to an eighth of them (`asv_bench/stretch.py`)."""
 
 _SKETCH_ROWS, _SKETCH_PER_COLUMN = 2048, 16
 _LARGEST_SKETCH = 1 << 27  # entries, 1 GB
@@ -147,7 +149,7 @@ class Preconditioner:
 
     def probes(self, seed: int) -> NDArray[np.float64]:
         """Return the projections (16, d) of the basis that leverages are estimated with."""
-        rng = np.random.default_rng((seed, _PROJECTIONS))
+        rng = stream("leverage", seed)
         signs = rng.choice((-1.0, 1.0), (_PROJECTIONS, self.T.shape[1]))
         return product(signs / math.sqrt(_PROJECTIONS), self.T.T)
 
@@ -400,7 +402,7 @@ def repaired(table: Dense, rough: Preconditioner, seed: int, alpha: float) -> Pr
     order = sample(table, _REPAIR_PER_COLUMN * d, seed)
     m, present = len(order), table.present
     # Directions that the sample does not know at all: rows that have any of them are heavy.
-    signs = np.random.default_rng((seed, _PROJECTIONS, 1)).choice((-1.0, 1.0), (_PROJECTIONS, table.d))
+    signs = stream("outside", seed).choice((-1.0, 1.0), (_PROJECTIONS, table.d))
     outside = product(signs / math.sqrt(_PROJECTIONS * EPS * present), _outside(rough).T)
     leverage = table.squared_norms(rough.units, rough.centre, np.vstack((rough.probes(seed), outside)))
     heavy = leverage > min(d / (4 * m), m / (16 * present))
@@ -424,7 +426,7 @@ def _outside(rough: Preconditioner) -> NDArray[np.float64]:
 
 def sample(table: Dense, m: int, seed: int) -> NDArray[np.int64]:
     """Return the numbers of m random rows of positive weight, or of all there are, in order."""
-    rng = np.random.default_rng((seed, m))
+    rng = stream("sample", seed, m)
     m = min(m, table.present)
     if table.present == table.n:
         chosen = rng.choice(table.n, m, replace=False, shuffle=False)

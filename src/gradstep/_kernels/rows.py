@@ -105,7 +105,7 @@ def scatter(X, y, weight, start, first, last, scale, centre, y_scale, y_centre, 
         i = start + t
         v = weight[0] if weight.size == 1 else weight[i]
         if v > 0.0:
-            root = math.sqrt(v) / 2
+            root = math.sqrt(v) / math.sqrt(drawn.shape[1])
             row[0] = root
             x = X[i, low:high]
             for j in range(columns.size):

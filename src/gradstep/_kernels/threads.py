@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import count as count_from
 
@@ -70,10 +70,14 @@ def each(work: Callable[[int], Iterable[object] | None], pieces: int, *, alone: 
     if alone or helpers < 1:
         some()
         return
-    pool = _pool(os.getpid(), count() - 1)
-    futures: list[Future[None]] = [pool.submit(some) for _ in range(helpers)]
+    futures: list[Future[None]] = []
     try:
+        with suppress(RuntimeError):  # at the interpreter's end there are no more threads to be had
+            futures.extend(_pool(os.getpid(), count() - 1).submit(some) for _ in range(helpers))
         some()
+    except BaseException:
+        failed = True
+        raise
     finally:
         running = [future for future in futures if not future.cancel()]
         for future in running:

@@ -37,9 +37,7 @@ _CHUNKS_A_BATCH = 16
 _WELL_MIXED = 1 / 30  # of the distance that a good epoch leaves at most
 _SLOW = 1 / 3  # from which on conjugate directions are better
 _FINER = 4
-_HEAVY_PER_COLUMN = (
-    4  # times the mean leverage; an estimate by eight projections is above by chance in 1e-4 of the rows
-)
+_HEAVY_PER_COLUMN = 4  # times the mean leverage: of sixteen projections 1e-7 of the rows are above by chance
 
 
 @dataclass(frozen=True)
@@ -123,8 +121,10 @@ class Minibatch(NamedTuple):
 
     def batch(self, table: Dense) -> int:
         """Return the rows of a batch: sixteen a column, fewer where an epoch would have too few steps."""
-        if self.batch_size is not None or is_whole(table, self.intercept):
-            return min(self.batch_size or table.n, table.n)
+        if is_whole(table, self.intercept):
+            return table.n
+        if self.batch_size is not None:
+            return min(self.batch_size, table.n)
         per_column = _BATCH_PER_COLUMN * (table.d + 1)
         return max(4 * (table.d + 1), min(max(per_column, _LEAST_BATCH), table.n // _STEPS))
 

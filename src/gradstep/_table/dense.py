@@ -14,6 +14,7 @@ from gradstep._kernels import cpu, lanes, threads
 from gradstep._kernels.first_call import first_call, interrupts_held
 from gradstep._kernels.rows import fill, scatter, statistics
 from gradstep._kernels.wide import about_means, wide_gradient
+from gradstep._numbers import stream
 from gradstep._table.terms import NO_ORDER, Deal, Evidence, Model, Path, Rows, Settings, Units
 from gradstep.losses import Loss
 from gradstep.penalties import NO_PENALTY, Penalty
@@ -28,7 +29,7 @@ _CELLS_PER_BLOCK = 1 << 18  # of scaled rows: 2 MB, which a processor's cache ho
 _HEAVY = 1000.0  # times the expected square of a row
 _MOST_HEAVY = 4096  # rows, about: a table with more has other ways to be ill conditioned
 _CELLS_PER_PIECE = 1 << 19  # of a read that threads share: half a millisecond, and 4 MB that a cache holds
-_STRIPES = 4  # of a sketch: each row goes to one bucket of each
+_STRIPES = 16  # of a sketch: each row goes to one bucket of each; of four, rows that meet in one stretch too much
 _SKETCH_CELLS = 1 << 21  # of the part of a sketch that one thread adds to: 16 MB
 _QUARTERS = 4
 
@@ -227,8 +228,8 @@ class Dense:
     def sketch(self, units: Units, rows: int, seed: int) -> NDArray[np.float64]:
         """Return a sketch of the weighted rows ``[1, Z, y]``: stacked sparse signs, about so many rows.
 
-        Each row of the table is added, with a random sign, to one random row of each of four stripes, halved: a sketch
-        S with ``E[S' S] = 1``, made in one read.
+        A quarter of each row of the table is added, with a random sign, to one random row of each of sixteen stripes: a
+        sketch S with ``E[S' S] = 1``, made in one read.
         """
         buckets = -(-rows // _STRIPES)
         size = 1 + self.d + self.k
@@ -245,7 +246,7 @@ class Dense:
             first = 0 if small else piece * width
             of_part = out[piece if small else 0]
             for number, (start, stop) in mine:
-                drawn = np.random.default_rng((seed, number)).integers(
+                drawn = stream("sketch", seed, number).integers(
                     0, 2 * buckets, (stop - start, _STRIPES), dtype=np.uint32
                 )
                 scatter(*self._host, start, first, min(first + width, size), *units, drawn, of_part)
