@@ -253,7 +253,7 @@ def main():
             f"time over LinearRegression's, check included: {ratio:.3g} ({min(ratios):.3g} to {max(ratios):.3g}), "
             f"asked: at most {SLOWEST}"
         )
-    wrong = failings(outcomes, ratio)
+    wrong = failings(outcomes, np.nan if options.limit else ratio)  # times of a few tables prove nothing
     if wrong:
         sys.exit("\n".join(wrong))
 

@@ -1,5 +1,6 @@
 """The default, minibatch SGD without a step, and conjugate gradients: right on raw tables, and they know how right."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -362,6 +363,37 @@ def test_from_the_optimum_two_passes_prove_it(solver, size):
     other = gs.fit(X[: size[0] // 2], y[: size[0] // 2], solver="exact")
     assert gs.fit(X, y, solver=solver, start=other).check.agrees
     assert gs.fit(X, y, solver="auto", start=other).check.agrees
+
+
+@needs_jit  # whose kernels say nothing of what overflows
+@pytest.mark.parametrize("factor", [-1.0, 1e6, 1e100, 1e160, 1e300])
+@pytest.mark.parametrize("size", [(300, 5), (N, 5)])
+@solvers
+def test_a_start_that_is_far_away_costs_one_pass_at_most(solver, size, factor):
+    X, y = table(*size)
+    cold = gs.fit(X, y, solver=solver)
+    start = dataclasses.replace(cold, coef=factor * cold.coef)
+    warm = gs.fit(X, y, solver=solver, start=start)
+    assert warm.stop is gs.Stop.CERTIFIED
+    assert warm.passes <= cold.passes + 1
+    assert warm.check.agrees
+
+
+def test_steps_in_other_coordinates_are_no_sizes_of_steps():
+    assert np.isnan(gs.fit(*table(N, 5)).history.step).all()
+
+
+@needs_jit
+@pytest.mark.filterwarnings("ignore::gradstep.ConvergenceWarning")
+@solvers
+def test_a_budget_that_is_spent_at_the_floor_is_none(solver):
+    X, y = table()
+    fits = [gs.fit(X, y, solver=solver, tol=0, max_passes=most, check=False) for most in range(3, 24)]
+    at_floor = [fit.certificate.bound <= fit.certificate.floor for fit in fits]
+    assert any(at_floor)
+    for fit, there in zip(fits, at_floor, strict=True):
+        if there:
+            assert fit.stop is gs.Stop.FLOOR
 
 
 def test_the_textbook_example_with_no_argument():

@@ -17,23 +17,24 @@ from typing import Any
 _MODULES = ("scipy.linalg._fblas", "numpy._core._multiarray_umath")
 _NAMES = [f"{first}openblas_{{}}_num_threads{last}" for first in ("scipy_", "") for last in ("", "64_")]
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # whoever forks inside, from a signal's handler, has it already
 _users = 0
 _before: list[int] = []
 
 
 def _afresh() -> None:
     """Begin anew in a child that was forked while threads, which it does not have, were in here."""
-    global _lock, _users  # noqa: PLW0603
-    _lock = threading.Lock()
+    global _users  # noqa: PLW0603
     if _users > 0:
         for (_, put), threads in zip(_settings(), _before, strict=False):
             put(threads)
     _users = 0
+    _lock.release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_afresh)
+    # No fork while a thread is inside OpenBLAS's setting: its lock would be locked in the child for ever.
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_afresh)
 
 
 @contextmanager

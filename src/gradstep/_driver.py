@@ -167,6 +167,7 @@ class Run:
                 self._keep(last, by_rounding=False)
                 self.record()
                 near = self._near()
+        settled = settled or self.certificate.bound <= self.certificate.floor < math.inf
         self.stop = Stop.CERTIFIED if near else Stop.FLOOR if settled else Stop.BUDGET
 
     def _near(self) -> bool:

@@ -287,7 +287,7 @@ class Fit:
     batch_size : int or None
         Rows of a batch, at most n; None of solvers without batches.
     seed : int
-        Seed of the order of rows.
+        Seed of the order of rows, of the sketch and of the rows sampled.
     device : str
         ``"cpu"`` or ``"cuda"``.
     rows : int
@@ -297,8 +297,8 @@ class Fit:
     row_reads : int
         Rows read, those of samples included.
     concern : str
-        In which output the fit is worse than predicting the mean, and why, or how it disagrees with the check; empty
-        where there is no such concern.
+        How far short of ``tol`` the fit ended, and why; in which output it is worse than predicting the mean; or how it
+        disagrees with the check. Empty where there is no such concern.
     cost : str
         What the cost model says: of ``solver="auto"`` all costs, of ``"sgd"`` that ``"exact"`` would have been cheaper;
         else empty.

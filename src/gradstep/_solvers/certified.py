@@ -174,7 +174,25 @@ def whole(table: Dense, alpha: float, earlier: NDArray[np.float64] | None, *, in
     units, constant = _preconditioner.units_of(table, NO_ORDER, intercept=intercept, alpha=alpha, copied=True)
     factor = _preconditioner.of_all_rows(table, units, constant, intercept=intercept)
     preconditioner = _preconditioner.preconditioner(table, units, factor, alpha, intercept=intercept)
-    scaled = preconditioner.solution() if earlier is None else from_callers_units(earlier, units)
     if earlier is None:
-        return State(preconditioner, scaled)
-    return State(preconditioner, scaled, preconditioner.evidence(table, scaled), 1)
+        return State(preconditioner, preconditioner.solution())
+    scaled = from_callers_units(earlier, units)
+    return begun(table, State(preconditioner, scaled, preconditioner.evidence(table, scaled), 1))
+
+
+def begun(table: Dense, state: State) -> State:
+    """Return the state to begin in: at an earlier fit, as seen, or at the factor's own solution where that is nearer.
+
+    A sketch's own solution is ``sqrt(d / m) norm(r)`` away, which `stretch` is above; that of all rows is better than a
+    step from further than the noise.
+    """
+    p, evidence = state.preconditioner, state.evidence
+    assert evidence is not None  # noqa: S101 - it was looked at
+    with np.errstate(over="ignore", invalid="ignore"):
+        distance = p.distance(evidence)
+        rest = np.sqrt(np.maximum(evidence.squares - distance * distance, 0.0))
+        near = distance <= (p.stretch or 1.0) * rest
+    if near.all():
+        return state
+    scaled = np.where(near, state.scaled, p.solution())
+    return replace(state, scaled=scaled, evidence=p.evidence(table, scaled))

@@ -18,7 +18,7 @@ from gradstep import _preconditioner
 from gradstep._dense_algebra import symmetric
 from gradstep._kernels.rows import EPS
 from gradstep._preconditioner import Preconditioner
-from gradstep._solvers.certified import State, from_callers_units, is_whole, refined, whole
+from gradstep._solvers.certified import State, begun, from_callers_units, is_whole, refined, whole
 from gradstep._table.dense import Dense
 from gradstep._table.terms import Evidence
 
@@ -42,7 +42,8 @@ class Cg(NamedTuple):
             return whole(table, self.alpha, earlier, intercept=self.intercept)
         preconditioner = _preconditioner.drawn(table, self.seed, alpha=self.alpha, intercept=self.intercept)
         scaled = preconditioner.solution() if earlier is None else from_callers_units(earlier, preconditioner.units)
-        return State(preconditioner, scaled, preconditioner.evidence(table, scaled), 1)
+        state = State(preconditioner, scaled, preconditioner.evidence(table, scaled), 1)
+        return state if earlier is None else begun(table, state)
 
     def advance(self, table: Dense, state: State) -> State:
         """Take products until the recursion is where it should be, or the passes are spent; then look."""

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from gradstep import _preconditioner
 from gradstep._dense_algebra import gram, product
 from gradstep._preconditioner import Preconditioner
-from gradstep._solvers.certified import State, from_callers_units, is_whole, refined, whole
+from gradstep._solvers.certified import State, begun, from_callers_units, is_whole, refined, whole
 from gradstep._solvers.cg import directions, goal
 from gradstep._solvers.textbook import row_order
 from gradstep._table.dense import Dense
@@ -47,7 +47,7 @@ class Lanes(State):
     model: Model | None = None
     run: int = _CHUNK
     """Rows of a chunk in the next epoch."""
-    rate: float = 0.0
+    eta: float = 0.0
     """Step in the coordinates of R, in which the curvature is about 1."""
     slow: bool = False
     """Whether epochs have become slow, so that conjugate directions go on."""
@@ -72,7 +72,8 @@ class Minibatch(NamedTuple):
         evidence, leverage = p.evidence_and_leverages(table, scaled, self.seed)
         batch = self.batch(table)
         model = _model(table, p, leverage)
-        return Lanes(p, scaled, evidence, 1, settles=False, model=model, run=_run(table, batch), rate=_rate(p, batch))
+        state = Lanes(p, scaled, evidence, 1, settles=False, model=model, run=_run(table, batch), eta=_rate(p, batch))
+        return state if earlier is None else begun(table, state)
 
     def advance(self, table: Dense, state: State) -> State:
         """Take an epoch and look where it leads; a worse place is left again, for an epoch of smaller steps."""
@@ -86,7 +87,7 @@ class Minibatch(NamedTuple):
         slope = -np.vstack((p.T.T @ evidence.slopes, evidence.by_level * model.level))
         deal = self.deal(table, state)
         with np.errstate(over="ignore", invalid="ignore"):  # a place that is worse is left again
-            q = table.lanes(p.units, deal, model, slope, state.rate)
+            q = table.lanes(p.units, deal, model, slope, state.eta)
             by = np.empty_like(state.scaled)
             by[:-1] = product(p.T, q[:-1])
             by[-1] = model.level * q[-1] - p.centre @ by[:-1]
@@ -110,7 +111,7 @@ class Minibatch(NamedTuple):
             return replace(state, scaled=scaled, evidence=found, epoch=state.epoch + 1, run=run, slow=left > _SLOW)
         slow = state.run == 1 or not far.any()
         return replace(
-            state, scaled=scaled, evidence=found, epoch=state.epoch + 1, run=run, slow=slow, rate=state.rate / 2
+            state, scaled=scaled, evidence=found, epoch=state.epoch + 1, run=run, slow=slow, eta=state.eta / 2
         )
 
     def reads(self, state: State) -> int:
