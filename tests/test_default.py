@@ -385,9 +385,10 @@ def test_steps_in_other_coordinates_are_no_sizes_of_steps():
 
 @needs_jit
 @pytest.mark.filterwarnings("ignore::gradstep.ConvergenceWarning")
+@pytest.mark.parametrize("size", [(1_500, 20), (N, 5)])
 @solvers
-def test_a_budget_that_is_spent_at_the_floor_is_none(solver):
-    X, y = table()
+def test_a_budget_that_is_spent_at_the_floor_is_none(solver, size):
+    X, y = table(*size)
     fits = [gs.fit(X, y, solver=solver, tol=0, max_passes=most, check=False) for most in range(3, 24)]
     at_floor = [fit.certificate.bound <= fit.certificate.floor for fit in fits]
     assert any(at_floor)
