@@ -22,7 +22,8 @@ from typing import NamedTuple
 import numpy as np
 
 from gradstep import _preconditioner
-from gradstep._dense_algebra import gram, singular, triangle
+from gradstep._blas import one_thread
+from gradstep._dense_algebra import gram, singular, tall_triangle
 from gradstep._kernels import cache, threads
 from gradstep._solvers.certified import is_whole
 from gradstep._solvers.textbook import Sgd
@@ -39,18 +40,19 @@ class Machine(NamedTuple):
     gram: float
     """For an operation of a product ``A' A``: n d**2 of them."""
     factor: float
-    """For an operation of a QR factorisation: 2 n d**2 of them."""
+    """For an operation of a QR factorisation: 2 n d (d + `_NARROW`) of them."""
     values: float
-    """For a singular value decomposition, over the cube of its columns."""
+    """For a singular value decomposition, over ``d**2 (d + _NARROW)``."""
 
 
-TYPICAL = Machine(byte=2.7e-11, gram=1.6e-11, factor=5.8e-11, values=7.8e-10)
+TYPICAL = Machine(byte=2.8e-11, gram=1.6e-11, factor=1.2e-11, values=2.1e-10)
 """Two cores of a server of 2024: what is said of costs before the machine at hand was measured."""
 
 # Of kernels, nanoseconds a cell over those of a Gram operation where both were measured: they are bound by arithmetic,
 # and a processor that is faster at one is at the other. asv_bench/default.py puts what follows beside the clock.
-_WIDE, _PROBES, _CURVATURE, _SKETCH, _FILL = 38.0, 20.0, 12.0, 50.0, 30.0
-_ROW = 6  # cells' worth of time of a row however few columns it has
+_WIDE, _PROBES, _CURVATURE, _SKETCH, _FILL = 30.0, 28.0, 15.0, 105.0, 30.0
+_ROW = 12  # cells' worth of time of a row however few columns it has
+_NARROW = 300  # columns' worth of time of factorisations however few columns they have
 _FIXED = 5e-4  # seconds of a fit whatever the table
 _LOOKS = 1.5e-8  # seconds a response
 _SHARE = 0.3  # of sqrt(d / n), which an epoch leaves of the distance
@@ -85,13 +87,14 @@ def predicted(machine: Machine, table: Dense, tol: float, *, intercept: bool) ->
     n, d, k = table.n, table.d, table.k
     columns = d + intercept
     m = _preconditioner.sketch_rows(columns)
+    decomposed = columns**2 * (columns + _NARROW) * machine.values
     read = n * d * table.bytes_per_entry * machine.byte
 
     def kernel(cost: float, outputs: int = k) -> float:
         return max(read, n * (d + _ROW) * outputs * cost * machine.gram)
 
     def factored(rows: int) -> float:
-        return 2.0 * rows * columns**2 * machine.factor + columns**3 * machine.values
+        return 2.0 * rows * columns * (columns + _NARROW) * machine.factor + decomposed
 
     far = math.sqrt(columns * n / m) * _MARGIN / max(tol, 1e-9)
     epochs = max(1, math.ceil(math.log(max(far, 2.0)) / -math.log(min(0.5, _SHARE * math.sqrt(columns / n)))))
@@ -102,9 +105,8 @@ def predicted(machine: Machine, table: Dense, tol: float, *, intercept: bool) ->
     return {
         "sgd": common + sketch + kernel(_WIDE + _PROBES) + epochs * (kernel(_CURVATURE) + kernel(_WIDE)),
         "cg": common + sketch + 2 * kernel(_WIDE) + products * kernel(_CURVATURE),
-        # Three times the operations of a Gram matrix: its columns are made white first.
-        "exact": common + sample + kernel(_FILL, 1) + 3 * n * d * d * machine.gram + 2 * kernel(_WIDE)
-        + columns**3 * machine.values,
+        # Twice the time of a Gram matrix: where the condition is high its columns are made white first.
+        "exact": common + sample + kernel(_FILL, 1) + 2 * n * d * d * machine.gram + 2 * kernel(_WIDE) + decomposed,
     }  # fmt: skip
 
 
@@ -142,7 +144,7 @@ def kept() -> Machine | None:
 
 def _path() -> Path | None:
     place, _ = cache.folder()
-    facts = (platform.node(), platform.machine(), threads.count(), os.cpu_count(), np.__version__, 1)
+    facts = (platform.node(), platform.machine(), threads.count(), os.cpu_count(), np.__version__, 2)
     name = hashlib.sha256(repr(facts).encode()).hexdigest()[:40]
     return None if place is None else place / f"machine-{name}.json"
 
@@ -155,11 +157,13 @@ def _measure() -> Machine:
     def read(piece: int) -> None:
         table[piece].sum()
 
+    with one_thread():
+        factor, values = _seconds(lambda: tall_triangle(rows[:4096])), _seconds(lambda: singular(rows[:128]))
     return Machine(
         byte=_seconds(lambda: threads.each(read, len(table))) / table.nbytes,
         gram=_seconds(lambda: gram(rows)) / (len(rows) * 128**2),
-        factor=_seconds(lambda: triangle(rows[:1024])) / (2 * 1024 * 128**2),
-        values=_seconds(lambda: singular(rows[:128])) / 128**3,
+        factor=factor / (2 * 4096 * 128 * (128 + _NARROW)),
+        values=values / (128**2 * (128 + _NARROW)),
     )
 
 
