@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +19,15 @@ _WIDE_SUM, _WIDE_WEIGHT = 2.0**-66, 2.0**-62
 """Units of rounding that are allowed to double-double sums, and to weights: theirs are far smaller, but who checks a
 bound in 80 bits has one of 2**-64 in weights and, as errors of sums fall on both sides, about this one in sums."""
 
-_NO_NOISE = 100 * EPS  # residuals below this, relative to the fitted values, are rounding
+
+class Outputs(NamedTuple):
+    """What a certificate says of each output, (k,) arrays."""
+
+    distance: NDArray[np.float64]
+    """From the optimum, in the fitted values, at most."""
+    rounding: NDArray[np.float64]
+    """What float64 may come to of it."""
+    measurable: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +74,8 @@ class Certificate:
         Column whose coefficient may be furthest from the exact one, in its own standard errors.
     measurable : bool
         Whether every output has noise to measure a standard error by: residuals that are not all rounding.
+    outputs : Outputs
+        Distances by output, in the units of the computation; their form may change between versions.
 
     References
     ----------
@@ -95,6 +105,7 @@ class Certificate:
     dependent: tuple[int, ...]
     worst_column: int
     measurable: bool
+    outputs: Outputs = field(repr=False)
 
 
 def certify(preconditioner: Preconditioner, evidence: Evidence, w: NDArray[np.float64], table: Dense) -> Certificate:
@@ -109,11 +120,11 @@ def certify(preconditioner: Preconditioner, evidence: Evidence, w: NDArray[np.fl
     root = math.sqrt(p.total)
     fitted = norms(p.factor.R @ w[:-1])
     level = root * np.abs(w[-1] + p.centre @ w[:-1])
-    in_weights = p.columns @ np.abs(w[:-1]) + root * np.abs(w[-1])
     # Weights were brought to mean 1 by two divisions, which moves the optimum by their rounding.
-    moved = U + _WIDE_SUM * p.in_gradient * size + _WIDE_WEIGHT * in_weights + (table.weight.size > 1) * EPS * size
-    numbers = zip(*(a.tolist() for a in (U, moved, size, fitted, level, in_weights)), strict=True)
-    outputs = [_output(p, degrees, *of_one) for of_one in numbers]
+    moved = U + _WIDE_SUM * p.in_gradient * size + _WIDE_WEIGHT * p.in_weights(w) + (table.weight.size > 1) * EPS * size
+    rounding, noisy = p.rounding(evidence, w), p.noisy(evidence, w)
+    numbers = zip(*(a.tolist() for a in (U, moved, size, fitted, level, rounding, noisy)), strict=True)
+    outputs = [_output(degrees, *of_one, ridged=p.ridged) for of_one in numbers]
     known = [c for c, output in enumerate(outputs) if output.measurable]
     worst = max(known or range(len(outputs)), key=lambda c: outputs[c].bound)
     far = np.abs(p.step(evidence)[:-1, worst])
@@ -135,6 +146,7 @@ def certify(preconditioner: Preconditioner, evidence: Evidence, w: NDArray[np.fl
         dependent=p.dependent,
         worst_column=int(np.divide(far, p.spread, out=np.zeros_like(far), where=p.spread > 0).argmax()),
         measurable=len(known) == len(outputs),
+        outputs=Outputs(moved, rounding, np.array([o.measurable for o in outputs])),
     )
 
 
@@ -146,15 +158,14 @@ class _Output(NamedTuple):
 
 
 def _output(
-    p: Preconditioner, degrees: float, U: float, moved: float, size: float, fitted: float, level: float,
-    in_weights: float,
+    degrees: float, U: float, moved: float, size: float, fitted: float, level: float, rounding: float, noisy: bool,
+    *, ridged: bool,
 ) -> _Output:  # fmt: skip
     """Return the bound of one output, from distances and the norms of residuals, fitted values and their terms."""
-    rounding = EPS / 2 * (p.in_gradient * size + in_weights)
     # With a ridge residuals are not orthogonal to what moved.
-    low = max(size - U, 0.0) if p.ridged else math.sqrt(max(size * size - U * U, 0.0))
+    low = max(size - U, 0.0) if ridged else math.sqrt(max(size * size - U * U, 0.0))
     freedom = math.sqrt(degrees) if degrees > 0 else 0.0
-    measurable = freedom > 0 and size > max(_NO_NOISE * math.hypot(fitted, level), rounding)
+    measurable = freedom > 0 and noisy
     reference = fitted or level or size
     return _Output(
         bound=moved * freedom / low if low > 0 and measurable else math.inf,

@@ -11,8 +11,8 @@ import scipy.linalg.blas
 from numpy.typing import ArrayLike, NDArray
 
 from gradstep import _input
-from gradstep._report import listed
-from gradstep._result import AGREES_WITHIN, Check
+from gradstep._report import AGREES_WITHIN, listed
+from gradstep._result import Check
 from gradstep.losses import Loss, squared
 from gradstep.penalties import Penalty, l2
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol
 
@@ -20,8 +21,8 @@ from gradstep._table.dense import Dense
 _SETTLED = 1 / 3
 """Where a round leaves more than this of the distance, further rounds are stopped by rounding."""
 
-_NEGLIGIBLE = 1e-24
-"""Of the fitted values: a coefficient that is 0 would else come nearer to it for ever."""
+_NEGLIGIBLE = 1e-8
+"""Of what rounding may come to: a coefficient that is 0 would else come nearer to it for ever."""
 
 _EXACT_WITHIN = 1e-10
 """Of the fitted values: where there is no noise to measure by, a fit is exact within this."""
@@ -177,7 +178,7 @@ class Run:
         return c.bound <= self._limits.tol and (c.measurable or c.relative <= _EXACT_WITHIN)
 
     def _keep(self, state: certified.State, *, by_rounding: bool = True) -> bool:
-        """Keep a state unless it is worse than the one before; return whether no further one will be much better.
+        """Keep a state, of outputs that are worse the one before; return whether no further one will be much better.
 
         One that is worse by rounding alone is kept: its weights are nearer to the exact ones, each by itself.
         """
@@ -185,22 +186,32 @@ class Run:
         if before is not None and state.unchanged:
             return True
         assert state.evidence is not None  # noqa: S101 - a round ends with it
-        certificate = certify(state.preconditioner, state.evidence, state.scaled, self._table)
-        self._gained = math.nan
-        if before is not None and before.relative > 0:
-            self._gained = certificate.relative / before.relative
-            if before.bound < math.inf:
-                self._gained = min(self._gained, certificate.bound / before.bound)
-            if before.objective_gap > 0:  # in one unit, where the fitted values shrink as fast as the distance
-                self._gained = min(self._gained, math.sqrt(certificate.objective_gap / before.objective_gap))
-        at_floor = by_rounding and certificate.bound <= certificate.floor < math.inf
-        if before is None or certificate.relative <= before.relative or at_floor or not state.settles:
+        p = state.preconditioner
+        certificate = certify(p, state.evidence, state.scaled, self._table)
+        now, rounding, measurable = certificate.outputs
+        if before is None or not state.settles:
             self.state, self.certificate = state, certificate
-        if certificate.kind != "exact" and at_floor:
+        else:
+            least = rounding if by_rounding and certificate.kind == "exact" else 0.0
+            better = now <= np.maximum(before.outputs.distance, least)
+            if not better.all() and better.any():
+                scaled, evidence = certified.mixed(better, state.scaled, state.evidence, self.state)
+                state = replace(state, scaled=scaled, evidence=evidence)
+                certificate = certify(p, evidence, scaled, self._table)
+            if better.any():
+                self.state, self.certificate = state, certificate
+        # Without noise, or a tol, the limit of float64 is what a fit should come to; one of all rows goes beyond.
+        to_rounding = (~measurable | (self._limits.tol == 0)) & (certificate.kind != "exact")
+        ahead = now > np.where(to_rounding, rounding, _NEGLIGIBLE * rounding)
+        self._gained = math.nan
+        if not ahead.any():
             return True
-        if not state.settles:
-            return certificate.relative <= _NEGLIGIBLE
-        return certificate.relative <= _NEGLIGIBLE or self._gained > _SETTLED
+        if before is None:
+            return False
+        was = before.outputs.distance[ahead]
+        gained = np.divide(now[ahead], was, out=np.ones(len(was)), where=was > 0)
+        self._gained = float(gained.max())
+        return state.settles and float(gained.min()) > _SETTLED
 
     def _seconds(self) -> float:
         return perf_counter() - self._began

@@ -15,6 +15,7 @@ from gradstep import _blas, _closed_form, _cost, _guard, _input
 from gradstep._closed_form import ClosedForm
 from gradstep._driver import Certifying, Limits, Run, drive, intercept_of
 from gradstep._input import Steps
+from gradstep._report import AGREES_WITHIN
 from gradstep._result import (
     Check,
     ConvergenceWarning,
@@ -340,12 +341,13 @@ def _disagreement(run: Run, checked: Check | None, closed_form: ClosedForm | Non
     ours = run.certificate
     if checked is None or closed_form is None or checked.agrees or ours is None:
         return ""
-    measure, unit = ("bound", "standard errors") if ours.measurable else ("relative", "of the fitted values")
-    distance = checked.distance if ours.measurable else checked.relative
+    by_noise = checked.distance > AGREES_WITHIN and ours.bound < np.inf
+    measure, unit = ("bound", "standard errors") if by_noise else ("relative", "of the fitted values")
+    distance = checked.distance if by_noise else checked.relative
     apart = f"it is {distance:.2g} {unit} from the closed form, more than rounding explains."
     if ours.rank != checked.rank:
         return f"{apart} They cut the rank differently, at {ours.rank} and {checked.rank}: it is a matter of the cut."
-    known = max(ours.bound, ours.floor) + checked.floor if ours.measurable else ours.relative + _EXACT
+    known = max(ours.bound, ours.floor) + checked.floor if by_noise else ours.relative + _EXACT
     if distance <= known:  # the fit said itself that it may be so far
         return ""
     theirs = run.certificate_at(closed_form.coef, closed_form.intercept)

@@ -37,6 +37,7 @@ _MANY_COLUMNS = 128  # of fewer the least sketch is enough, whatever a ridge lea
 _REPAIR_PER_COLUMN = 64
 _PROJECTIONS = 16
 _LARGEST_ROOT = 300  # exponent of the root of a ridge in scaled units, so that its squares do not overflow
+_NO_NOISE = 100 * EPS  # residuals below this, relative to the fitted values, are rounding
 _NOTHING = 1e-12  # of a unit vector
 _NULL = math.sqrt(EPS)  # a column's share in a dependence, below which it is rounding
 
@@ -100,6 +101,23 @@ class Preconditioner:
     def in_gradient(self) -> float:
         """What ``norm(R^-1) norm(|X|' |r|)`` is at most, over ``norm(r)``."""
         return float(self.spread @ self.columns) + 1.0
+
+    def in_weights(self, w: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the sizes (k,) of the terms that fitted values are sums of."""
+        sizes: NDArray[np.float64] = self.columns @ np.abs(w[:-1]) + math.sqrt(self.total) * np.abs(w[-1])
+        return sizes
+
+    def rounding(self, evidence: Evidence, w: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the distances (k,) that rounding of the weights and of a gradient in float64 may come to."""
+        return EPS / 2 * (self.in_gradient * np.sqrt(evidence.squares) + self.in_weights(w))
+
+    def noisy(self, evidence: Evidence, w: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return which outputs (k,) have residuals that are not all rounding."""
+        fitted = np.hypot(norms(self.factor.R @ w[:-1]), math.sqrt(self.total) * np.abs(w[-1] + self.centre @ w[:-1]))
+        noisy: NDArray[np.bool_] = np.sqrt(evidence.squares) > np.maximum(
+            _NO_NOISE * fitted, self.rounding(evidence, w)
+        )
+        return noisy
 
     def evidence(self, table: Dense, w: NDArray[np.float64]) -> Evidence:
         """Return the gradient at weights (d + 1, k) of scaled, uncentred rows, in one read."""

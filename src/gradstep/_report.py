@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 _SHOWN = 10  # epochs that a printed history shows at its beginning and at its end
 
+AGREES_WITHIN = 0.01
+"""Standard errors within which a fit and the closed form are said to agree."""
+
 
 def history(history: History) -> str:
     """Return a history as a table."""
@@ -119,7 +122,8 @@ def _check(fit: Fit, d: int) -> list[str]:
     remedy, verdict = "", c.verdict
     ours = fit.certificate
     if not c.agrees and ours is not None:
-        within = c.distance <= max(ours.bound, ours.floor) + c.floor if ours.measurable else c.relative <= ours.relative
+        by_noise = c.distance > AGREES_WITHIN and math.isfinite(ours.bound)
+        within = c.distance <= max(ours.bound, ours.floor) + c.floor if by_noise else c.relative <= ours.relative
         if within:
             verdict = "The fit is as near the closed form as its certificate says, and no nearer."
         else:

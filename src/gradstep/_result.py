@@ -13,13 +13,11 @@ from gradstep import _input, _report
 from gradstep._certificate import Certificate
 from gradstep._kernels.first_call import interrupts_held
 from gradstep._kernels.wide import wide_scores
+from gradstep._report import AGREES_WITHIN
 from gradstep._solvers.textbook import Sgd, State
 from gradstep.losses import Loss
 from gradstep.penalties import Penalty
 from gradstep.schedules import Schedule
-
-AGREES_WITHIN = 0.01
-"""Standard errors within which a fit and the closed form are said to agree."""
 
 
 class Stop(Enum):

@@ -196,3 +196,14 @@ def begun(table: Dense, state: State) -> State:
         return state
     scaled = np.where(near, state.scaled, p.solution())
     return replace(state, scaled=scaled, evidence=p.evidence(table, scaled))
+
+
+def mixed(
+    better: NDArray[np.bool_], scaled: NDArray[np.float64], found: Evidence, before: State
+) -> tuple[NDArray[np.float64], Evidence]:
+    """Return the weights and evidence of those outputs that are better, and for others those of the state before."""
+    assert before.evidence is not None  # noqa: S101 - a round ends with it
+    if better.all():
+        return scaled, found
+    pairs = zip(found, before.evidence, strict=True)
+    return np.where(better, scaled, before.scaled), Evidence(*(np.where(better, *pair) for pair in pairs))

@@ -68,7 +68,7 @@ def directions(table: Dense, state: State, tol: float, most: float) -> State:
     """
     p, evidence = state.preconditioner, state.evidence
     assert evidence is not None  # noqa: S101 - a round ends with it
-    scaled, ritz = _solve(table, p, state.scaled, evidence, goal(table, p, evidence, tol), most)
+    scaled, ritz = _solve(table, p, state.scaled, evidence, goal(table, state, tol), most)
     if ritz < (1 + p.stretch) ** -2 * (1 - 1e-6):
         p = replace(p, stretch=ritz**-0.5 * (1 + p.stretch) - 1)
     if not p.intercept:
@@ -78,12 +78,19 @@ def directions(table: Dense, state: State, tol: float, most: float) -> State:
     )
 
 
-def goal(table: Dense, p: Preconditioner, evidence: Evidence, tol: float) -> NDArray[np.float64]:
-    """Return the norm of the whitened gradient, of each output, that is worth half of `tol` standard errors."""
+def goal(table: Dense, state: State, tol: float) -> NDArray[np.float64]:
+    """Return the norm of the whitened gradient, of each output, that is worth half of `tol` standard errors.
+
+    With `tol` 0, or without noise, it is worth half of what rounding may come to.
+    """
+    p, evidence = state.preconditioner, state.evidence
+    assert evidence is not None  # noqa: S101 - a round ends with it
     degrees = table.present - p.intercept - p.degrees
     far = (1 + p.stretch) * p.distance(evidence)
     squares = np.maximum(evidence.squares - far * far, 0.0)
-    return _AIM * tol * np.sqrt(squares / max(degrees, 1.0)) / (1 + p.stretch)
+    aim = tol * np.sqrt(squares / max(degrees, 1.0))
+    by_rounding = ~p.noisy(evidence, state.scaled) | (tol == 0)
+    return _AIM * np.where(by_rounding, p.rounding(evidence, state.scaled), aim) / (1 + p.stretch)
 
 
 def _solve(

@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from gradstep import _preconditioner
 from gradstep._dense_algebra import gram, product
 from gradstep._preconditioner import Preconditioner
-from gradstep._solvers.certified import State, begun, from_callers_units, is_whole, refined, whole
+from gradstep._solvers.certified import State, begun, from_callers_units, is_whole, mixed, refined, whole
 from gradstep._solvers.cg import directions, goal
 from gradstep._solvers.textbook import row_order
 from gradstep._table.dense import Dense
-from gradstep._table.terms import Deal, Evidence, Model
+from gradstep._table.terms import Deal, Model
 
 _BATCH_PER_COLUMN = 16  # a step's own work is then a sixteenth of reading its batch
 _LEAST_BATCH = 1024
@@ -101,12 +101,10 @@ class Minibatch(NamedTuple):
             after = p.distance(found)
         better = after < before
         # Outputs that are near enough do not set the pace.
-        far = before > 2 * goal(table, p, evidence, self.tol)
+        far = before > 2 * goal(table, state, self.tol)
         left = float((after[far] / before[far]).max(initial=0.0))
         run = max(1, state.run // _FINER) if left > _WELL_MIXED else state.run
-        if not better.all():
-            scaled = np.where(better, scaled, state.scaled)
-            found = Evidence(*(np.where(better, *pair) for pair in zip(found, evidence, strict=True)))
+        scaled, found = mixed(better, scaled, found, state)
         if left < 1.0:
             return replace(state, scaled=scaled, evidence=found, epoch=state.epoch + 1, run=run, slow=left > _SLOW)
         slow = state.run == 1 or not far.any()
