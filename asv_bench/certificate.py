@@ -28,7 +28,7 @@ import numpy as np
 from scipy import stats
 
 import gradstep as gs
-from gradstep import _input, _preconditioner
+from gradstep import _input, _preconditioner, _stretch
 from gradstep._certificate import certify
 from gradstep._solvers.certified import in_callers_units
 from gradstep._table.dense import Dense
@@ -170,7 +170,7 @@ def allowed(cell, cells):
 
     Some line or other of many will be unlucky: each has its share of the doubt that is left.
     """
-    return int(stats.binom.ppf(1 - (1 - CONFIDENCE) / cells, failed(cell).size, _preconditioner.CHANCE))
+    return int(stats.binom.ppf(1 - (1 - CONFIDENCE) / cells, failed(cell).size, _stretch.CHANCE))
 
 
 def looseness(of_pairs):

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import scipy.linalg
 
 import gradstep as gs
 from conftest import JIT_OFF, SIMULATED, needs_jit
-from gradstep import _input, _preconditioner
+from gradstep import _input, _preconditioner, _stretch
 from gradstep._certificate import certify
 from gradstep._solvers.certified import in_callers_units
 from gradstep._table.dense import Dense
@@ -147,14 +148,33 @@ def test_a_table_drawn_from_the_same_seed_is_no_sketchs_accomplice():
 
 
 @needs_jit
-@pytest.mark.parametrize("d", [2, 10, 40])
-def test_rows_that_have_a_direction_to_themselves_are_stretched_no_more_than_is_said(d):
+@pytest.mark.parametrize(
+    ("d", "seeds"), [(2, range(300)), (10, range(300)), (40, range(300)), (1_000, (11, 67, 178, 209))], ids=str
+)
+def test_rows_that_have_a_direction_to_themselves_are_stretched_no_more_than_is_said(d, seeds):
     n = 3_000
     X = np.zeros((n, d))
-    X[100 : 100 + d] = np.eye(d)
+    X[:d] = np.eye(d)
     table = Dense(_input.rows(X, np.zeros(n)), gs.squared(), None)
     units = Units(np.ones(d), np.zeros(d), np.ones(1), np.zeros(1))
-    m = _preconditioner.sketch_rows(d)
-    rho = (np.sqrt(d) + 4) / np.sqrt(m)
-    largest = [np.linalg.norm(table.sketch(units, m, seed)[:, 1 : 1 + d], 2) for seed in range(300)]
-    assert max(largest) <= 1 + rho
+    m = _preconditioner.sketch_rows(d + 1)
+    sketches = (table.sketch(units, m, seed)[:, 1 : 1 + d] for seed in seeds)
+    largest = [np.sqrt(np.linalg.eigvalsh(S.T @ S)[-1]) for S in sketches]
+    assert max(largest) <= 1 + _stretch.of_signs(d + 1, m)
+
+
+@needs_jit
+def test_samples_that_are_repaired_stretch_no_more_than_is_said(monkeypatch):
+    rng = np.random.default_rng(0)
+    n, d = 30_000, 40
+    X = np.zeros((n, d))
+    for j in range(d):
+        X[rng.choice(n, 700, replace=False), j] = 1
+    table = Dense(_input.rows(X, rng.standard_normal(n)), gs.squared(), None)
+    monkeypatch.setattr(_preconditioner, "_LARGEST_SKETCH", 1)
+    for seed in range(10):
+        p = _preconditioner.drawn(table, seed, alpha=0.0, intercept=True)
+        assert p.kind == "probable"
+        Z = X * p.units.scale - p.centre
+        largest = scipy.linalg.eigh(p.factor.R.T @ p.factor.R, Z.T @ Z, eigvals_only=True)[-1]
+        assert np.sqrt(largest) <= 1 + p.stretch

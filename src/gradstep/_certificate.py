@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from gradstep._dense_algebra import norms
 from gradstep._kernels.rows import EPS
-from gradstep._preconditioner import CHANCE, Preconditioner
+from gradstep._preconditioner import Preconditioner
+from gradstep._stretch import CHANCE
 from gradstep._table.dense import Dense
 from gradstep._table.terms import Evidence
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
+from gradstep import _stretch
 from gradstep._dense_algebra import gram, norms, orthonormal, product, singular, symmetric, tall_triangle, triangle
 from gradstep._kernels.rows import EPS
 from gradstep._numbers import stream
@@ -24,12 +25,6 @@ from gradstep._table.dense import Dense
 from gradstep._table.terms import NO_ORDER, Evidence, Units
 
 SAMPLED_PER_COLUMN = 20  # rows of a sample that tells units, and rank to begin with
-CHANCE = math.exp(-8.0)
-"""Share of seeds for which a sketch may stretch some direction by more than `stretch`: of Gaussian sketches
-``exp(-t**2 / 2)`` with t = 4 (Davidson and Szarek, Local operator theory, random matrices and Banach spaces, 2001,
-theorem 2.13). Sparse signs are worst of rows that each have a direction to themselves: of sixteen a row none was seen
-in 88,000 draws, of four up to an eighth of them (`asv_bench/stretch.py`)."""
-
 _SKETCH_ROWS, _SKETCH_PER_COLUMN = 2048, 16
 _LARGEST_SKETCH = 1 << 27  # entries, 1 GB
 _FAR = 2.0**24  # units from the mean, beyond which a row hides what shares its bucket of a sketch
@@ -84,6 +79,8 @@ class Preconditioner:
     ridged: bool
     stretch: float = 0.0
     """rho: by how much more than itself any ``norm(X u)`` may be in the factor; 0 of an exact one."""
+    rows: int = 0
+    """Rows of the sketch or sample; 0 of an exact one."""
     kind: str = "exact"
 
     @cached_property
@@ -182,7 +179,7 @@ def units_of(
 
 
 def preconditioner(
-    table: Dense, units: Units, factor: Factor, alpha: float, *, intercept: bool, stretch: float = 0.0,
+    table: Dense, units: Units, factor: Factor, alpha: float, *, intercept: bool,
     kind: str = "exact", length: NDArray[np.float64] | None = None,
 ) -> Preconditioner:  # fmt: skip
     """Return the preconditioner that a factor gives, with a ridge of strength alpha: rank, condition, basis.
@@ -217,7 +214,7 @@ def preconditioner(
     error = factor.error + 64 * EPS * condition
     return Preconditioner(
         units, intercept, total, factor._replace(error=error), T, white, length, rank, condition, dependent, degrees,
-        ridge, units.centre + factor.mean, alpha > 0, stretch, kind,
+        ridge, units.centre + factor.mean, alpha > 0, kind=kind,
     )  # fmt: skip
 
 
@@ -347,8 +344,7 @@ def sketched(
 ) -> Preconditioner | None:  # fmt: skip
     """Return a preconditioner in one read: of stacked sparse signs, or beyond 1 GB of those of repaired rows.
 
-    ``m = max(16 d, 2048)`` rows of sketch stretch no direction by more than ``rho = (sqrt(d) + 4) / sqrt(m)``, but for
-    a share `CHANCE` of the seeds. With a ridge, which is not stretched, d may be the effective dimension, `degrees`: S.
+    It has ``m = max(16 d, 2048)`` rows. With a ridge, which is not stretched, d may be the effective dimension: S.
     Chevet's inequality, as in R. Vershynin, *High-Dimensional Probability*, 2018, section 8.7. None if a row is further
     away than `far`.
     """
@@ -367,7 +363,7 @@ def sketched(
     if found.rank < table.d and not found.ridged:  # what has the least norm depends on the lengths of all rows
         length = table.lengths(units, intercept=intercept)
         found = preconditioner(table, units, factor, alpha, intercept=intercept, kind="probable", length=length)
-    return replace(found, stretch=_stretch(found.degrees + intercept, m))
+    return replace(found, stretch=_stretch.of_signs(found.degrees + intercept, m), rows=m)
 
 
 def _effective(table: Dense, units: Units, order: NDArray[np.int64], alpha: float, *, intercept: bool) -> float:
@@ -395,12 +391,8 @@ def sampled(
     order = sample(table, _REPAIR_PER_COLUMN * (table.d + intercept), seed)
     rows = table.scaled(units, order, 0, len(order)) * math.sqrt(table.present / len(order))
     factor = factor_of_rows(rows, constant, intercept=intercept)
-    stretch = _stretch(table.d + intercept, len(order))
-    return preconditioner(table, units, factor, alpha, intercept=intercept, kind="estimate", stretch=stretch)
-
-
-def _stretch(columns: float, rows: int) -> float:
-    return (math.sqrt(columns) + 4) / math.sqrt(rows)
+    found = preconditioner(table, units, factor, alpha, intercept=intercept, kind="estimate")
+    return replace(found, stretch=_stretch.of_sample(table.d + intercept), rows=len(order))
 
 
 def repaired(table: Dense, rough: Preconditioner, seed: int, alpha: float) -> Preconditioner:
@@ -422,10 +414,8 @@ def repaired(table: Dense, rough: Preconditioner, seed: int, alpha: float) -> Pr
     at = np.flatnonzero(heavy)
     rows = [share * table.scaled(rough.units, light, 0, len(light)), table.scaled(rough.units, at, 0, len(at))]
     factor = factor_of_rows(np.vstack(rows), np.zeros(table.d, dtype=bool), intercept=rough.intercept)
-    stretch = _stretch(d, m)
-    return preconditioner(
-        table, rough.units, factor, alpha, intercept=rough.intercept, stretch=stretch, kind="probable"
-    )
+    found = preconditioner(table, rough.units, factor, alpha, intercept=rough.intercept, kind="probable")
+    return replace(found, stretch=_stretch.of_sample(d), rows=m)
 
 
 def _outside(rough: Preconditioner) -> NDArray[np.float64]:

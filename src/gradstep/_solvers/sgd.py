@@ -149,12 +149,12 @@ def _run(table: Dense, batch: int) -> int:
 
 
 def _rate(p: Preconditioner, batch: int) -> float:
-    """Return the step: half of the largest stable one of rows that are Gaussian, and of what a sketch may stretch.
+    """Return the step: half of the largest stable one of rows that are Gaussian, and of what a sketch may shrink.
 
     With ``E z z' = 1`` a batch of b rows has ``E (1 - eta H)^2 = 1 - 2 eta + eta^2 (1 + (d + 1) / b)``.
     """
     free = p.degrees + p.intercept
-    shrunk = 1 - p.stretch * math.sqrt(free) / (math.sqrt(free) + 4)  # sqrt(free / m), m the rows of the sketch
+    shrunk = 1 - math.sqrt(free / p.rows)
     return 1 / (1 / shrunk**2 + (free + 1) / batch)
 
 

@@ -29,7 +29,7 @@ _CELLS_PER_BLOCK = 1 << 18  # of scaled rows: 2 MB, which a processor's cache ho
 _HEAVY = 1000.0  # times the expected square of a row
 _MOST_HEAVY = 4096  # rows, about: a table with more has other ways to be ill conditioned
 _CELLS_PER_PIECE = 1 << 19  # of a read that threads share: half a millisecond, and 4 MB that a cache holds
-_STRIPES = 16  # of a sketch: each row goes to one bucket of each; of four, rows that meet in one stretch too much
+STRIPES = 16  # of a sketch: each row goes to one bucket of each; of four, rows that meet in one stretch too much
 _SKETCH_CELLS = 1 << 21  # of the part of a sketch that one thread adds to: 16 MB
 _QUARTERS = 4
 
@@ -231,15 +231,15 @@ class Dense:
         A quarter of each row of the table is added, with a random sign, to one random row of each of sixteen stripes: a
         sketch S with ``E[S' S] = 1``, made in one read.
         """
-        buckets = -(-rows // _STRIPES)
+        buckets = -(-rows // STRIPES)
         size = 1 + self.d + self.k
         blocks = list(enumerate(self._blocks()))
         # A small sketch is made in four, of a quarter of the rows each; of a large one each part has all rows, but few
         # columns, so that what is added to stays in the cache.
-        small = _STRIPES * buckets * size <= _SKETCH_CELLS
-        width = size if small else max(32, _SKETCH_CELLS // (_STRIPES * buckets))
+        small = STRIPES * buckets * size <= _SKETCH_CELLS
+        width = size if small else max(32, _SKETCH_CELLS // (STRIPES * buckets))
         parts = _QUARTERS if small else -(-size // width)
-        out = np.zeros((parts if small else 1, _STRIPES, buckets, size))
+        out = np.zeros((parts if small else 1, STRIPES, buckets, size))
 
         def part(piece: int) -> Iterator[None]:
             mine = blocks[piece::parts] if small else blocks
@@ -247,12 +247,12 @@ class Dense:
             of_part = out[piece if small else 0]
             for number, (start, stop) in mine:
                 drawn = stream("sketch", seed, number).integers(
-                    0, 2 * buckets, (stop - start, _STRIPES), dtype=np.uint32
+                    0, 2 * buckets, (stop - start, STRIPES), dtype=np.uint32
                 )
                 scatter(*self._host, start, first, min(first + width, size), *units, drawn, of_part)
                 yield
 
-        self._ready(scatter, *self._host, 0, 0, 0, *units, np.empty((0, _STRIPES), dtype=np.uint32), out[0])
+        self._ready(scatter, *self._host, 0, 0, 0, *units, np.empty((0, STRIPES), dtype=np.uint32), out[0])
         threads.each(part, parts, alone=self._few)
         self.row_reads += self.n
         whole: NDArray[np.float64] = np.add.reduce(out)
