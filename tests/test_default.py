@@ -365,6 +365,41 @@ def test_from_the_optimum_two_passes_prove_it(solver, size):
     assert gs.fit(X, y, solver="auto", start=other).check.agrees
 
 
+@needs_jit
+@pytest.mark.parametrize("penalty", [None, gs.l2(1e-3)], ids=["plain", "l2"])
+@pytest.mark.parametrize("rows", [400, N])
+@pytest.mark.parametrize("solver", ["sgd", "cg", "exact"])
+def test_outputs_without_noise_leave_the_others_alone(solver, rows, penalty):
+    X, y = table(rows, 10)
+    for other in (0 * y, 0 * y + 7.1, X[:, 0], X @ np.arange(10.0) + 3):
+        if penalty is not None and np.ptp(other) > 0:
+            continue  # a ridge leaves residuals
+        alone = gs.fit(X, y, solver=solver, penalty=penalty, tol=1e-6)
+        both = gs.fit(X, np.column_stack((y, other)), solver=solver, penalty=penalty, tol=1e-6)
+        assert both.stop is gs.Stop.CERTIFIED
+        assert both.passes <= alone.passes + 2
+        assert both.certificate.bound <= max(1e-6, 2 * alone.certificate.bound)
+        assert both.check.agrees
+        assert not both.concern
+        lone = gs.fit(X, other, solver=solver, penalty=penalty)
+        assert lone.stop is gs.Stop.FLOOR
+        assert lone.passes <= 8
+        assert not lone.concern
+
+
+@needs_jit
+@pytest.mark.parametrize("solver", ["sgd", "cg", "exact"])
+@pytest.mark.parametrize("condition", [1e10, 1e12])
+def test_below_what_rounding_may_come_to_a_fit_goes_on_to_tol(solver, condition):
+    rng = np.random.default_rng(77)
+    n, d = 2 * N, 30
+    U, V = (np.linalg.qr(rng.standard_normal((rows, d)))[0] for rows in (n, d))
+    X = (U * np.logspace(0, -np.log10(condition), d)) @ V.T * np.sqrt(n) + 100
+    y = X @ rng.standard_normal(d) + rng.standard_normal(n)
+    fit = gs.fit(X, y, solver=solver, check=False)
+    assert (fit.stop, fit.certificate.bound < fit.certificate.floor) == (gs.Stop.CERTIFIED, True)
+
+
 @needs_jit  # whose kernels say nothing of what overflows
 @pytest.mark.parametrize("factor", [-1.0, 1e6, 1e100, 1e160, 1e300])
 @pytest.mark.parametrize("size", [(300, 5), (N, 5)])
@@ -469,6 +504,8 @@ def test_ctrl_c_is_served_within_a_fifth_of_a_second(solver):
         ({"tol": np.nan}, ValueError, "tol: nan came; a finite number of at least 0 is needed"),
         ({"max_passes": 0}, ValueError, "max_passes: 0 came; a whole number of at least 1 is needed"),
         ({"batch_size": 0}, ValueError, "batch_size: 0 came; a whole number of at least 1 is needed"),
+        ({"step": 0.1, "tol": 0.1}, ValueError, "tol: 0.1 came with a step, which runs all its epochs: pass epochs"),
+        ({"step": 0.1, "max_passes": 9}, ValueError, "max_passes: 9 came with a step, which runs all its epochs"),
         ({"epochs": 3}, ValueError, 'epochs: 3 came with solver="sgd" and no step, which takes none: pass max_passes'),
         ({"solver": "cg", "epochs": 3}, ValueError, 'epochs: 3 came with solver="cg", which takes none: leave it out'),
         ({"solver": "cg", "batch_size": 3}, ValueError, 'batch_size: 3 came with solver="cg", which takes none'),
@@ -503,6 +540,22 @@ def test_a_start_of_another_shape_is_refused(solver):
         gs.fit(X, np.column_stack((y, y)), solver=solver, start=gs.fit(X, y))
     with pytest.raises(ValueError, match="start: a fit with an intercept came; intercept=True, or a fit without one"):
         gs.fit(X, y, solver=solver, start=gs.fit(X, y), intercept=False)
+
+
+@solvers
+def test_a_budget_may_be_as_large_as_one_likes(solver):
+    assert gs.fit(*table(), solver=solver, max_passes=10**400).stop is gs.Stop.CERTIFIED
+
+
+def test_weights_that_vanish_beside_others_are_refused():
+    X, y = table(50)
+    weight = np.ones(50)
+    weight[:2] = 5e-324, 1e30
+    message = (
+        "sample_weight: 5e-324 came at position 0, which vanishes beside the largest, 1e[+]30; 0, or weights nearer"
+    )
+    with pytest.raises(ValueError, match=message):
+        gs.fit(X, y, sample_weight=weight)
 
 
 def test_options_without_effect_are_the_default():

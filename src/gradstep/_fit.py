@@ -56,8 +56,8 @@ def fit(
     step: float | Schedule | None = None,
     batch_size: int | None = None,
     epochs: int | None = None,
-    tol: float = 0.01,
-    max_passes: int = 20,
+    tol: float | None = None,
+    max_passes: int | None = None,
     sample_weight: ArrayLike | None = None,
     intercept: bool = True,
     start: Fit | None = None,
@@ -89,12 +89,12 @@ def fit(
         The intercept is never penalised.
     solver : {"sgd", "cg", "exact", "auto"} or Sgd, default "sgd"
         ``"sgd"`` without a ``step``: minibatch SGD in the coordinates of a sketch's triangular factor, with variance
-        reduction and averaging: six to eight passes over the rows at any conditioning. ``"cg"``: conjugate gradients in
-        the same coordinates, some ten passes of which most are cheaper. ``"exact"``: a streamed Gram matrix, refined in
-        double-double arithmetic, three passes; quick up to a hundred columns or so. ``"auto"``: the cheapest of the
-        three by a cost model, which is printed. Of columns that depend on each other all take the coefficients of least
-        norm, in columns divided by their root-mean-square. With a ``step``, ``"sgd"`` or `sgd` with options is the
-        textbook method: shuffling, momentum, averaging, exact objective.
+        reduction and averaging: six to eight passes over the rows of most tables, of any condition. ``"cg"``: conjugate
+        gradients in the same coordinates, some ten passes of which most are cheaper. ``"exact"``: a streamed Gram
+        matrix, refined in double-double arithmetic, three passes; quick up to a hundred columns or so. ``"auto"``: the
+        cheapest of the three by a cost model, which is printed. Of columns that depend on each other all take the
+        coefficients of least norm, in columns divided by their root-mean-square. With a ``step``, ``"sgd"`` or `sgd`
+        with options is the textbook method: shuffling, momentum, averaging, exact objective.
     step : float or Schedule, optional
         Step size (learning rate) of the textbook method, which only it selects: in units of 1 over squared units of X,
         positive, or a schedule of them such as ``gs.inverse_decay(0.1, decay=0.01)``. The largest stable one depends on
@@ -106,15 +106,15 @@ def fit(
         the last batch of an epoch may be smaller.
     epochs : int, optional
         With a ``step``, reads of all the data, each with steps; 10 unless given. With ``start``, so many more.
-    tol : float, default 0.01
+    tol : float, optional
         Without a ``step``, how near the optimum the fit has to be certified, in standard errors: no linear combination
-        of the coefficients further from the exact one than that many of its own. At 0.01 the mean squared error of none
-        grows by more than 1e-4. With 0, and for at most 20,000 cells or n <= d in any case, as near as float64 can be,
-        which may take a larger ``max_passes``.
-    max_passes : int, default 20
-        Without a ``step``, passes over the rows that no round may exceed, the first apart: that takes two or three, up
-        to five where a sample of rows misjudges the units or ``start`` is far away. To 0.01 standard errors none of the
-        tables tried took more than 12.
+        of the coefficients further from the exact one than that many of its own. 0.01 unless given: then the mean
+        squared error of none grows by more than 1e-4. With 0, and for at most 20,000 cells or n <= d in any case, as
+        near as float64 can be, which may take a larger ``max_passes``.
+    max_passes : int, optional
+        Without a ``step``, passes over the rows: a round that would take it beyond is not begun. The first round is, in
+        any case; it takes two or three passes, up to five where a sample of rows misjudges the units or ``start`` is
+        far away. 20 unless given: to 0.01 standard errors none of the tables tried took more than 12.
     sample_weight : array_like (n,), optional
         Analytic weights, not negative: doubling one equals repeating the row, at the optimum. None means equal
         weights.
@@ -130,7 +130,7 @@ def fit(
         solver's options for them are. Its history, passes and seconds count in; those of a fit without a step do not.
     seed : int, default 0
         Seed of the order of rows, of the sketch and of the rows sampled, not negative. Same seed, same bits, on one
-        machine, for any number of threads.
+        machine, for any number of threads; ``"auto"`` may take another solver with another number of them.
     device : {None, "cpu", "cuda"}, default None
         Where the rows are read. None means the CPU; ``"cuda"`` is for fits with a ``step``.
     check : {"auto", True, False}, default "auto"
@@ -155,8 +155,9 @@ def fit(
     Diverged
         If the objective became infinite or ended well above where it started.
     Interrupted
-        On Ctrl-C, with the fit as it stood: within 0.2 s between calls of the kernel; after it where a kernel is being
-        compiled, a large matrix factorised or the closed form solved, about a second.
+        On Ctrl-C, with the fit as it stood: within 0.2 s between calls of the kernel (of several hundred columns
+        longer); after it where a kernel is being compiled, a matrix factorised or the closed form solved, about a
+        second, of a thousand columns and more up to several. While arguments are looked at, a `KeyboardInterrupt`.
     RuntimeError
         If ``device="cuda"`` and there is no usable device.
 
@@ -196,8 +197,13 @@ def fit(
     # Numbers first: they are cheaper to look at than the data.
     loss = _input.loss(loss)
     penalty = _input.penalty(penalty)
-    options, steps = _input.steps(_input.solver(solver), step, batch_size, epochs)
-    limits = Limits(steps.epochs, _input.tolerance(tol), _input.whole("max_passes", max_passes, 1))
+    options, steps = _input.steps(
+        _input.solver(solver), step, batch_size, epochs, {"tol": tol, "max_passes": max_passes}
+    )
+    limits = Limits(
+        steps.epochs, 0.01 if tol is None else _input.tolerance(tol),
+        20 if max_passes is None else min(_input.whole("max_passes", max_passes, 1), 1 << 53),
+    )  # fmt: skip
     intercept = _input.flag("intercept", intercept)
     seed = _input.whole("seed", seed, 0)
     device = _input.device(device)

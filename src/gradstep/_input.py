@@ -109,8 +109,16 @@ def _weights(sample_weight: object, n: int) -> NDArray[np.float64]:
     if largest == 0:
         raise ValueError("sample_weight: all weights are zero; at least one positive weight is needed.")
     # To mean 1, over the largest first so that no sum overflows. One row needs no array: its weight is 1.
-    weight = weight / largest
-    return _readonly(weight / weight.mean())
+    share = weight / largest
+    share /= share.mean()
+    lost = (share == 0) & (weight > 0)
+    if lost.any():
+        i = int(lost.argmax())
+        raise ValueError(
+            f"sample_weight: {weight[i]} came at position {i}, which vanishes beside the largest, {largest}; 0, or "
+            "weights nearer to each other, are needed."
+        )
+    return _readonly(share)
 
 
 def weights_together(weight: NDArray[np.float64]) -> None:
@@ -301,11 +309,18 @@ class Steps(NamedTuple):
     epochs: int = 0
 
 
-def steps(options: Sgd | str, step_came: object, batch_size: object, epochs: object) -> tuple[Sgd | str, Steps]:
-    """Return the solver that is meant, the textbook method if there is a step, with its steps."""
+def steps(
+    options: Sgd | str, step_came: object, batch_size: object, epochs: object, limits: dict[str, object]
+) -> tuple[Sgd | str, Steps]:
+    """Return the solver that is meant, the textbook method if there is a step, with its steps; it takes no limits."""
     if step_came is not None and options == "sgd":
         options = Sgd()
     if isinstance(options, Sgd) and step_came is not None:
+        for name, came in limits.items():
+            if came is not None:
+                raise ValueError(
+                    f"{name}: {came!r} came with a step, which runs all its epochs: pass epochs, or leave it out."
+                )
         batch = 32 if batch_size is None else whole("batch_size", batch_size, 1)
         return options, Steps(step(step_came), batch, 10 if epochs is None else whole("epochs", epochs, 1))
     if isinstance(options, Sgd):

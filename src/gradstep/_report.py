@@ -98,7 +98,7 @@ def _certificate(c: Certificate, d: int, *, ridged: bool) -> list[str]:
     if math.isfinite(c.bound):
         how_far = (
             f"at most {c.bound:.2g} standard errors from the optimum{of_rank} in any direction "
-            f"(rounding may come to {c.floor:.2g})"
+            f"(float64 alone promises {c.floor:.2g})"
         )
         if not c.measurable:
             how_far += f"; outputs without noise at most {c.relative:.2g} of their fitted values"

@@ -28,7 +28,7 @@ class Stop(Enum):
     """
 
     CERTIFIED = "the fit is certified to be as near the optimum as tol asks"
-    FLOOR = "rounding lets no further pass bring the coefficients nearer; where that is too far, see condition"
+    FLOOR = "rounding lets no further pass come nearer; if that is too far, centre columns or drop dependent ones"
     BUDGET = "max_passes is spent; raise it"
     EPOCHS = "all epochs were run"
     CALLBACK = "a callback asked to stop; the coefficients are those of that moment"

@@ -369,7 +369,8 @@ class Dense:
 
     def _pieces(self, per_row: int) -> Iterator[tuple[int, int]]:
         """Yield the pieces of a read that threads share, cut by the shape of the table alone."""
-        rows = max(64, _CELLS_PER_PIECE // per_row)
+        # Of many outputs a piece's sums are to be small beside its rows.
+        rows = max(64, _CELLS_PER_PIECE // per_row, 8 * (self.d + 1) * self.k // (self.d + self.k))
         for start in range(0, self.n, rows):
             yield start, min(start + rows, self.n)
 
