@@ -15,6 +15,7 @@ from gradstep import _blas, _closed_form, _cost, _guard, _input
 from gradstep._closed_form import ClosedForm
 from gradstep._driver import Certifying, Limits, Run, drive, intercept_of
 from gradstep._input import Steps
+from gradstep._numbers import real
 from gradstep._report import AGREES_WITHIN
 from gradstep._result import (
     Check,
@@ -201,7 +202,7 @@ def fit(
         _input.solver(solver), step, batch_size, epochs, {"tol": tol, "max_passes": max_passes}
     )
     limits = Limits(
-        steps.epochs, 0.01 if tol is None else _input.tolerance(tol),
+        steps.epochs, 0.01 if tol is None else real("tol", tol, least=0.0),
         20 if max_passes is None else min(_input.whole("max_passes", max_passes, 1), 1 << 53),
     )  # fmt: skip
     intercept = _input.flag("intercept", intercept)

@@ -340,11 +340,6 @@ def steps(
     return options, Steps(batch_size=None if batch_size is None else whole("batch_size", batch_size, 1))
 
 
-def tolerance(value: object) -> float:
-    """Return a distance in standard errors."""
-    return real("tol", value, least=0.0)
-
-
 def needs_closed_form(options: Sgd | str, wanted: bool | None, loss: Loss, penalty: Penalty | None) -> None:
     """Refuse what there is only with a closed form, for a problem that has none."""
     problem = f"the {loss.name} loss" + (f" with {penalty!r}" if penalty else "")
