@@ -128,6 +128,7 @@ def test_ctrl_c_comes_with_what_was_reached(monkeypatch):
     fit = caught.value.fit
     assert fit.stop is gs.Stop.INTERRUPTED
     assert fit.certificate.bound < 1e-6
+    assert fit.objective == fit.history.objective[-1]
     assert fit.check is None
 
     def interrupted(*arguments):

@@ -229,6 +229,8 @@ def fit(
     try:
         if stop is not Stop.INTERRUPTED:
             found.judge(run, method, table, rows, loss, penalty, wanted)
+        elif run.certificate is not None:
+            found.objective = run.state.running
     except KeyboardInterrupt:
         stop = Stop.INTERRUPTED
     w = run.w

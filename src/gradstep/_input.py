@@ -166,7 +166,8 @@ def _table_of_named_columns(name: str, table: Any) -> object:
     for column, dtype in zip(table.columns, table.dtypes, strict=True):
         if getattr(dtype, "kind", "f") not in "fiub":
             raise TypeError(
-                f"{name}: column {column!r} holds {dtype}; real numbers are needed: turn categories into 0/1 columns."
+                f"{name}: column {column!r} holds {dtype}; real numbers are needed: turn categories into 0/1 columns, "
+                "dates into days or seconds."
             )
     alike = len(set(map(str, table.dtypes))) == 1 and isinstance(next(iter(table.dtypes)), np.dtype)
     return table if alike else table.to_numpy(dtype=np.float64)
