@@ -6,8 +6,8 @@
 4. The same bits with 1, 2 and 5 threads; two threads beside one.
 5. The textbook example, and one small fit.
 
-Times are medians of fits in turns, their ratios are what counts. It takes ten minutes and 3 GB; ``--quick`` a tenth of
-the sizes and a minute. ``--seeds 200 --rows 5000`` looks for a bound below the truth, in half an hour.
+Times are medians of fits in turns, their ratios are what counts. It takes some four minutes and 3 GB; ``--quick`` a
+tenth of the sizes and a minute. ``--seeds 200 --rows 5000`` looks for a bound below the truth, in some ten minutes.
 """
 
 import argparse

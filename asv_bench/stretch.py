@@ -1,4 +1,4 @@
-"""Look for sketches that stretch too much: ``python asv_bench/stretch.py [--draws N]``, some four minutes.
+"""Look for sketches that stretch too much: ``python asv_bench/stretch.py [--draws N]``, a minute or two.
 
 Rows that each have a direction to themselves are where sparse signs are worst: two that meet in a stripe with the same
 sign stretch their sum, and of many rows the fullest bucket stands out. The share of draws beyond ``1 + rho`` is printed
