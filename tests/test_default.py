@@ -14,7 +14,7 @@ import pytest
 
 import gradstep as gs
 from conftest import JIT_OFF, SIMULATED, needs_jit
-from gradstep import _input, _preconditioner
+from gradstep import _driver, _input, _preconditioner, _stretch
 from gradstep._kernels import lanes, threads
 from gradstep._solvers import certified, cg, sgd
 from gradstep._table.dense import Dense
@@ -385,6 +385,41 @@ def test_outputs_without_noise_leave_the_others_alone(solver, rows, penalty):
         assert lone.stop is gs.Stop.FLOOR
         assert lone.passes <= 8
         assert not lone.concern
+
+
+@needs_jit
+@pytest.mark.filterwarnings("ignore::gradstep.ConvergenceWarning")
+@pytest.mark.parametrize("offset", [1e3, 1e7, 1e9])
+@pytest.mark.parametrize("tol", [0.01, 1e-12, 0])
+@solvers
+def test_rounds_that_gain_nothing_end_a_fit_however_large_its_budget(solver, offset, tol):
+    rng = np.random.default_rng(1)
+    Z = rng.standard_normal((N, 30))
+    Y = np.column_stack((Z @ np.ones(30) + rng.standard_normal(N), Z @ rng.standard_normal(30)))
+    for y in (Y, Y[:, 0], Y[:, 1]):
+        fit = gs.fit(Z + offset, y, solver=solver, tol=tol, max_passes=2_000, check=False)
+        assert fit.passes <= 40
+
+
+def test_a_sketch_that_was_seen_to_stretch_more_is_said_to(monkeypatch):
+    X, y = table()
+    X += 1e13
+    monkeypatch.setattr(_stretch, "of_signs", lambda columns, rows: 1e-3)
+    start = gs.fit(X, y, solver="exact", check=False)
+    seen = []
+    solve = cg.directions
+
+    def directions(*arguments):
+        state = solve(*arguments)
+        seen.append(state.preconditioner.stretch)
+        return state
+
+    monkeypatch.setattr(cg, "directions", directions)
+    run = []
+    monkeypatch.setattr(_driver.Run, "shortfall", lambda self: run.append(self) or "")
+    gs.fit(X, y, solver="cg", tol=1e-9, start=start, check=False)
+    assert max(seen) > 0.01
+    assert run[0].state.preconditioner.stretch == max(seen)
 
 
 @needs_jit

@@ -9,12 +9,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gradstep._dense_algebra import norms
 from gradstep._kernels.rows import EPS
 from gradstep._preconditioner import Preconditioner
 from gradstep._stretch import CHANCE
 from gradstep._table.dense import Dense
 from gradstep._table.terms import Evidence
+
+EXACT_WITHIN = 1e-10
+"""Of the fitted values: where there is no noise to measure by, a fit is exact within this."""
 
 _WIDE_SUM, _WIDE_WEIGHT = 2.0**-66, 2.0**-62
 """Units of rounding that are allowed to double-double sums, and to weights: theirs are far smaller, but who checks a
@@ -28,7 +30,15 @@ class Outputs(NamedTuple):
     """From the optimum, in the fitted values, at most."""
     rounding: NDArray[np.float64]
     """What float64 may come to of it."""
+    bound: NDArray[np.float64]
+    relative: NDArray[np.float64]
+    floor: NDArray[np.float64]
     measurable: NDArray[np.bool_]
+
+    def near(self, tol: float) -> NDArray[np.bool_]:
+        """Return which are as near as `tol` asks, or exact where there is no noise to measure by."""
+        near: NDArray[np.bool_] = np.where(self.measurable, self.bound <= tol, self.relative <= EXACT_WITHIN)
+        return near
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +129,7 @@ def certify(preconditioner: Preconditioner, evidence: Evidence, w: NDArray[np.fl
     if p.ridged:  # its part of the gradient is taken in float64
         U += EPS * p.distance(Evidence(p.ridge[:, np.newaxis] * np.abs(w[:-1]), np.zeros_like(size), size))
     root = math.sqrt(p.total)
-    fitted = norms(p.factor.R @ w[:-1])
+    fitted = p.fitted(w)
     level = root * np.abs(w[-1] + p.centre @ w[:-1])
     # Weights were brought to mean 1 by two divisions, which moves the optimum by their rounding.
     moved = U + _WIDE_SUM * p.in_gradient * size + _WIDE_WEIGHT * p.in_weights(w) + (table.weight.size > 1) * EPS * size
@@ -147,7 +157,7 @@ def certify(preconditioner: Preconditioner, evidence: Evidence, w: NDArray[np.fl
         dependent=p.dependent,
         worst_column=int(np.divide(far, p.spread, out=np.zeros_like(far), where=p.spread > 0).argmax()),
         measurable=len(known) == len(outputs),
-        outputs=Outputs(moved, rounding, np.array([o.measurable for o in outputs])),
+        outputs=Outputs(moved, rounding, *(np.array(column) for column in zip(*outputs, strict=True))),
     )
 
 

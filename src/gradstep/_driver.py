@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gradstep import _input
-from gradstep._certificate import Certificate, certify
+from gradstep._certificate import EXACT_WITHIN, Certificate, certify
 from gradstep._result import Entry, Progress, Stop
 from gradstep._solvers import certified
 from gradstep._solvers.textbook import Textbook
@@ -23,9 +23,6 @@ _SETTLED = 1 / 3
 
 _NEGLIGIBLE = 1e-8
 """Of what rounding may come to: a coefficient that is 0 would else come nearer to it for ever."""
-
-_EXACT_WITHIN = 1e-10
-"""Of the fitted values: where there is no noise to measure by, a fit is exact within this."""
 
 
 class Certifying(Protocol):
@@ -132,13 +129,14 @@ class Run:
         if c is None or self.stop is Stop.CALLBACK:
             return ""
         after = f"after {self._table.passes:.3g} passes"
-        if not (c.measurable or c.relative <= _EXACT_WITHIN):
+        if c.bound <= max(tol, c.floor) or (math.isinf(c.bound) and not c.measurable):
+            if c.measurable or c.relative <= EXACT_WITHIN:
+                return ""
+            budget = self.stop is Stop.BUDGET
             return (
-                f"it is certified to within {c.relative:.2g} of the optimum, relative to the fitted values, {after}: "
-                "entries or weights are too far apart for float64."
+                f"it is certified to within {c.relative:.2g} of the optimum, relative to the fitted values, {after}"
+                + (": raise max_passes." if budget else ": entries or weights are too far apart for float64.")
             )
-        if c.bound <= max(tol, c.floor):
-            return ""
         remedy = "columns that depend on others so nearly can be dropped, or a penalty added"
         if self.stop is Stop.BUDGET:
             remedy = "raise max_passes"
@@ -175,20 +173,24 @@ class Run:
         """Whether every output is as near as `tol` asks, or exact where it has no noise and another one has some."""
         c = self.certificate
         assert c is not None  # noqa: S101 - the first is always taken
-        return c.bound <= self._limits.tol and (c.measurable or c.relative <= _EXACT_WITHIN)
+        return c.bound <= self._limits.tol and bool(c.outputs.near(self._limits.tol).all())
 
     def _keep(self, state: certified.State, *, by_rounding: bool = True) -> bool:
         """Keep a state, of outputs that are worse the one before; return whether no further one will be much better.
 
         One that is worse by rounding alone is kept: its weights are nearer to the exact ones, each by itself.
         """
-        before = self.certificate
-        if before is not None and state.unchanged:
+        if self.certificate is not None and state.unchanged:
             return True
         assert state.evidence is not None  # noqa: S101 - a round ends with it
         p = state.preconditioner
+        if self.certificate is not None and p.stretch > self.state.preconditioner.stretch:
+            # The round has shown that the sketch stretches by more, which holds whatever comes of the round.
+            self.state = replace(self.state, preconditioner=p)
+            self.certificate = certify(p, self.state.evidence, self.state.scaled, self._table)
+        before = self.certificate
         certificate = certify(p, state.evidence, state.scaled, self._table)
-        now, rounding, measurable = certificate.outputs
+        now, rounding = certificate.outputs.distance, certificate.outputs.rounding
         if before is None or not state.settles:
             self.state, self.certificate = state, certificate
         else:
@@ -200,12 +202,16 @@ class Run:
                 certificate = certify(p, evidence, scaled, self._table)
             if better.any():
                 self.state, self.certificate = state, certificate
-        # Without noise, or a tol, the limit of float64 is what a fit should come to; one of all rows goes beyond.
-        to_rounding = (~measurable | (self._limits.tol == 0)) & (certificate.kind != "exact")
-        ahead = now > np.where(to_rounding, rounding, _NEGLIGIBLE * rounding)
+        outputs = certificate.outputs
+        # Those that need not come nearer do not keep others going; small tables go to the last digit.
+        done = outputs.near(self._limits.tol) & (
+            outputs.measurable | ((now <= rounding) & (certificate.kind != "exact"))
+        )
+        small = certified.is_small(self._table)
+        ahead = (now > _NEGLIGIBLE * rounding) & ~(done & (not small))
         self._gained = math.nan
         if not ahead.any():
-            return True
+            return small or not self._near()
         if before is None:
             return False
         was = before.outputs.distance[ahead]

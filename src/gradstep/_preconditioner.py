@@ -108,12 +108,15 @@ class Preconditioner:
         """Return the distances (k,) that rounding of the weights and of a gradient in float64 may come to."""
         return EPS / 2 * (self.in_gradient * np.sqrt(evidence.squares) + self.in_weights(w))
 
+    def fitted(self, w: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the norms (k,) of the fitted values about their means, by the factor."""
+        return norms(self.factor.R @ w[:-1])
+
     def noisy(self, evidence: Evidence, w: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return which outputs (k,) have residuals that are not all rounding."""
-        fitted = np.hypot(norms(self.factor.R @ w[:-1]), math.sqrt(self.total) * np.abs(w[-1] + self.centre @ w[:-1]))
-        noisy: NDArray[np.bool_] = np.sqrt(evidence.squares) > np.maximum(
-            _NO_NOISE * fitted, self.rounding(evidence, w)
-        )
+        level = math.sqrt(self.total) * np.abs(w[-1] + self.centre @ w[:-1])
+        least = np.maximum(_NO_NOISE * np.hypot(self.fitted(w), level), self.rounding(evidence, w))
+        noisy: NDArray[np.bool_] = np.sqrt(evidence.squares) > least
         return noisy
 
     def evidence(self, table: Dense, w: NDArray[np.float64]) -> Evidence:

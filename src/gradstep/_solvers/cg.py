@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradstep import _preconditioner
+from gradstep._certificate import EXACT_WITHIN
 from gradstep._dense_algebra import symmetric
 from gradstep._kernels.rows import EPS
 from gradstep._preconditioner import Preconditioner
@@ -24,6 +25,7 @@ from gradstep._table.terms import Evidence
 
 _FURTHEST = 1e-10  # of a residual: what rounding lets a recursion come down to, beyond which it is taken anew
 _AIM = 0.5  # of the distance asked for: the recursion's residual is not quite the true one
+_LEAST = 1e-4  # of what rounding may come to: the luckiest was a few times that
 _HOPELESS = 30  # products, after which a recursion is taken anew
 
 
@@ -81,7 +83,8 @@ def directions(table: Dense, state: State, tol: float, most: float) -> State:
 def goal(table: Dense, state: State, tol: float) -> NDArray[np.float64]:
     """Return the norm of the whitened gradient, of each output, that is worth half of `tol` standard errors.
 
-    With `tol` 0, or without noise, it is worth half of what rounding may come to.
+    Without noise it is worth half of what rounding may come to, or of what counts as exact if that is less; and never
+    is it less than any rounding of weights has been seen to leave.
     """
     p, evidence = state.preconditioner, state.evidence
     assert evidence is not None  # noqa: S101 - a round ends with it
@@ -89,8 +92,10 @@ def goal(table: Dense, state: State, tol: float) -> NDArray[np.float64]:
     far = (1 + p.stretch) * p.distance(evidence)
     squares = np.maximum(evidence.squares - far * far, 0.0)
     aim = tol * np.sqrt(squares / max(degrees, 1.0))
-    by_rounding = ~p.noisy(evidence, state.scaled) | (tol == 0)
-    return _AIM * np.where(by_rounding, p.rounding(evidence, state.scaled), aim) / (1 + p.stretch)
+    rounding = p.rounding(evidence, state.scaled)
+    exact = np.minimum(rounding, EXACT_WITHIN * p.fitted(state.scaled))
+    aim = np.where(p.noisy(evidence, state.scaled), aim, exact)
+    return _AIM * np.maximum(aim, _LEAST * rounding) / (1 + p.stretch)
 
 
 def _solve(

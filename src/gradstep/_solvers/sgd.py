@@ -106,8 +106,9 @@ class Minibatch(NamedTuple):
         run = max(1, state.run // _FINER) if left > _WELL_MIXED else state.run
         scaled, found = mixed(better, scaled, found, state)
         if left < 1.0:
-            return replace(state, scaled=scaled, evidence=found, epoch=state.epoch + 1, run=run, slow=left > _SLOW)
-        slow = state.run == 1 or not far.any()
+            slow = left > _SLOW or not far.any()
+            return replace(state, scaled=scaled, evidence=found, epoch=state.epoch + 1, run=run, slow=slow)
+        slow = state.run == 1
         return replace(
             state, scaled=scaled, evidence=found, epoch=state.epoch + 1, run=run, slow=slow, eta=state.eta / 2
         )
