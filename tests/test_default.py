@@ -401,6 +401,7 @@ def test_rounds_that_gain_nothing_end_a_fit_however_large_its_budget(solver, off
         assert fit.passes <= 40
 
 
+@needs_jit
 def test_a_sketch_that_was_seen_to_stretch_more_is_said_to(monkeypatch):
     X, y = table()
     X += 1e13
