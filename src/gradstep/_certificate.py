@@ -85,7 +85,7 @@ class Certificate:
         Column whose coefficient may be furthest from the exact one, in its own standard errors.
     measurable : bool
         Whether every output has noise to measure a standard error by: residuals that are not all rounding.
-    outputs : Outputs
+    outputs : tuple of ndarray (k,)
         Distances by output, in the units of the computation; their form may change between versions.
 
     References
