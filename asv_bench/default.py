@@ -4,7 +4,8 @@
 2. Many columns: passes, and "auto" beside the best of the three solvers.
 3. What an epoch leaves of the distance, by the number of lanes.
 4. The same bits with 1, 2 and 5 threads; two threads beside one.
-5. The textbook example, and one small fit.
+5. Ctrl-C in the middle of fits.
+6. The textbook example, and one small fit.
 
 Times are medians of fits in turns, their ratios are what counts. It takes some four minutes and 3 GB; ``--quick`` a
 tenth of the sizes and a minute. ``--seeds 200 --rows 5000`` looks for a bound below the truth, in some ten minutes.
@@ -13,7 +14,9 @@ tenth of the sizes and a minute. ``--seeds 200 --rows 5000`` looks for a bound b
 import argparse
 import hashlib
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
 from time import perf_counter
 
@@ -153,6 +156,30 @@ def of_threads(scale):
         said(f"{n:,} x {d}, two threads over one", f"at least {least:g}", f"{ratio:.2f}", held=enough)
 
 
+def ctrl_c(scale):
+    """Press Ctrl-C at several moments of fits that would go on for long."""
+    n = 1_000_000 // scale
+    X = np.random.default_rng(0).standard_normal((n, 100))
+    y = X.sum(axis=1)
+    for solver in (*PASSES, "exact"):
+        waits = []
+        for after in (0.3, 0.6, 0.9, 1.2):
+            pressed = []
+
+            def press(pressed=pressed):
+                pressed.append(perf_counter())
+                os.kill(os.getpid(), signal.SIGINT)
+
+            threading.Timer(after, press).start()
+            try:
+                while True:
+                    gs.fit(X, y, solver=solver, tol=0, max_passes=100, check=False)
+            except KeyboardInterrupt:
+                waits.append(perf_counter() - pressed[0])
+        longest = max(waits)
+        said(f"{n:,} x 100, {solver}: Ctrl-C", "within 0.2 s", f"{1e3 * longest:.1f} ms", held=longest <= 0.2)
+
+
 def small(scale):
     X, y = gs.textbook.make_linear([2.0, -3.4], 4.2, 1000, noise=0.01)
     fit, exact = gs.fit(X, y), gs.closed_form(X, y)
@@ -185,6 +212,7 @@ def main():
         many_columns(scale)
         lanes()
         of_threads(scale)
+        ctrl_c(scale)
         small(scale)
     if failed:
         sys.exit("not held: " + "; ".join(failed))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradstep._kernels.rows import EPS
-from gradstep._preconditioner import Preconditioner
+from gradstep._preconditioner import Preconditioner, noisy
 from gradstep._stretch import CHANCE
 from gradstep._table.dense import Dense
 from gradstep._table.terms import Evidence
@@ -24,7 +24,7 @@ bound in 80 bits has one of 2**-64 in weights and, as errors of sums fall on bot
 
 
 class Outputs(NamedTuple):
-    """What a certificate says of each output, (k,) arrays."""
+    """What a certificate says of each output, (k,) arrays; distances are of scaled responses."""
 
     distance: NDArray[np.float64]
     """From the optimum, in the fitted values, at most."""
@@ -128,13 +128,12 @@ def certify(preconditioner: Preconditioner, evidence: Evidence, w: NDArray[np.fl
     size = np.sqrt(evidence.squares)
     if p.ridged:  # its part of the gradient is taken in float64
         U += EPS * p.distance(Evidence(p.ridge[:, np.newaxis] * np.abs(w[:-1]), np.zeros_like(size), size))
-    root = math.sqrt(p.total)
-    fitted = p.fitted(w)
-    level = root * np.abs(w[-1] + p.centre @ w[:-1])
+    fitted, level = p.fitted(w)
     # Weights were brought to mean 1 by two divisions, which moves the optimum by their rounding.
     moved = U + _WIDE_SUM * p.in_gradient * size + _WIDE_WEIGHT * p.in_weights(w) + (table.weight.size > 1) * EPS * size
-    rounding, noisy = p.rounding(evidence, w), p.noisy(evidence, w)
-    numbers = zip(*(a.tolist() for a in (U, moved, size, fitted, level, rounding, noisy)), strict=True)
+    rounding = p.rounding(evidence, w)
+    by_output = (U, moved, size, fitted, level, rounding, noisy(size, fitted, level, rounding))
+    numbers = zip(*(a.tolist() for a in by_output), strict=True)
     outputs = [_output(degrees, *of_one, ridged=p.ridged) for of_one in numbers]
     known = [c for c, output in enumerate(outputs) if output.measurable]
     worst = max(known or range(len(outputs)), key=lambda c: outputs[c].bound)

@@ -112,7 +112,7 @@ def predicted(machine: Machine, table: Dense, tol: float, *, intercept: bool) ->
 
 @remembered
 def measured() -> Machine:
-    """Return what this machine takes: kept from earlier processes, else measured in some 50 ms and kept."""
+    """Return what this machine takes: kept from earlier processes, else measured in some 50 to 100 ms and kept."""
     found = kept()
     if found is None:
         began = perf_counter()

@@ -178,7 +178,8 @@ class Run:
     def _keep(self, state: certified.State, *, by_rounding: bool = True) -> bool:
         """Keep a state, of outputs that are worse the one before; return whether no further one will be much better.
 
-        One that is worse by rounding alone is kept: its weights are nearer to the exact ones, each by itself.
+        One of all rows that is worse by rounding alone is kept: its weights are nearer to the exact ones, each by
+        itself.
         """
         if self.certificate is not None and state.unchanged:
             return True
@@ -190,25 +191,29 @@ class Run:
             self.certificate = certify(p, self.state.evidence, self.state.scaled, self._table)
         before = self.certificate
         certificate = certify(p, state.evidence, state.scaled, self._table)
-        now, rounding = certificate.outputs.distance, certificate.outputs.rounding
         if before is None or not state.settles:
             self.state, self.certificate = state, certificate
         else:
-            least = rounding if by_rounding and certificate.kind == "exact" else 0.0
-            better = now <= np.maximum(before.outputs.distance, least)
+            now = certificate.outputs
+            least = now.rounding if by_rounding and certificate.kind == "exact" else 0.0
+            better = now.distance <= np.maximum(before.outputs.distance, least)
             if not better.all() and better.any():
                 scaled, evidence = certified.mixed(better, state.scaled, state.evidence, self.state)
                 state = replace(state, scaled=scaled, evidence=evidence)
                 certificate = certify(p, evidence, scaled, self._table)
             if better.any():
                 self.state, self.certificate = state, certificate
-        outputs = certificate.outputs
+        return self._settled(before, certificate, by_gain=state.settles)
+
+    def _settled(self, before: Certificate | None, certificate: Certificate, *, by_gain: bool) -> bool:
+        """Return whether no further round will bring any output much nearer that has to come nearer."""
+        outputs, small = certificate.outputs, certified.is_small(self._table)
+        now, rounding = outputs.distance, outputs.rounding
         # Those that need not come nearer do not keep others going; small tables go to the last digit.
         done = outputs.near(self._limits.tol) & (
             outputs.measurable | ((now <= rounding) & (certificate.kind != "exact"))
         )
-        small = certified.is_small(self._table)
-        ahead = (now > _NEGLIGIBLE * rounding) & ~(done & (not small))
+        ahead = (now > _NEGLIGIBLE * rounding) & (small | ~done)
         self._gained = math.nan
         if not ahead.any():
             return small or not self._near()
@@ -217,7 +222,7 @@ class Run:
         was = before.outputs.distance[ahead]
         gained = np.divide(now[ahead], was, out=np.ones(len(was)), where=was > 0)
         self._gained = float(gained.max())
-        return state.settles and float(gained.min()) > _SETTLED
+        return by_gain and float(gained.min()) > _SETTLED
 
     def _seconds(self) -> float:
         return perf_counter() - self._began

@@ -11,12 +11,11 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gradstep import _blas, _closed_form, _cost, _guard, _input
+from gradstep import _blas, _closed_form, _cost, _guard, _input, _report
 from gradstep._closed_form import ClosedForm
 from gradstep._driver import Certifying, Limits, Run, drive, intercept_of
 from gradstep._input import Steps
 from gradstep._numbers import real
-from gradstep._report import AGREES_WITHIN
 from gradstep._result import (
     Check,
     ConvergenceWarning,
@@ -44,7 +43,6 @@ CHECK_CELLS = 2e7
 
 _SQUARED = squared()
 _EPS = float(np.finfo(np.float64).eps)
-_EXACT = 1e-10  # of the fitted values, within which a closed form without noise is exact
 
 
 def fit(
@@ -350,13 +348,11 @@ def _disagreement(run: Run, checked: Check | None, closed_form: ClosedForm | Non
     ours = run.certificate
     if checked is None or closed_form is None or checked.agrees or ours is None:
         return ""
-    by_noise = checked.distance > AGREES_WITHIN and ours.bound < np.inf
-    measure, unit = ("bound", "standard errors") if by_noise else ("relative", "of the fitted values")
-    distance = checked.distance if by_noise else checked.relative
+    measure, distance, known = _report.apart(checked, ours)
+    unit = "standard errors" if measure == "bound" else "of the fitted values"
     apart = f"it is {distance:.2g} {unit} from the closed form, more than rounding explains."
     if ours.rank != checked.rank:
         return f"{apart} They cut the rank differently, at {ours.rank} and {checked.rank}: it is a matter of the cut."
-    known = max(ours.bound, ours.floor) + checked.floor if by_noise else ours.relative + _EXACT
     if distance <= known:  # the fit said itself that it may be so far
         return ""
     theirs = run.certificate_at(closed_form.coef, closed_form.intercept)

@@ -108,16 +108,9 @@ class Preconditioner:
         """Return the distances (k,) that rounding of the weights and of a gradient in float64 may come to."""
         return EPS / 2 * (self.in_gradient * np.sqrt(evidence.squares) + self.in_weights(w))
 
-    def fitted(self, w: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the norms (k,) of the fitted values about their means, by the factor."""
-        return norms(self.factor.R @ w[:-1])
-
-    def noisy(self, evidence: Evidence, w: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return which outputs (k,) have residuals that are not all rounding."""
-        level = math.sqrt(self.total) * np.abs(w[-1] + self.centre @ w[:-1])
-        least = np.maximum(_NO_NOISE * np.hypot(self.fitted(w), level), self.rounding(evidence, w))
-        noisy: NDArray[np.bool_] = np.sqrt(evidence.squares) > least
-        return noisy
+    def fitted(self, w: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the norms (k,) of the fitted values about their means, by the factor, and those of the means."""
+        return norms(self.factor.R @ w[:-1]), math.sqrt(self.total) * np.abs(w[-1] + self.centre @ w[:-1])
 
     def evidence(self, table: Dense, w: NDArray[np.float64]) -> Evidence:
         """Return the gradient at weights (d + 1, k) of scaled, uncentred rows, in one read."""
@@ -163,6 +156,14 @@ class Preconditioner:
         rng = stream("leverage", seed)
         signs = rng.choice((-1.0, 1.0), (_PROJECTIONS, self.T.shape[1]))
         return product(signs / math.sqrt(_PROJECTIONS), self.T.T)
+
+
+def noisy(
+    size: NDArray[np.float64], about: NDArray[np.float64], level: NDArray[np.float64], rounding: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Return which outputs (k,) have residuals of a size that is not all rounding, beside the sizes of `fitted`."""
+    found: NDArray[np.bool_] = size > np.maximum(_NO_NOISE * np.hypot(about, level), rounding)
+    return found
 
 
 def units_of(

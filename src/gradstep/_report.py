@@ -12,12 +12,14 @@ from gradstep.schedules import Schedule
 
 if TYPE_CHECKING:
     from gradstep._certificate import Certificate
-    from gradstep._result import Fit, History
+    from gradstep._result import Check, Fit, History
 
 _SHOWN = 10  # epochs that a printed history shows at its beginning and at its end
 
 AGREES_WITHIN = 0.01
 """Standard errors within which a fit and the closed form are said to agree."""
+
+_EXACT = 1e-10  # of the fitted values, within which a closed form without noise is exact
 
 
 def history(history: History) -> str:
@@ -115,6 +117,13 @@ def _certificate(c: Certificate, d: int, *, ridged: bool) -> list[str]:
     return lines
 
 
+def apart(check: Check, certificate: Certificate) -> tuple[str, float, float]:
+    """Return what a fit and the closed form are compared by, their distance, and what they say themselves it may be."""
+    if check.distance > AGREES_WITHIN and math.isfinite(certificate.bound):
+        return "bound", check.distance, max(certificate.bound, certificate.floor) + check.floor
+    return "relative", check.relative, certificate.relative + _EXACT
+
+
 def _check(fit: Fit, d: int) -> list[str]:
     c = fit.check
     if c is None:
@@ -122,9 +131,8 @@ def _check(fit: Fit, d: int) -> list[str]:
     remedy, verdict = "", c.verdict
     ours = fit.certificate
     if not c.agrees and ours is not None:
-        by_noise = c.distance > AGREES_WITHIN and math.isfinite(ours.bound)
-        within = c.distance <= max(ours.bound, ours.floor) + c.floor if by_noise else c.relative <= ours.relative
-        if within:
+        _, distance, known = apart(c, ours)
+        if distance <= known:
             verdict = "The fit is as near the closed form as its certificate says, and no nearer."
         else:
             verdict = "The fit and the closed form disagree" + (": see the concern." if fit.concern else ".")

@@ -18,7 +18,7 @@ from gradstep import _preconditioner
 from gradstep._certificate import EXACT_WITHIN
 from gradstep._dense_algebra import symmetric
 from gradstep._kernels.rows import EPS
-from gradstep._preconditioner import Preconditioner
+from gradstep._preconditioner import Preconditioner, noisy
 from gradstep._solvers.certified import State, begun, from_callers_units, is_whole, refined, whole
 from gradstep._table.dense import Dense
 from gradstep._table.terms import Evidence
@@ -93,8 +93,9 @@ def goal(table: Dense, state: State, tol: float) -> NDArray[np.float64]:
     squares = np.maximum(evidence.squares - far * far, 0.0)
     aim = tol * np.sqrt(squares / max(degrees, 1.0))
     rounding = p.rounding(evidence, state.scaled)
-    exact = np.minimum(rounding, EXACT_WITHIN * p.fitted(state.scaled))
-    aim = np.where(p.noisy(evidence, state.scaled), aim, exact)
+    about, level = p.fitted(state.scaled)
+    exact = np.minimum(rounding, EXACT_WITHIN * about)
+    aim = np.where(noisy(np.sqrt(evidence.squares), about, level, rounding), aim, exact)
     return _AIM * np.maximum(aim, _LEAST * rounding) / (1 + p.stretch)
 
 
