@@ -8,6 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import _course
 import _formulas
 
 _formulas.write(Path(__file__).parent / "formulas")
@@ -23,11 +24,37 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.intersphinx",
+    "sphinx.ext.mathjax",
+    "sphinx_gallery.gen_gallery",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "lessons"]
 default_role = "py:obj"  # a name in single backticks is a link
 myst_heading_anchors = 3
+myst_enable_extensions = ["dollarmath"]
+
+_made = Path(__file__).parent / "_build" / "made"  # what is served beside _static
+mathjax_path = _course.mathjax(_made)
+# No menu: its other renderers and its speech would be fetched one by one.
+mathjax3_config = {"options": {"enableMenu": False}}
+
+# Each page of the course is a script in lessons/, run from top to bottom.
+sphinx_gallery_conf = {
+    "examples_dirs": "lessons",
+    "gallery_dirs": "course",
+    "filename_pattern": r"/\d_",
+    "within_subsection_order": "FileNameSortKey",
+    "image_scrapers": ("_course.picture",),
+    "reset_modules": ("matplotlib", "_course.look"),
+    "capture_repr": ("__repr__",),
+    "ignore_repr_types": r"matplotlib|NoneType",
+    "abort_on_example_error": True,
+    "show_signature": False,
+    "write_computation_times": False,
+    "min_reported_time": 1e9,
+    "download_all_examples": False,
+    "copyfile_regex": "",
+}
 
 nitpicky = True
 nitpick_ignore: list[tuple[str, str]] = []  # every name in single backticks has a page
@@ -99,7 +126,7 @@ numpydoc_validation_exclude = {
 
 html_theme = "pydata_sphinx_theme"
 html_title = "gradstep"
-html_static_path = ["_static"]
+html_static_path = ["_static", str(_made)]
 html_css_files = ["gradstep.css"]
 html_copy_source = False
 html_show_copyright = False

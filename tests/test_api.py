@@ -25,9 +25,10 @@ PUBLIC = {
     "Certificate", "Check", "ClosedForm", "ConvergenceWarning", "DisagreementWarning", "Diverged", "Fit",
     "History", "Interrupted", "Loss", "Penalty",
     "Progress", "Schedule", "Sgd", "Stop", "check_gradient", "check_loss", "check_penalty", "closed_form", "constant",
-    "cosine_decay", "datasets", "elastic_net", "epsilon_insensitive", "exponential_decay", "fit", "formula", "huber",
+    "cosine_decay", "datasets", "device_of", "elastic_net", "epsilon_insensitive", "exponential_decay", "fit", "formula", "huber",
     "inverse_decay", "l1", "l2", "load_diamonds", "logistic", "losses", "penalties", "plots", "poisson", "power_decay",
     "quantile", "schedules", "sgd", "show_versions", "squared", "textbook",
+    "to_device",
 }  # fmt: skip
 
 FUNCTIONS = [

@@ -11,6 +11,8 @@ from gradstep import textbook as textbook
 from gradstep._certificate import Certificate as Certificate
 from gradstep._closed_form import ClosedForm as ClosedForm
 from gradstep._closed_form import closed_form as closed_form
+from gradstep._device import device_of as device_of
+from gradstep._device import to_device as to_device
 from gradstep._fit import fit as fit
 from gradstep._kernels.formula import formula as formula
 from gradstep._result import Check as Check

@@ -8,6 +8,7 @@ device is asked for.
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numba import config, cuda
@@ -52,6 +53,19 @@ def place(*arrays: NDArray[np.floating]) -> tuple[NDArray[np.floating], ...]:
     """Return copies of X, y and weights on the device, y with a column an output."""
     X, y, weight = arrays
     return tuple(cuda.to_device(array) for array in (X, y.reshape(len(X), -1), weight))
+
+
+def copied(array: NDArray[Any]) -> Any:
+    """Return a copy of an array of any shape on the device."""
+    require()
+    return cuda.to_device(np.asarray(array, order="C"))
+
+
+def copied_to_host(array: Any) -> NDArray[Any]:
+    """Return a copy of an array on the device, Numba's or another library's, in host memory."""
+    of_numba = array if hasattr(array, "copy_to_host") else cuda.as_cuda_array(array)
+    copy: NDArray[Any] = of_numba.copy_to_host()
+    return copy
 
 
 def build(value: Formula, slope: Formula, prox: Formula) -> Callable[..., None]:  # noqa: C901 - one launch

@@ -14,6 +14,7 @@
 batch_size=10, epochs=3)`` bit for bit.
 """
 
+from gradstep.textbook import probability as probability
 from gradstep.textbook.check import GradientCheck as GradientCheck
 from gradstep.textbook.check import check_gradient as check_gradient
 from gradstep.textbook.laws import Law as Law
@@ -25,8 +26,15 @@ from gradstep.textbook.pieces import linear as linear
 from gradstep.textbook.pieces import make_linear as make_linear
 from gradstep.textbook.pieces import minibatches as minibatches
 from gradstep.textbook.pieces import sgd_step as sgd_step
+from gradstep.textbook.probability import Event as Event
+from gradstep.textbook.probability import Joint as Joint
+from gradstep.textbook.probability import MarkovChain as MarkovChain
+from gradstep.textbook.probability import SampleSpace as SampleSpace
+from gradstep.textbook.probability import StateClass as StateClass
+from gradstep.textbook.probability import bayes as bayes
 
 __all__ = [
-    "GradientCheck", "Law", "LawCheck", "check_gradient", "check_loss", "check_penalty", "gradient", "linear",
-    "make_linear", "minibatches", "sgd_step",
+    "Event", "GradientCheck", "Joint", "Law", "LawCheck", "MarkovChain", "SampleSpace", "StateClass", "bayes",
+    "check_gradient", "check_loss", "check_penalty", "gradient", "linear", "make_linear", "minibatches", "probability",
+    "sgd_step",
 ]  # fmt: skip

@@ -1,0 +1,98 @@
+"""Where an array lies, and moving it: host memory for the CPU, or a CUDA device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gradstep import _input
+
+
+def device_of(x: object) -> str:
+    """Return the device that an array lies on.
+
+    Parameters
+    ----------
+    x : ndarray or device array
+        A NumPy array, or an array on a CUDA device: one of `to_device`, of Numba, or any other with
+        ``__cuda_array_interface__``.
+
+    Returns
+    -------
+    str
+        ``"cpu"`` or ``"cuda"``.
+
+    Raises
+    ------
+    TypeError
+        If ``x`` is no array, such as a list.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gradstep as gs
+    >>> gs.device_of(np.ones(3))
+    'cpu'
+    """
+    if isinstance(x, (np.ndarray, np.generic)):
+        return "cpu"
+    # The simulator's arrays have no such interface, but copy themselves as those of a device do.
+    if hasattr(x, "__cuda_array_interface__") or hasattr(x, "copy_to_host"):
+        return "cuda"
+    raise TypeError(f"x: a {type(x).__name__} came; a NumPy array or an array on a CUDA device is needed.")
+
+
+def to_device(x: ArrayLike, device: str) -> Any:
+    """Return an array on a device: the same where it lies there already, else a copy.
+
+    `gradstep.fit` needs no such call: with ``device="cuda"`` it moves what it reads.
+
+    Parameters
+    ----------
+    x : array_like or device array
+        Numbers of any shape and dtype.
+    device : {"cpu", "cuda"}
+        Where to.
+
+    Returns
+    -------
+    ndarray or device array
+        For ``"cpu"`` a NumPy array. For ``"cuda"`` one of Numba's arrays, with ``shape``, ``dtype`` and
+        ``copy_to_host()``; other libraries take it by ``__cuda_array_interface__``.
+
+    Raises
+    ------
+    TypeError
+        If ``x`` holds no numbers.
+    ValueError
+        If ``device`` is neither of the two.
+    RuntimeError
+        If ``device`` is ``"cuda"`` and there is no usable one.
+
+    Examples
+    --------
+    >>> import gradstep as gs
+    >>> x = gs.to_device([[1.0, 2.0], [3.0, 4.0]], "cpu")
+    >>> x.shape, gs.device_of(x)
+    ((2, 2), 'cpu')
+    """
+    if device is None:
+        raise TypeError('device: None came; "cpu" or "cuda" is needed.')
+    name = _input.device(device)
+    there = hasattr(x, "__cuda_array_interface__") or hasattr(x, "copy_to_host")
+    if there and name == "cuda":
+        return x
+    if name == "cpu" and not there:
+        return _numbers(x)
+    from gradstep._kernels import cuda  # noqa: PLC0415 - a device has been asked for
+
+    return cuda.copied_to_host(x) if there else cuda.copied(_numbers(x))
+
+
+def _numbers(x: ArrayLike) -> Any:
+    array = np.asarray(x)
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"x: data of dtype {array.dtype} came; numbers are needed.")
+    return array

@@ -1,0 +1,296 @@
+"""Sample spaces with their events, and Bayes' theorem."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from gradstep.textbook.probability.rational import (
+    Number,
+    Outcome,
+    added,
+    alike,
+    distribution,
+    each_once,
+    listed,
+    numbers,
+)
+
+
+class SampleSpace:
+    """The outcomes of an experiment, each with its probability.
+
+    Parameters
+    ----------
+    probabilities : mapping
+        The probability of each outcome; not negative, of sum 1.
+
+    Attributes
+    ----------
+    outcomes : tuple
+        The outcomes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the probabilities are no such numbers; the message gives the outcome, or the sum.
+
+    References
+    ----------
+    A. N. Kolmogorov, *Foundations of the Theory of Probability*, Chelsea 1956, chapter I.
+
+    Examples
+    --------
+    >>> import gradstep as gs
+    >>> coin = gs.textbook.SampleSpace({"heads": 0.5, "tails": 0.5})
+    >>> coin.event({"heads"}).probability
+    0.5
+    """
+
+    def __init__(self, probabilities: Mapping[Outcome, Any]) -> None:
+        table = distribution("probabilities", probabilities)
+        self.outcomes: tuple[Outcome, ...] = tuple(table)
+        self._probability = table
+
+    @classmethod
+    def uniform(cls, outcomes: Iterable[Outcome]) -> SampleSpace:
+        """Return the space in which each outcome is as likely as any other.
+
+        Parameters
+        ----------
+        outcomes : iterable
+            The outcomes, each once.
+
+        Returns
+        -------
+        SampleSpace
+            The space, of fractions.
+
+        Raises
+        ------
+        ValueError
+            If there is none, or one comes twice.
+
+        Examples
+        --------
+        >>> import gradstep as gs
+        >>> gs.textbook.SampleSpace.uniform("abc").event({"a"}).probability
+        Fraction(1, 3)
+        """
+        each = each_once("outcomes", outcomes)
+        return cls(dict.fromkeys(each, Fraction(1, len(each))))
+
+    def event(self, which: Callable[[Any], object] | Iterable[Outcome]) -> Event:
+        """Return an event: a set of outcomes.
+
+        Parameters
+        ----------
+        which : callable or iterable
+            A condition that is true of the outcomes in the event, or those outcomes.
+
+        Returns
+        -------
+        Event
+            The event.
+
+        Raises
+        ------
+        ValueError
+            If an outcome is not of this space.
+
+        Examples
+        --------
+        >>> import gradstep as gs
+        >>> die = gs.textbook.SampleSpace.uniform(range(1, 7))
+        >>> die.event(lambda face: face > 4).outcomes == {5, 6}
+        True
+        """
+        if callable(which):
+            return Event(self, frozenset(outcome for outcome in self.outcomes if which(outcome)))
+        chosen = frozenset(which)
+        for outcome in chosen:
+            if outcome not in self._probability:
+                raise ValueError(f"which: {outcome!r} came, which is none of the outcomes {listed(self.outcomes)}.")
+        return Event(self, chosen)
+
+    def __repr__(self) -> str:
+        return f"SampleSpace({dict(self._probability)!r})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Event:
+    """A set of outcomes of a sample space: ``a | b`` is a or b, ``a & b`` both, ``~a`` not a, ``a - b`` a without b.
+
+    Attributes
+    ----------
+    space : SampleSpace
+        The space.
+    outcomes : frozenset
+        The outcomes in the event.
+    """
+
+    space: SampleSpace
+    outcomes: frozenset[Outcome]
+
+    @property
+    def probability(self) -> Number:
+        """Probability of the event, ``P(A)``."""
+        table = self.space._probability  # noqa: SLF001 - of the same file
+        return added(table[outcome] for outcome in table if outcome in self.outcomes) if self.outcomes else Fraction(0)
+
+    def given(self, condition: Event) -> Number:
+        """Return the conditional probability ``P(A | B) = P(A and B) / P(B)``.
+
+        Parameters
+        ----------
+        condition : Event
+            What is known to have happened, of probability above 0.
+
+        Returns
+        -------
+        Fraction or float
+            The probability.
+
+        Raises
+        ------
+        ValueError
+            If the condition has probability 0, or is of another space.
+
+        Examples
+        --------
+        >>> import gradstep as gs
+        >>> die = gs.textbook.SampleSpace.uniform(range(1, 7))
+        >>> die.event({6}).given(die.event({2, 4, 6}))
+        Fraction(1, 3)
+        """
+        both, of_condition = (self & condition).probability, condition.probability
+        if of_condition == 0:
+            raise ValueError(f"condition: {condition!r} has probability 0; one above 0 is needed to condition on.")
+        return both / of_condition
+
+    def excludes(self, other: Event) -> bool:
+        """Whether the two are mutually exclusive: they share no outcome.
+
+        Parameters
+        ----------
+        other : Event
+            The other event, of the same space.
+
+        Returns
+        -------
+        bool
+            Whether no outcome is in both.
+
+        Examples
+        --------
+        >>> import gradstep as gs
+        >>> die = gs.textbook.SampleSpace.uniform(range(1, 7))
+        >>> die.event({1}).excludes(die.event({2, 4, 6}))
+        True
+        """
+        return not (self & other).outcomes
+
+    def independent_of(self, other: Event) -> bool:
+        """Whether the two are independent: ``P(A and B) = P(A) P(B)``, of floats to rounding.
+
+        Parameters
+        ----------
+        other : Event
+            The other event, of the same space.
+
+        Returns
+        -------
+        bool
+            Whether one says nothing about the other.
+
+        Examples
+        --------
+        >>> import gradstep as gs
+        >>> die = gs.textbook.SampleSpace.uniform(range(1, 7))
+        >>> die.event({1}).independent_of(die.event({2, 4, 6}))
+        False
+        """
+        both = (self & other).probability
+        return alike(both, self.probability * other.probability)
+
+    def __or__(self, other: Event) -> Event:
+        return self._with(other, self.outcomes.union)
+
+    def __and__(self, other: Event) -> Event:
+        return self._with(other, self.outcomes.intersection)
+
+    def __sub__(self, other: Event) -> Event:
+        return self._with(other, self.outcomes.difference)
+
+    def __invert__(self) -> Event:
+        return Event(self.space, frozenset(self.space.outcomes) - self.outcomes)
+
+    def __contains__(self, outcome: object) -> bool:
+        return outcome in self.outcomes
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Event) and self.space is other.space and self.outcomes == other.outcomes
+
+    def __hash__(self) -> int:
+        return hash((id(self.space), self.outcomes))
+
+    def __repr__(self) -> str:
+        inside = ", ".join(repr(outcome) for outcome in self.space.outcomes if outcome in self.outcomes)
+        return f"Event({{{inside}}})"
+
+    def _with(self, other: object, operation: Callable[[Any], frozenset[Outcome]]) -> Event:
+        if not isinstance(other, Event):
+            raise TypeError(f"other: {other!r} came; an Event is needed.")
+        if other.space is not self.space:
+            raise ValueError("other: an event of another sample space came; one of the same space is needed.")
+        return Event(self.space, operation(other.outcomes))
+
+
+def bayes(prior: Mapping[Outcome, Any], likelihood: Mapping[Outcome, Any]) -> dict[Outcome, Number]:
+    """Return the posterior by Bayes' theorem, ``P(h | e) = P(h) P(e | h) / sum_h P(h) P(e | h)``.
+
+    Parameters
+    ----------
+    prior : mapping
+        The probability of each hypothesis h before the evidence; of sum 1.
+    likelihood : mapping
+        For each hypothesis how probable it makes the evidence, ``P(e | h)``, from 0 to 1. Densities may be above 1.
+
+    Returns
+    -------
+    dict
+        The probability of each hypothesis after the evidence: the prior of the next piece of evidence.
+
+    Raises
+    ------
+    ValueError
+        If a hypothesis has no likelihood or a negative one, or if the evidence has probability 0.
+
+    References
+    ----------
+    T. Bayes, An essay towards solving a problem in the doctrine of chances, *Philosophical Transactions* 53 (1763)
+    370-418.
+
+    Examples
+    --------
+    >>> from fractions import Fraction
+    >>> import gradstep as gs
+    >>> prior = {"ill": Fraction(1, 100), "well": Fraction(99, 100)}
+    >>> positive = {"ill": Fraction(9, 10), "well": Fraction(1, 10)}  # how often a test is positive
+    >>> gs.textbook.bayes(prior, positive)
+    {'ill': Fraction(1, 12), 'well': Fraction(11, 12)}
+    """
+    before = distribution("prior", prior)
+    if not isinstance(likelihood, Mapping) or set(likelihood) != set(before):
+        raise ValueError(f"likelihood: {likelihood!r} came; one for each of {listed(before)} is needed.")
+    found = numbers("likelihood", [likelihood[hypothesis] for hypothesis in before])
+    for hypothesis, value in zip(before, found, strict=True):
+        if value < 0:
+            raise ValueError(f"likelihood: {value} came for {hypothesis!r}; likelihoods are not negative.")
+    both = [p * value for p, value in zip(before.values(), found, strict=True)]
+    evidence = added(both)
+    if evidence == 0:
+        raise ValueError("likelihood: the evidence has probability 0 whatever is true; one above 0 is needed.")
+    return {hypothesis: joint / evidence for hypothesis, joint in zip(before, both, strict=True)}

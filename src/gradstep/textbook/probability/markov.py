@@ -1,0 +1,332 @@
+"""Finite Markov chains."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable
+from fractions import Fraction
+from numbers import Real
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import ArrayLike, NDArray
+
+from gradstep import _input
+from gradstep._kernels.chains import alias_tables, walk
+from gradstep._kernels.first_call import interrupts_held
+from gradstep._numbers import stream
+from gradstep.textbook.probability.rational import each_once, frozen, listed, numbers, shown, sums_to_one
+
+_DRAWS_AT_ONCE = 1 << 18  # of a walk: a few milliseconds, so that Ctrl-C is answered
+
+
+class StateClass(NamedTuple):
+    """A communicating class of a Markov chain: states that can all be reached from one another.
+
+    Attributes
+    ----------
+    states : tuple
+        Its states.
+    closed : bool
+        Whether the chain never leaves it.
+    period : int
+        Greatest common divisor of the lengths of all ways from a state back to it; 0 where there is none.
+    """
+
+    states: tuple[Hashable, ...]
+    closed: bool
+    period: int
+
+
+class MarkovChain:
+    """A Markov chain of finitely many states: where it goes depends on where it is, not on how it came there.
+
+    Parameters
+    ----------
+        transition : array_like, (states, states)
+            ``transition[i, j]`` is the probability to go from state i to state j; each row sums to 1.
+        states : iterable, optional
+            Their names, in the order of the rows; 0, 1, ... unless given.
+
+    Attributes
+    ----------
+        transition : ndarray, (states, states)
+            The transition matrix: of `fractions.Fraction` where all that came were rational, else of float64.
+        states : tuple
+            The names of the states.
+
+    Raises
+    ------
+        TypeError, ValueError
+            If a row is no distribution, or the matrix has another shape; the message gives the row and its sum.
+
+    References
+    ----------
+        J. R. Norris, *Markov Chains*, Cambridge 1997, chapter 1.
+
+    Examples
+    --------
+        >>> from fractions import Fraction
+        >>> import gradstep as gs
+        >>> half, third = Fraction(1, 2), Fraction(1, 3)
+        >>> weather = gs.textbook.MarkovChain([[1 - third, third], [half, half]], ["sun", "rain"])
+        >>> weather.stationary()
+        array([Fraction(3, 5), Fraction(2, 5)], dtype=object)
+    """
+
+    def __init__(self, transition: ArrayLike, states: Iterable[Hashable] | None = None) -> None:
+        P = numbers("transition", transition)
+        if P.ndim != 2 or P.shape[0] != P.shape[1] or P.size == 0:
+            raise ValueError(f"transition: shape {P.shape} came; (states, states) is needed.")
+        names = each_once("states", range(len(P)) if states is None else states)
+        if len(names) != len(P):
+            raise ValueError(f"states: {len(names)} names came; {len(P)} are needed, one for each row of transition.")
+        for name, row in zip(names, P, strict=True):
+            if (row < 0).any():
+                j = int(np.argmax(row < 0))
+                raise ValueError(
+                    f"transition, row {name!r}: {shown(row[j])} came for {names[j]!r}; probabilities are not negative."
+                )
+            sums_to_one(f"transition, row {name!r}", row)
+        self.transition: NDArray[Any] = frozen(P)
+        self.states: tuple[Hashable, ...] = names
+
+    def after(self, steps: int) -> NDArray[Any]:
+        """Return the transition matrix of several steps, ``P**n``.
+
+        Parameters
+        ----------
+        steps : int
+            How many, n.
+
+        Returns
+        -------
+        ndarray, (states, states)
+            Entry (i, j) is the probability to be in j, n steps after i.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If ``steps`` is no whole number of at least 0.
+
+        Examples
+        --------
+        >>> import gradstep as gs
+        >>> gs.textbook.MarkovChain([[0.5, 0.5], [0.25, 0.75]]).after(2)
+        array([[0.375 , 0.625 ],
+               [0.3125, 0.6875]])
+        """
+        power, square, left = self._identity(), np.array(self.transition), _input.whole("steps", steps, 0)
+        while left:
+            if left & 1:
+                power = power @ square
+            left >>= 1
+            square = square @ square if left else square
+        return power
+
+    def law(self, start: object, steps: int) -> NDArray[Any]:
+        """Return where the chain is after several steps, ``p P**n``.
+
+        Parameters
+        ----------
+        start : state or array_like, (states,)
+            Where it is at first: a state, or the probability of each.
+        steps : int
+            How many steps, n.
+
+        Returns
+        -------
+        ndarray, (states,)
+            The probability of each state.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If ``start`` is neither a state nor a distribution.
+
+        Examples
+        --------
+        >>> import gradstep as gs
+        >>> gs.textbook.MarkovChain([[0.5, 0.5], [0.25, 0.75]], ["a", "b"]).law("a", 2)
+        array([0.375, 0.625])
+        """
+        law, power = self._law(start), self.after(steps)
+        if law.dtype != power.dtype:
+            law, power = law.astype(np.float64), power.astype(np.float64)
+        after: NDArray[Any] = law @ power
+        return after
+
+    @property
+    def classes(self) -> tuple[StateClass, ...]:
+        """The communicating classes, in the order of their first states, each with its period."""
+        from scipy.sparse import csgraph  # noqa: PLC0415 - `import gradstep` does not load it
+
+        edges = self.transition > 0
+        _, label = csgraph.connected_components(edges.astype(np.int8), directed=True, connection="strong")
+        found = []
+        for of_class in dict.fromkeys(label.tolist()):
+            members = np.flatnonzero(label == of_class)
+            closed = not edges[np.ix_(members, np.flatnonzero(label != of_class))].any()
+            period = _period(edges[np.ix_(members, members)])
+            found.append(StateClass(tuple(self.states[i] for i in members), closed, period))
+        return tuple(found)
+
+    @property
+    def irreducible(self) -> bool:
+        """Whether every state can be reached from every other."""
+        return len(self.classes) == 1
+
+    def stationary(self) -> NDArray[Any]:
+        """Return the stationary law, ``p = p P``: the one that a step leaves as it is.
+
+        It is solved for on the only closed class, in floats through `scipy.linalg`, in fractions exactly; states
+        outside that class have probability 0. If the class is aperiodic, the law after n steps tends to it.
+
+        Returns
+        -------
+        ndarray, (states,)
+            The probability of each state.
+
+        Raises
+        ------
+        ValueError
+            If there is more than one closed class, and so more than one stationary law; the message names them.
+
+        References
+        ----------
+        J. R. Norris, *Markov Chains*, Cambridge 1997, sections 1.7 and 1.8. W. K. Grassmann, M. I. Taksar and D. P.
+        Heyman, Regenerative analysis and steady state distributions for Markov chains, *Operations Research* 33 (1985)
+        1107-1116, for fractions.
+
+        Examples
+        --------
+        >>> import gradstep as gs
+        >>> gs.textbook.MarkovChain([[0.5, 0.5], [0.25, 0.75]]).stationary().round(4)
+        array([0.3333, 0.6667])
+        """
+        closed = [of_class for of_class in self.classes if of_class.closed]
+        if len(closed) > 1:
+            named = " and ".join(f"{{{listed(of_class.states)}}}" for of_class in closed[:4])
+            raise ValueError(
+                f"transition: the chain has {len(closed)} closed classes, {named}, and so no unique stationary law; "
+                "one closed class is needed: take one of them as a chain of its own."
+            )
+        at = [self.states.index(state) for state in closed[0].states]
+        P = self.transition[np.ix_(at, at)]
+        law: NDArray[Any]
+        if P.dtype == object:
+            law, of_class = np.array([Fraction(0)] * len(self.states), dtype=object), _reduced(P)
+        else:
+            law, of_class = np.zeros(len(self.states)), _solved(P)
+        law[at] = of_class
+        return law
+
+    def simulate(self, steps: int, start: object, *, seed: int = 0) -> NDArray[np.int64]:
+        """Return a walk: the states that the chain is in, one after the other.
+
+        Parameters
+        ----------
+        steps : int
+            How many steps to take.
+        start : state or array_like, (states,)
+            Where to begin: a state, or the probability of each.
+        seed : int, default 0
+            Seed of the walk; the same seed takes the same steps, of a longer walk the first ones.
+
+        Returns
+        -------
+        ndarray of int, (steps + 1,)
+            Positions in ``states``, the start first.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument cannot be used.
+
+        References
+        ----------
+        A. J. Walker, An efficient method for generating discrete random variables with general distributions, *ACM
+        Transactions on Mathematical Software* 3 (1977) 253-256.
+
+        Examples
+        --------
+        >>> import gradstep as gs
+        >>> chain = gs.textbook.MarkovChain([[0.0, 1.0], [1.0, 0.0]], ["tick", "tock"])
+        >>> [chain.states[i] for i in chain.simulate(3, "tick")]
+        ['tick', 'tock', 'tick', 'tock']
+        """
+        steps, seed = _input.whole("steps", steps, 0), _input.whole("seed", seed, 0)
+        first = self._law(start).astype(np.float64)
+        P = self.transition.astype(np.float64)
+        threshold, alias = np.empty(P.shape), np.empty(P.shape, dtype=np.int64)
+        out = np.empty(steps + 1, dtype=np.int64)
+        rng = stream("walk", seed)
+        out[0] = min(int(np.searchsorted(np.cumsum(first), rng.random(), side="right")), int(np.flatnonzero(first)[-1]))
+        with interrupts_held():  # they may be compiled
+            alias_tables(P, threshold, alias)
+            walk(threshold, alias, np.empty(0), 0, out[:0])
+        for begin in range(1, steps + 1, _DRAWS_AT_ONCE):
+            part = out[begin : begin + _DRAWS_AT_ONCE]
+            walk(threshold, alias, rng.random(len(part)), out[begin - 1], part)
+        return out
+
+    def __repr__(self) -> str:
+        return f"<MarkovChain of {len(self.states)} states: {listed(self.states)}>"
+
+    def _identity(self) -> NDArray[Any]:
+        if self.transition.dtype != object:
+            return np.eye(len(self.states))
+        one = np.array([[Fraction(int(i == j)) for j in range(len(self.states))] for i in range(len(self.states))])
+        return one.astype(object)
+
+    def _law(self, start: object) -> NDArray[Any]:
+        """Return a law, of one state or as it came."""
+        if isinstance(start, Hashable) and (start in self.states or isinstance(start, (str, Real))):
+            if start not in self.states:
+                raise ValueError(f"start: {start!r} came; one of {listed(self.states)}, or a law, is needed.")
+            law: NDArray[Any] = self._identity()[self.states.index(start)]
+            return law
+        law = numbers("start", start)
+        if law.shape != (len(self.states),):
+            raise ValueError(f"start: shape {law.shape} came; {(len(self.states),)} is needed, a probability a state.")
+        if (law < 0).any():
+            i = int(np.argmax(law < 0))
+            raise ValueError(f"start: {shown(law[i])} came for {self.states[i]!r}; probabilities are not negative.")
+        sums_to_one("start", law)
+        return law
+
+
+def _period(edges: NDArray[np.bool_]) -> int:
+    """Return the period of states that are all reached from one another: of level + 1 - level over all edges."""
+    level, reached = {0: 0}, [0]
+    found = 0
+    for i in reached:
+        for j in np.flatnonzero(edges[i]).tolist():
+            if j not in level:
+                level[j] = level[i] + 1
+                reached.append(j)
+            found = math.gcd(found, level[i] + 1 - level[j])
+    return found
+
+
+def _solved(P: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the stationary law of an irreducible chain: ``(I - P)' p = 0``, with ``sum p = 1`` for the last of it."""
+    A = np.eye(len(P)) - P.T
+    A[-1] = 1.0
+    law: NDArray[np.float64] = np.maximum(scipy.linalg.solve(A, np.append(np.zeros(len(P) - 1), 1.0)), 0.0)
+    law /= law.sum()
+    return law
+
+
+def _reduced(P: NDArray[Any]) -> NDArray[Any]:
+    """Return the stationary law of an irreducible chain of fractions: states are left out from the last on."""
+    P, states = P.copy(), len(P)
+    for k in range(states - 1, 0, -1):
+        P[:k, k] /= P[k, :k].sum()
+        P[:k, :k] += P[:k, k, np.newaxis] * P[k, :k]
+    law = np.array([Fraction(1)] * states, dtype=object)
+    for k in range(1, states):
+        law[k] = law[:k] @ P[:k, k]
+    total: NDArray[Any] = law / law.sum()
+    return total
