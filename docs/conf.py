@@ -92,9 +92,14 @@ toc_object_entries_show_parents = "hide"
 
 numpydoc_show_class_members = False  # the templates in _templates/ do
 numpydoc_xref_param_type = True
-numpydoc_xref_ignore = {"or", "of", "default", "optional", "matplotlib", "n", "d", "k", "batch"}
+numpydoc_xref_ignore = {
+    "or", "of", "default", "optional", "matplotlib", "n", "d", "k", "m", "p", "q", "batch", "device", "distribution",
+    "frozen", "outcome", "size", "state", "states", "steps",
+}  # fmt: skip
 numpydoc_xref_aliases = {
     "bool": ":class:`python:bool`",
+    "mapping": ":class:`mapping <python:collections.abc.Mapping>`",
+    "Fraction": ":class:`python:fractions.Fraction`",
     "callable": ":func:`callable <python:callable>`",
     "Loss": "gradstep.Loss",
     "Penalty": "gradstep.Penalty",
@@ -106,6 +111,10 @@ numpydoc_xref_aliases = {
     "ClosedForm": "gradstep.ClosedForm",
     "GradientCheck": "gradstep.textbook.GradientCheck",
     "squared": "gradstep.squared",
+    "SampleSpace": "gradstep.textbook.SampleSpace",
+    "Event": "gradstep.textbook.Event",
+    "Joint": "gradstep.textbook.Joint",
+    "NormalInverseGamma": "gradstep.textbook.NormalInverseGamma",
     "Axes": "matplotlib.axes.Axes",
 }
 

@@ -72,6 +72,11 @@ class Run:
         w: NDArray[np.float64] = self.state.w
         return w.reshape(self._table.d + 1, *self._table.outputs)
 
+    @property
+    def factor(self) -> NDArray[np.float64] | None:
+        """R with ``R' R = [X 1]' [X 1]``, where a factor of all rows was made."""
+        return None if self.certificate is None else certified.callers_factor(self._table, self.state.preconditioner)
+
     def begin(self, state: Any) -> None:
         """Take the state before the first round."""
         self.state = state

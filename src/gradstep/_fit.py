@@ -239,7 +239,7 @@ def fit(
         check=found.check, check_note=found.check_note, loss=loss, penalty=penalty, solver=options, step=steps.step,
         batch_size=_batch(method, table), seed=seed, device=device, cost=cost,
         rows=table.n, passes=table.passes, row_reads=table.row_reads, concern=found.concern,
-        seconds=perf_counter() - began, state=run.state.kept() if run.state is not None else None,
+        seconds=perf_counter() - began, factor=run.factor, state=run.state.kept() if run.state is not None else None,
     )  # fmt: skip
     if stop is Stop.INTERRUPTED:
         raise Interrupted(result)

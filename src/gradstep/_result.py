@@ -302,6 +302,10 @@ class Fit:
         else empty.
     seconds : float
         Wall time of the whole call, check and compilation included.
+    factor : ndarray or None
+        R with ``R' R = [X 1]' [X 1]`` in the caller's units, rows times the roots of their weights (of mean 1 over
+        those above 0), without the ones where there is no intercept; `gradstep.textbook.NormalInverseGamma` goes on
+        from it. It is there where all rows were factored, as of small tables and by ``solver="exact"``; else None.
     state : object
         Where the textbook method stands, for ``fit(..., start=...)``; its form may change between versions. None of
         other solvers.
@@ -331,6 +335,7 @@ class Fit:
     concern: str
     cost: str
     seconds: float
+    factor: NDArray[np.float64] | None
     state: State | None
 
     def __repr__(self) -> str:

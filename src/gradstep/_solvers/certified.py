@@ -132,6 +132,26 @@ def _exponents(units: Units) -> NDArray[np.int32]:
     return np.append(of_columns, 1)[:, np.newaxis] - of_responses
 
 
+def callers_factor(table: Dense, preconditioner: Preconditioner) -> NDArray[np.float64] | None:
+    """Return R with ``R' R = [X 1]' [X 1]`` of the weighted rows in the caller's units, of a factor of all rows.
+
+    Weights have mean 1 over the rows of positive weight, as if the others were not there.
+    """
+    p = preconditioner
+    if p.kind != "exact":
+        return None
+    rows = p.factor.R
+    if p.intercept:
+        of_mean = math.sqrt(p.total) * np.append(p.centre, 1.0)
+        rows = np.vstack((np.column_stack((rows, np.zeros(len(rows)))), of_mean))
+    exponents = np.frexp(p.units.scale)[1] - 1
+    with np.errstate(over="ignore", under="ignore"):
+        factor: NDArray[np.float64] = np.ldexp(rows, -np.append(exponents, np.zeros(int(p.intercept), dtype=np.int32)))
+    factor *= math.sqrt(table.present / table.n)
+    factor.flags.writeable = False
+    return factor
+
+
 def rounded(table: Dense, state: State) -> State | None:
     """Return another state where rounding is felt in the fitted values: see `nearest`. One read of the rows.
 

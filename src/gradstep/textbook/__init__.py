@@ -14,7 +14,10 @@
 batch_size=10, epochs=3)`` bit for bit.
 """
 
+from gradstep.textbook import chain as chain
+from gradstep.textbook import posterior as posterior
 from gradstep.textbook import probability as probability
+from gradstep.textbook.chain import SGDChain as SGDChain
 from gradstep.textbook.check import GradientCheck as GradientCheck
 from gradstep.textbook.check import check_gradient as check_gradient
 from gradstep.textbook.laws import Law as Law
@@ -26,6 +29,7 @@ from gradstep.textbook.pieces import linear as linear
 from gradstep.textbook.pieces import make_linear as make_linear
 from gradstep.textbook.pieces import minibatches as minibatches
 from gradstep.textbook.pieces import sgd_step as sgd_step
+from gradstep.textbook.posterior import NormalInverseGamma as NormalInverseGamma
 from gradstep.textbook.probability import Event as Event
 from gradstep.textbook.probability import Joint as Joint
 from gradstep.textbook.probability import MarkovChain as MarkovChain
@@ -34,7 +38,7 @@ from gradstep.textbook.probability import StateClass as StateClass
 from gradstep.textbook.probability import bayes as bayes
 
 __all__ = [
-    "Event", "GradientCheck", "Joint", "Law", "LawCheck", "MarkovChain", "SampleSpace", "StateClass", "bayes",
-    "check_gradient", "check_loss", "check_penalty", "gradient", "linear", "make_linear", "minibatches", "probability",
-    "sgd_step",
+    "Event", "GradientCheck", "Joint", "Law", "LawCheck", "MarkovChain", "NormalInverseGamma", "SGDChain",
+    "SampleSpace", "StateClass", "bayes", "chain", "check_gradient", "check_loss", "check_penalty", "gradient",
+    "linear", "make_linear", "minibatches", "posterior", "probability", "sgd_step",
 ]  # fmt: skip

@@ -34,8 +34,8 @@ class Joint:
     ----------
     variables : mapping
         The outcomes of each variable, in the order of the table's axes.
-    table : array_like, (outcomes of the first variable, outcomes of the second, ...)
-        The probability of each combination; not negative, of sum 1.
+    table : array_like
+        The probability of each combination, an axis for each variable; not negative, of sum 1.
 
     Attributes
     ----------

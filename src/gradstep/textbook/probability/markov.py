@@ -44,35 +44,35 @@ class MarkovChain:
 
     Parameters
     ----------
-        transition : array_like, (states, states)
-            ``transition[i, j]`` is the probability to go from state i to state j; each row sums to 1.
-        states : iterable, optional
-            Their names, in the order of the rows; 0, 1, ... unless given.
+    transition : array_like, (states, states)
+        ``transition[i, j]`` is the probability to go from state i to state j; each row sums to 1.
+    states : iterable, optional
+        Their names, in the order of the rows; 0, 1, ... unless given.
 
     Attributes
     ----------
-        transition : ndarray, (states, states)
-            The transition matrix: of `fractions.Fraction` where all that came were rational, else of float64.
-        states : tuple
-            The names of the states.
+    transition : ndarray, (states, states)
+        The transition matrix: of `fractions.Fraction` where all that came were rational, else of float64.
+    states : tuple
+        The names of the states.
 
     Raises
     ------
-        TypeError, ValueError
-            If a row is no distribution, or the matrix has another shape; the message gives the row and its sum.
+    TypeError, ValueError
+        If a row is no distribution, or the matrix has another shape; the message gives the row and its sum.
 
     References
     ----------
-        J. R. Norris, *Markov Chains*, Cambridge 1997, chapter 1.
+    J. R. Norris, *Markov Chains*, Cambridge 1997, chapter 1.
 
     Examples
     --------
-        >>> from fractions import Fraction
-        >>> import gradstep as gs
-        >>> half, third = Fraction(1, 2), Fraction(1, 3)
-        >>> weather = gs.textbook.MarkovChain([[1 - third, third], [half, half]], ["sun", "rain"])
-        >>> weather.stationary()
-        array([Fraction(3, 5), Fraction(2, 5)], dtype=object)
+    >>> from fractions import Fraction
+    >>> import gradstep as gs
+    >>> half, third = Fraction(1, 2), Fraction(1, 3)
+    >>> weather = gs.textbook.MarkovChain([[1 - third, third], [half, half]], ["sun", "rain"])
+    >>> weather.stationary()
+    array([Fraction(3, 5), Fraction(2, 5)], dtype=object)
     """
 
     def __init__(self, transition: ArrayLike, states: Iterable[Hashable] | None = None) -> None:

@@ -1,0 +1,319 @@
+"""Minibatch SGD with a constant step as a Markov chain: where it settles, in closed form and simulated."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import ArrayLike, NDArray
+
+from gradstep import _input
+from gradstep._kernels.chains import sgd_walk
+from gradstep._kernels.first_call import interrupts_held
+from gradstep._numbers import stream
+from gradstep.textbook.normal_inverse_gamma import frozen, with_ones
+
+_MOST_COLUMNS = 30  # whose covariances have about 500 entries each
+_ROWS_PER_BLOCK = 1 << 12
+_DRAWS_AT_ONCE = 1 << 18  # rows: a few milliseconds of steps, so that Ctrl-C is answered
+
+
+class SGDChain:
+    """Constant-step minibatch SGD on the squared loss, each batch drawn anew, as a Markov chain of the coefficients.
+
+    ``w <- w - step / b sum_i x_i (x_i w - y_i)`` over b rows drawn with replacement. With e the distance from the
+    least-squares coefficients, ``H = X' X / n`` and r their residuals, the mean of e shrinks by ``1 - step H`` a step,
+    and its second moments S obey, exactly and for any step,
+
+    ``S <- S - step (H S + S H) + step**2 (H S H + (E[x x' S x x'] - H S H) / b + E[r**2 x x'] / b)``
+
+    once the mean is gone. Where that operator on S has a spectral radius below 1 the chain forgets its start and
+    settles in a law with mean the least-squares coefficients and covariance the fixed point.
+
+    Parameters
+    ----------
+    X : array_like, (n, d)
+        Predictors, d at most 30.
+    y : array_like, (n,)
+        Response.
+    step : float
+        Step size, positive.
+    batch_size : int, default 1
+        Rows of a batch, b.
+    intercept : bool, default True
+        Whether the last coefficient is an intercept.
+
+    Attributes
+    ----------
+    mean : ndarray, (p,)
+        Mean of the stationary law: the least-squares coefficients, the intercept last.
+    step : float
+        The step size.
+    batch_size : int
+        Rows of a batch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument cannot be used, columns depend on each other, or there are more than 30.
+
+    References
+    ----------
+    A. Dieuleveut, A. Durmus and F. Bach, Bridging the gap between constant step size stochastic gradient descent and
+    Markov chains, *Annals of Statistics* 48 (2020) 1348-1382. S. Mandt, M. D. Hoffman and D. M. Blei, Stochastic
+    gradient descent as approximate Bayesian inference, *Journal of Machine Learning Research* 18 (2017) 134, for the
+    small step.
+
+    Examples
+    --------
+    >>> import gradstep as gs
+    >>> X, y = gs.textbook.make_linear([2.0, -3.4], 4.2, 200, noise=0.1)
+    >>> chain = gs.textbook.SGDChain(X, y, step=0.1, batch_size=10)
+    >>> chain.mean.round(1), chain.spectral_radius < 1
+    (array([ 2. , -3.4,  4.2]), True)
+    """
+
+    def __init__(self, X: ArrayLike, y: ArrayLike, step: float, batch_size: int = 1, *, intercept: bool = True) -> None:
+        rows = _input.rows(X, y)
+        if rows.y.ndim != 1:
+            raise ValueError(f"y: shape {rows.y.shape} came; one response, (n,), is needed.")
+        table = with_ones(rows.X, intercept=_input.flag("intercept", intercept))
+        n, p = table.shape
+        if rows.X.shape[1] > _MOST_COLUMNS:
+            raise ValueError(
+                f"X: {rows.X.shape[1]} columns came; at most {_MOST_COLUMNS} are needed: the operator on covariances "
+                f"has {p * (p + 1) // 2} rows and columns."
+            )
+        self.step, self.batch_size = _input.rate(step), _input.whole("batch_size", batch_size, 1)
+        mean, _, rank, _ = scipy.linalg.lstsq(table, rows.y)
+        if rank < p:
+            raise ValueError(
+                f"X: {p} columns of rank {rank} came; columns that do not depend on each other are needed."
+            )
+        self.mean: NDArray[np.float64] = frozen(mean)
+        self._X, self._y = table, rows.y.astype(np.float64)
+        self._H = table.T @ table / n
+        residuals = self._y - table @ mean
+        self._noise = (table * np.square(residuals)[:, np.newaxis]).T @ table / n / self.batch_size
+
+    @cached_property
+    def operator(self) -> NDArray[np.float64]:
+        """The operator on second moments as a symmetric matrix, (q, q) with ``q = p (p + 1) / 2``.
+
+        It acts on the entries of S on and below the diagonal, those below it times the root of 2: so the product of two
+        such vectors is the trace of the product of the matrices.
+        """
+        p = len(self.mean)
+        rows, columns, factor = _half(p)
+        fourth = np.zeros((len(rows), len(rows)))
+        for begin in range(0, len(self._X), _ROWS_PER_BLOCK):
+            x = self._X[begin : begin + _ROWS_PER_BLOCK]
+            outer = x[:, rows] * x[:, columns] * factor
+            fourth += outer.T @ outer
+        fourth /= len(self._X)
+        # What S -> A S B + B S A is on such vectors, for A = H and B = 1 or H.
+        linear, square = (_both_sides(self._H, B, rows, columns, factor) for B in (np.eye(p), self._H))
+        b, step = self.batch_size, self.step
+        found: NDArray[np.float64] = (
+            np.eye(len(rows)) - step * linear + step * step * (square / 2 * (1 - 1 / b) + fourth / b)
+        )
+        return frozen(found)
+
+    @cached_property
+    def spectral_radius(self) -> float:
+        """Largest modulus of the operator's eigenvalues: what distances from the stationary law shrink by in a step."""
+        return float(np.abs(scipy.linalg.eigvalsh(self.operator)).max())
+
+    @property
+    def mixing_time(self) -> float:
+        """Steps in which the second moments come nearer to their stationary values by a factor e; infinite if never."""
+        radius = self.spectral_radius
+        return -1 / math.log(radius) if 0 < radius < 1 else 0.0 if radius == 0 else math.inf
+
+    @cached_property
+    def covariance(self) -> NDArray[np.float64]:
+        """Covariance of the stationary law, (p, p), in units of the coefficients.
+
+        Raises
+        ------
+        ValueError
+            If the step is too large for there to be one.
+        """
+        if self.spectral_radius >= 1:
+            raise ValueError(
+                f"step: {self.step:g} came, at which second moments grow by {self.spectral_radius:.4g} a step; a "
+                "smaller one is needed for a stationary law."
+            )
+        rows, columns, factor = _half(len(self.mean))
+        noise = self.step**2 * self._noise[rows, columns] * factor
+        found = scipy.linalg.solve(np.eye(len(rows)) - self.operator, noise, assume_a="sym") / factor
+        S = np.empty_like(self._H)
+        S[rows, columns] = S[columns, rows] = found
+        return frozen(S)
+
+    @cached_property
+    def small_step_covariance(self) -> NDArray[np.float64]:
+        """Limit of the covariance for small steps, (p, p), by Lyapunov's ``H S + S H = step E[r**2 x x'] / b``."""
+        S: NDArray[np.float64] = scipy.linalg.solve_continuous_lyapunov(self._H, self.step * self._noise)
+        return frozen((S + S.T) / 2)
+
+    def covariance_of_average(self, steps: int) -> NDArray[np.float64]:
+        """Return the covariance of the average of the coefficients over so many steps of the stationary chain.
+
+        Coefficients t steps apart have covariance ``(1 - step H)**t S``, so that the average forgets the noise of
+        single steps: with many it tends to ``inv(H) E[r**2 x x'] inv(H) / (b steps)``, whatever the step size.
+
+        Parameters
+        ----------
+        steps : int
+            Steps averaged over.
+
+        Returns
+        -------
+        ndarray, (p, p)
+            The covariance.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If ``steps`` is no whole number of at least 1, or there is no stationary law.
+
+        References
+        ----------
+        B. T. Polyak and A. B. Juditsky, Acceleration of stochastic approximation by averaging, *SIAM Journal on Control
+        and Optimization* 30 (1992) 838-855.
+
+        Examples
+        --------
+        >>> import gradstep as gs
+        >>> X, y = gs.textbook.make_linear([2.0, -3.4], 4.2, 200, noise=0.1)
+        >>> chain = gs.textbook.SGDChain(X, y, step=0.1, batch_size=10)
+        >>> bool(chain.covariance_of_average(1000)[0, 0] < chain.covariance[0, 0] / 50)
+        True
+        """
+        T = _input.whole("steps", steps, 1)
+        values, vectors = scipy.linalg.eigh(self._H)
+        # sum over t from 1 to T - 1 of (T - t) q**t, with q = 1 - step lambda.
+        q = 1 - self.step * values
+        sums = (T * q * (1 - q) - q * (1 - q**T)) / (1 - q) ** 2
+        ahead = (vectors * sums) @ vectors.T @ self.covariance
+        found: NDArray[np.float64] = (T * self.covariance + ahead + ahead.T) / T**2
+        return found
+
+    def simulate(
+        self, steps: int, *, burn_in: int | None = None, seed: int = 0
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return mean and covariance of the coefficients over a simulated path.
+
+        Parameters
+        ----------
+        steps : int
+            Steps to average over.
+        burn_in : int, optional
+            Steps before those, from the least-squares coefficients on; ten mixing times unless given.
+        seed : int, default 0
+            Seed of the batches.
+
+        Returns
+        -------
+        mean : ndarray, (p,)
+            Mean over the path.
+        covariance : ndarray, (p, p)
+            Second moments about ``self.mean``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument cannot be used, or there is no stationary law and no ``burn_in`` given.
+
+        Examples
+        --------
+        >>> import gradstep as gs
+        >>> X, y = gs.textbook.make_linear([2.0, -3.4], 4.2, 200, noise=0.1)
+        >>> chain = gs.textbook.SGDChain(X, y, step=0.1, batch_size=10)
+        >>> mean, covariance = chain.simulate(200_000)
+        >>> bool(abs(covariance[0, 0] / chain.covariance[0, 0] - 1) < 0.1)
+        True
+        """
+        steps = _input.whole("steps", steps, 1)
+        seed = _input.whole("seed", seed, 0)
+        if burn_in is None:
+            self.covariance  # noqa: B018 - which raises where there is none
+            burn_in = math.ceil(10 * self.mixing_time)
+        skip = _input.whole("burn_in", burn_in, 0)
+        rng, (n, p), b = stream("sgd chain", seed), self._X.shape, self.batch_size
+        w, mean, second = self.mean.copy(), np.zeros(p), np.zeros((p, p))
+        total, at_once = skip + steps, max(1, _DRAWS_AT_ONCE // b)
+        with interrupts_held():  # it may be compiled
+            sgd_walk(self._X, self._y, np.empty((0, b), dtype=np.int64), self.step, w, self.mean, 0, mean, second)
+        for begin in range(0, total, at_once):
+            batches = rng.integers(0, n, (min(at_once, total - begin), b))
+            sgd_walk(self._X, self._y, batches, self.step, w, self.mean, max(skip - begin, 0), mean, second)
+        lower = np.tril(second, -1)
+        return self.mean + mean / steps, (np.tril(second) + lower.T) / steps
+
+    def __repr__(self) -> str:
+        return f"<SGDChain of {len(self.mean)} coefficients: step {self.step:g}, batches of {self.batch_size}>"
+
+
+def sampling_step(n: int, p: int, batch_size: int) -> float:
+    """Return the step at which SGD in whitened coordinates samples the posterior, ``2 b / (n + b + p + 1)``.
+
+    With columns such that ``X' X / n = 1``, Gaussian rows and a residual variance v, the stationary covariance is
+    ``step v / (2 b - step (b + p + 1))`` in every direction; at this step it is ``v / n``, that of the posterior under
+    a flat prior.
+
+    Parameters
+    ----------
+    n : int
+        Rows.
+    p : int
+        Coefficients, the intercept counted.
+    batch_size : int
+        Rows of a batch, b.
+
+    Returns
+    -------
+    float
+        The step size.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is no whole number of at least 1.
+
+    References
+    ----------
+    S. Mandt, M. D. Hoffman and D. M. Blei, Stochastic gradient descent as approximate Bayesian inference, *Journal of
+    Machine Learning Research* 18 (2017) 134, section 4, for small steps; this one is exact for Gaussian rows.
+
+    Examples
+    --------
+    >>> import gradstep as gs
+    >>> round(gs.textbook.chain.sampling_step(1000, 3, 10), 5)
+    0.01972
+    """
+    n, p, b = (_input.whole(name, value, 1) for name, value in (("n", n), ("p", p), ("batch_size", batch_size)))
+    return 2 * b / (n + b + p + 1)
+
+
+def _half(p: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
+    """Return the places on and below the diagonal, and what the entries there are multiplied by."""
+    rows, columns = np.tril_indices(p)
+    return rows, columns, np.where(rows == columns, 1.0, math.sqrt(2.0))
+
+
+def _both_sides(
+    A: NDArray[np.float64], B: NDArray[np.float64], rows: NDArray[np.intp], columns: NDArray[np.intp],
+    factor: NDArray[np.float64],
+) -> NDArray[np.float64]:  # fmt: skip
+    """Return ``S -> A S B + B S A`` of symmetric A, B and S as a matrix."""
+    r, c = (index[:, np.newaxis] for index in (rows, columns))
+    # Entry (r, c) of the image of the symmetric S that is 1 at (rows, columns) and (columns, rows).
+    image = A[r, rows] * B[columns, c] + A[r, columns] * B[rows, c] + B[r, rows] * A[columns, c]
+    image = image + B[r, columns] * A[rows, c]
+    weight = np.where(rows == columns, 0.5, 1.0)  # a place on the diagonal was counted twice
+    result: NDArray[np.float64] = image * weight * factor[:, np.newaxis] / factor
+    return result

@@ -1,0 +1,343 @@
+"""The laws of coefficients and noise variance that are normal-inverse-gamma, as `scipy.stats` gives them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import ArrayLike, NDArray
+
+from gradstep import _input
+from gradstep._numbers import real, stream
+
+LOG_2_PI = math.log(2 * math.pi)
+_EPS = float(np.finfo(np.float64).eps)
+
+
+class Laws:
+    """What can be asked of the law of ``w | v ~ N(mean, v inv(R' R))`` with ``v ~ inverse gamma(shape, scale)``."""
+
+    mean: NDArray[np.float64]
+    factor: NDArray[np.float64]
+    shape: float
+    scale: float
+    log_evidence: float
+
+    def _set(
+        self, factor: NDArray[np.float64], image: NDArray[np.float64], shape: float, scale: float, log_evidence: float
+    ) -> None:
+        self.factor, self.shape, self.scale, self.log_evidence = frozen(factor), shape, scale, log_evidence
+        self._image = image  # R mean, which holds too where R is singular as yet
+        lengths = np.sqrt(np.square(factor).sum(axis=0))
+        self._whole = bool((np.abs(factor.diagonal()) > len(factor) * _EPS * lengths).all())
+        solved = scipy.linalg.solve_triangular(factor, image) if self._whole else np.full(len(image), np.nan)
+        self.mean = frozen(solved)
+
+    def logpdf(self, w: ArrayLike, variance: float) -> float:
+        """Return the logarithm of the joint density of w and the noise variance.
+
+        Parameters
+        ----------
+        w : array_like, (p,)
+            Coefficients.
+        variance : float
+            Noise variance, positive.
+
+        Returns
+        -------
+        float
+            ``log p(w, v)``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument cannot be used, or the prior is not proper.
+
+        Examples
+        --------
+        >>> import gradstep as gs
+        >>> prior = gs.textbook.NormalInverseGamma([0.0], [[1.0]], shape=1.0, scale=1.0)
+        >>> round(prior.logpdf([0.0], 1.0), 4)
+        -1.9189
+        """
+        self._proper()
+        v = real("variance", variance, above=0.0)
+        away = self.factor @ (self._weights(w) - self.mean)
+        p = len(self.mean)
+        return float(
+            self._log_root() - p / 2 * (LOG_2_PI + math.log(v)) - away @ away / (2 * v)
+            + self.shape * math.log(self.scale) - math.lgamma(self.shape) - (self.shape + 1) * math.log(v)
+            - self.scale / v
+        )  # fmt: skip
+
+    def weights(self) -> Any:
+        """Return the marginal law of w: multivariate t with ``2 shape`` degrees of freedom.
+
+        Returns
+        -------
+        scipy.stats frozen distribution
+            ``scipy.stats.multivariate_t``: ``loc`` the mean, ``shape`` the matrix ``scale/shape inv(precision)``.
+
+        Raises
+        ------
+        ValueError
+            If the prior is not proper.
+
+        Examples
+        --------
+        >>> import gradstep as gs
+        >>> gs.textbook.NormalInverseGamma([0.0], [[4.0]], shape=2.0, scale=2.0).weights().df
+        4.0
+        """
+        self._proper()
+        from scipy import stats  # noqa: PLC0415 - `import gradstep` does not load it
+
+        back = self._inverse()
+        return stats.multivariate_t(self.mean, self.scale / self.shape * back @ back.T, df=2 * self.shape)  # type: ignore[arg-type]
+
+    def variance(self) -> Any:
+        """Return the marginal law of the noise variance: inverse gamma.
+
+        Returns
+        -------
+        scipy.stats frozen distribution
+            ``scipy.stats.invgamma(shape, scale=scale)``, in squared units of ``y``.
+
+        Raises
+        ------
+        ValueError
+            If the prior is not proper.
+
+        Examples
+        --------
+        >>> import gradstep as gs
+        >>> float(gs.textbook.NormalInverseGamma([0.0], [[1.0]], shape=2.0, scale=3.0).variance().mean())
+        3.0
+        """
+        self._proper()
+        from scipy import stats  # noqa: PLC0415
+
+        return stats.invgamma(self.shape, scale=self.scale)
+
+    def weights_given(self, variance: float) -> Any:
+        """Return the conditional law of w for a known noise variance: normal.
+
+        Parameters
+        ----------
+        variance : float
+            The noise variance, positive, in squared units of ``y``.
+
+        Returns
+        -------
+        scipy.stats frozen distribution
+            ``scipy.stats.multivariate_normal``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the variance is not positive, or the prior is not proper.
+
+        Examples
+        --------
+        >>> import gradstep as gs
+        >>> gs.textbook.NormalInverseGamma([0.0], [[4.0]], shape=2.0, scale=2.0).weights_given(2.0).cov
+        array([[0.5]])
+        """
+        self._proper()
+        from scipy import stats  # noqa: PLC0415
+
+        back = self._inverse()
+        return stats.multivariate_normal(self.mean, real("variance", variance, above=0.0) * back @ back.T)
+
+    def variance_given(self, w: ArrayLike) -> Any:
+        """Return the conditional law of the noise variance for known coefficients: inverse gamma.
+
+        Parameters
+        ----------
+        w : array_like, (p,)
+            The coefficients.
+
+        Returns
+        -------
+        scipy.stats frozen distribution
+            ``scipy.stats.invgamma``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If ``w`` cannot be used, or the prior is not proper.
+
+        Examples
+        --------
+        >>> import gradstep as gs
+        >>> float(gs.textbook.NormalInverseGamma([0.0], [[1.0]], 1.0, 1.0).variance_given([2.0]).mean())
+        6.0
+        """
+        self._proper()
+        from scipy import stats  # noqa: PLC0415
+
+        away = self.factor @ (self._weights(w) - self.mean)
+        return stats.invgamma(self.shape + len(self.mean) / 2, scale=self.scale + away @ away / 2)
+
+    def contrast(self, c: ArrayLike) -> Any:
+        """Return the marginal law of a linear combination of the coefficients, ``c w``: Student's t.
+
+        Parameters
+        ----------
+        c : array_like, (p,)
+            What each coefficient is multiplied by, the intercept last.
+
+        Returns
+        -------
+        scipy.stats frozen distribution
+            ``scipy.stats.t``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If ``c`` cannot be used, or the prior is not proper.
+
+        Examples
+        --------
+        >>> import gradstep as gs
+        >>> X, y = gs.textbook.make_linear([2.0, -3.4], 4.2, 100, noise=0.1)
+        >>> posterior = gs.textbook.NormalInverseGamma.flat(3).update(X, y)
+        >>> posterior.contrast([1.0, 1.0, 0.0]).mean().round(1)
+        np.float64(-1.4)
+        """
+        self._proper()
+        from scipy import stats  # noqa: PLC0415
+
+        of = self._weights(c, "c")
+        loc, spread = self._scores(of[np.newaxis])
+        return stats.t(2 * self.shape, loc[0], math.sqrt(self.scale / self.shape) * spread[0])
+
+    def predictive(self, X: ArrayLike, *, intercept: bool = True) -> Any:
+        """Return the law of new responses, each by itself: Student's t about ``X w``, noise included.
+
+        Parameters
+        ----------
+        X : array_like, (m, d)
+            New rows.
+        intercept : bool, default True
+            Whether the last entry of w is an intercept.
+
+        Returns
+        -------
+        scipy.stats frozen distribution
+            ``scipy.stats.t`` of m responses; responses of different rows are not independent.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If ``X`` cannot be used, or the prior is not proper.
+
+        Examples
+        --------
+        >>> import gradstep as gs
+        >>> X, y = gs.textbook.make_linear([2.0, -3.4], 4.2, 100, noise=0.1)
+        >>> posterior = gs.textbook.NormalInverseGamma.flat(3).update(X, y)
+        >>> posterior.predictive([[1.0, 1.0]]).mean().round(1)
+        array([2.8])
+        """
+        self._proper()
+        from scipy import stats  # noqa: PLC0415
+
+        rows = with_ones(_input.predictors(X), intercept=_input.flag("intercept", intercept))
+        self._fits(rows.shape[1], "X")
+        loc, spread = self._scores(rows)
+        return stats.t(2 * self.shape, loc, math.sqrt(self.scale / self.shape) * np.hypot(1.0, spread))
+
+    def sample(self, size: int, *, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return draws of the coefficients with their noise variances.
+
+        Parameters
+        ----------
+        size : int
+            Number of draws.
+        seed : int, default 0
+            Seed.
+
+        Returns
+        -------
+        w : ndarray, (size, p)
+            Coefficients.
+        variance : ndarray, (size,)
+            Noise variances.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument cannot be used, or the prior is not proper.
+
+        Examples
+        --------
+        >>> import gradstep as gs
+        >>> w, variance = gs.textbook.NormalInverseGamma([0.0], [[1.0]], 3.0, 2.0).sample(5)
+        >>> w.shape, variance.shape
+        ((5, 1), (5,))
+        """
+        self._proper()
+        size = _input.whole("size", size, 1)
+        rng = stream("posterior", _input.whole("seed", seed, 0))
+        variance = self.scale / rng.gamma(self.shape, size=size)
+        normal = rng.standard_normal((size, len(self.mean)))
+        return self.mean + np.sqrt(variance)[:, np.newaxis] * (normal @ self._inverse().T), variance
+
+    def __repr__(self) -> str:
+        return f"<NormalInverseGamma of {len(self.mean)} coefficients: shape {self.shape:g}, scale {self.scale:.6g}>"
+
+    def _proper(self) -> None:
+        if not (self._whole and self.shape > 0 and self.scale > 0):
+            raise ValueError(
+                f"posterior: that of {len(self.mean)} coefficients is not proper as yet; more rows, of columns that do "
+                "not depend on each other, or a proper prior, are needed."
+            )
+
+    def _fits(self, coefficients: int, name: str) -> None:
+        if coefficients != len(self.mean):
+            raise ValueError(
+                f"{name}: {coefficients} coefficients came, the intercept counted where there is one; {len(self.mean)} "
+                "are needed, as of the prior."
+            )
+
+    def _weights(self, w: ArrayLike, name: str = "w") -> NDArray[np.float64]:
+        found = vector(name, w)
+        if len(found) != len(self.mean):
+            raise ValueError(f"{name}: shape {found.shape} came; {self.mean.shape} is needed.")
+        return found
+
+    def _scores(self, rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return ``x mean`` and ``norm(R^-T x)`` of rows."""
+        white = scipy.linalg.solve_triangular(self.factor, rows.T, trans="T")
+        return rows @ self.mean, np.sqrt(np.square(white).sum(axis=0))
+
+    def _inverse(self) -> NDArray[np.float64]:
+        inverse: NDArray[np.float64] = scipy.linalg.solve_triangular(self.factor, np.eye(len(self.mean)))
+        return inverse
+
+    def _log_root(self) -> float:
+        """Return the logarithm of the root of the determinant of the precision."""
+        return float(np.log(np.abs(self.factor.diagonal())).sum())
+
+
+def vector(name: str, value: ArrayLike) -> NDArray[np.float64]:
+    """Return a vector (p,) of float64, a copy."""
+    found = _input.parameters(value, 0.0)[0]
+    if found.ndim != 1:
+        raise ValueError(f"{name}: shape {found.shape} came; (p,) is needed.")
+    return found.copy()
+
+
+def with_ones(X: NDArray[np.floating], *, intercept: bool) -> NDArray[np.float64]:
+    """Return rows in float64, with a one at the end of each where there is an intercept."""
+    rows: NDArray[np.float64] = X.astype(np.float64)
+    return np.column_stack((rows, np.ones(len(rows)))) if intercept else rows
+
+
+def frozen(array: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the array, read-only from now on."""
+    array.flags.writeable = False
+    return array
