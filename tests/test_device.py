@@ -52,7 +52,11 @@ def test_without_a_device_it_says_so():
     ("call", "error", "message"),
     [
         (lambda: gs.device_of([1.0]), TypeError, "x: a list came; a NumPy array"),
-        (lambda: gs.to_device([1.0], "gpu"), ValueError, 'device: .gpu. came; None, "cpu" or "cuda"|device: .gpu. came'),
+        (
+            lambda: gs.to_device([1.0], "gpu"),
+            ValueError,
+            'device: .gpu. came; None, "cpu" or "cuda"|device: .gpu. came',
+        ),
         (lambda: gs.to_device([1.0], None), TypeError, 'device: None came; "cpu" or "cuda" is needed'),
         (lambda: gs.to_device(["a"], "cpu"), TypeError, "x: data of dtype <U1 came; numbers are needed"),
     ],

@@ -16,6 +16,7 @@ from gradstep.textbook.probability.rational import (
     each_once,
     listed,
     numbers,
+    shown,
 )
 
 
@@ -288,7 +289,7 @@ def bayes(prior: Mapping[Outcome, Any], likelihood: Mapping[Outcome, Any]) -> di
     found = numbers("likelihood", [likelihood[hypothesis] for hypothesis in before])
     for hypothesis, value in zip(before, found, strict=True):
         if value < 0:
-            raise ValueError(f"likelihood: {value} came for {hypothesis!r}; likelihoods are not negative.")
+            raise ValueError(f"likelihood: {shown(value)} came for {hypothesis!r}; likelihoods are not negative.")
     both = [p * value for p, value in zip(before.values(), found, strict=True)]
     evidence = added(both)
     if evidence == 0:

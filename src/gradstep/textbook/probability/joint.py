@@ -79,7 +79,7 @@ class Joint:
         for where, value in np.ndenumerate(found):
             if value < 0:
                 at = ", ".join(f"{name}={of[i]!r}" for (name, of), i in zip(outcomes.items(), where, strict=True))
-                raise ValueError(f"table: {value} came at {at}; probabilities are not negative.")
+                raise ValueError(f"table: {shown(value)} came at {at}; probabilities are not negative.")
         sums_to_one("table", found)
         self.table: NDArray[Any] = frozen(found)
 

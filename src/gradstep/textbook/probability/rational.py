@@ -28,10 +28,12 @@ def numbers(what: str, values: object) -> NDArray[Any]:
     try:
         array = np.array(values, dtype=object)
     except ValueError as error:
-        raise ValueError(f"{what}: no rectangular array came ({error}); rows of equal length are needed.") from None
+        raise ValueError(f"{what}: no array came ({error}); rows of equal length are needed.") from None
     value: Any
     for where, value in np.ndenumerate(array):
         at = f"[{', '.join(map(str, where))}]" if where else ""
+        if isinstance(value, (list, tuple)):
+            raise ValueError(f"{what}{at}: {value!r} came; rows of equal length are needed.")  # noqa: TRY004
         if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
             raise TypeError(f"{what}{at}: {value!r} came, a {type(value).__name__}; a number is needed.")
         if not math.isfinite(value):
