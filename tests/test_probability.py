@@ -244,7 +244,7 @@ def test_frequencies_and_transitions_of_a_long_walk():
 
 
 REFUSED = [
-    (lambda: SampleSpace({"a": 0.5, "b": 0.6}), ValueError, r"probabilities: the probabilities sum to 1\.1; a sum of 1"),
+    (lambda: SampleSpace({"a": 0.5, "b": 0.6}), ValueError, r"the probabilities sum to 1\.1; a sum of 1"),
     (lambda: SampleSpace({"a": F(1, 2), "b": F(1, 3)}), ValueError, "sum to 5/6"),
     (lambda: SampleSpace({"a": 1.5, "b": -0.5}), ValueError, r"probabilities: -0\.5 came for 'b'; .* not negative"),
     (lambda: SampleSpace({"a": "half"}), TypeError, r"probabilities\[0\]: 'half' came, a str; a number"),
@@ -266,7 +266,7 @@ REFUSED = [
     (lambda: Joint({"x": [0, 0]}, [0.5, 0.5]), ValueError, r"variables\['x'\]: 0 came twice"),
     (lambda: Joint({}, 1.0), TypeError, "variables: {} came"),
     (lambda: WEATHER.marginal("wind"), ValueError, "variable: 'wind' came; one of sky, rain"),
-    (lambda: WEATHER.marginal(), ValueError, r"names: \(\) came"),
+    (WEATHER.marginal, ValueError, r"names: \(\) came"),
     (lambda: WEATHER.probability(sky="blue"), ValueError, "sky: 'blue' came; one of the outcomes clear, grey"),
     (lambda: WEATHER.given(sky="grey", rain=0), ValueError, "a variable that is not known"),
     (lambda: Joint({"x": [0, 1], "y": [0, 1]}, [[0.5, 0], [0.5, 0]]).given(y=1), ValueError, "y=1 has probability 0"),
@@ -277,7 +277,7 @@ REFUSED = [
     (lambda: MarkovChain([[1, 0]]), ValueError, r"transition: shape \(1, 2\) came; \(states, states\)"),
     (lambda: MarkovChain([[1, 0], [1]]), ValueError, r"transition\[0\]: \[1, 0\] came; rows of equal length"),
     (lambda: MarkovChain([[1]], "ab"), ValueError, "states: 2 names came; 1 are needed"),
-    (lambda: MarkovChain(np.eye(3), "abc").stationary(), ValueError, "3 closed classes, {a} and {b} and {c}, .* unique"),
+    (lambda: MarkovChain(np.eye(3), "abc").stationary(), ValueError, "3 closed classes, {a} and {b} and {c}"),
     (lambda: MarkovChain(P).simulate(3, "sun"), ValueError, "start: 'sun' came; one of 0, 1, 2"),
     (lambda: MarkovChain(P).law([1, 0], 3), ValueError, r"start: shape \(2,\) came; \(3,\) is needed"),
     (lambda: MarkovChain(P).law([2, -1, 0], 3), ValueError, "start: -1 came for 1"),

@@ -163,7 +163,8 @@ class SGDChain:
         """Return the covariance of the average of the coefficients over so many steps of the stationary chain.
 
         Coefficients t steps apart have covariance ``(1 - step H)**t S``, so that the average forgets the noise of
-        single steps: with many it tends to ``inv(H) E[r**2 x x'] inv(H) / (b steps)``, whatever the step size.
+        single steps: with many steps it tends to ``inv(H) E[r**2 x x'] inv(H) / (b steps)``, times one plus what
+        vanishes with the step size.
 
         Parameters
         ----------

@@ -83,7 +83,7 @@ class Laws:
         Raises
         ------
         ValueError
-            If the prior is not proper.
+            If the prior is not proper, or columns are too far apart in units for SciPy.
 
         Examples
         --------
@@ -95,7 +95,14 @@ class Laws:
         from scipy import stats  # noqa: PLC0415 - `import gradstep` does not load it
 
         back = self._inverse()
-        return stats.multivariate_t(self.mean, self.scale / self.shape * back @ back.T, df=2 * self.shape)  # type: ignore[arg-type]
+        law: Any = stats.multivariate_t
+        try:
+            return law(self.mean, self.scale / self.shape * back @ back.T, df=2 * self.shape)
+        except np.linalg.LinAlgError:
+            raise ValueError(
+                "posterior: its columns are of units too different, or too dependent, for scipy.stats.multivariate_t; "
+                "scaled columns are needed, or `contrast`, which has no such limit."
+            ) from None
 
     def variance(self) -> Any:
         """Return the marginal law of the noise variance: inverse gamma.
@@ -148,8 +155,12 @@ class Laws:
         self._proper()
         from scipy import stats  # noqa: PLC0415
 
-        back = self._inverse()
-        return stats.multivariate_normal(self.mean, real("variance", variance, above=0.0) * back @ back.T)
+        # By its triangular root, so that columns of any units do.
+        triangle: NDArray[np.float64] = np.linalg.qr(self._inverse().T)[1]
+        root = (triangle * np.sign(triangle.diagonal())[:, np.newaxis]).T
+        root = root * math.sqrt(real("variance", variance, above=0.0))
+        law: Any = stats.multivariate_normal
+        return law(self.mean, stats.Covariance.from_cholesky(root))
 
     def variance_given(self, w: ArrayLike) -> Any:
         """Return the conditional law of the noise variance for known coefficients: inverse gamma.
@@ -325,10 +336,10 @@ class Laws:
 
 def vector(name: str, value: ArrayLike) -> NDArray[np.float64]:
     """Return a vector (p,) of float64, a copy."""
-    found = _input.parameters(value, 0.0)[0]
-    if found.ndim != 1:
+    found = np.asarray(value, dtype=object)
+    if found.ndim != 1 or found.size == 0:
         raise ValueError(f"{name}: shape {found.shape} came; (p,) is needed.")
-    return found.copy()
+    return np.array([real(f"{name}[{i}]", entry) for i, entry in enumerate(found)])
 
 
 def with_ones(X: NDArray[np.floating], *, intercept: bool) -> NDArray[np.float64]:
