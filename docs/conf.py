@@ -53,7 +53,7 @@ sphinx_gallery_conf = {
     "write_computation_times": False,
     "min_reported_time": 1e9,
     "download_all_examples": False,
-    "copyfile_regex": "",
+    "copyfile_regex": r"index\.rst",  # the page of the pages, written by hand
 }
 
 nitpicky = True
@@ -137,6 +137,8 @@ html_theme = "pydata_sphinx_theme"
 html_title = "gradstep"
 html_static_path = ["_static", str(_made)]
 html_css_files = ["gradstep.css"]
+html_favicon = "_static/gradstep.svg"
+html_context = {"default_mode": "auto"}  # light or dark as the reader's system is
 html_copy_source = False
 html_show_copyright = False
 html_sidebars = {"index": [], "notation": [], "changelog": [], "contributing": []}
@@ -145,6 +147,7 @@ html_theme_options = {
     "footer_start": ["sphinx-version"],
     "footer_end": ["theme-version"],
     "navigation_with_keys": False,
+    "header_links_before_dropdown": 6,
     "show_toc_level": 2,
 }
 

@@ -627,7 +627,7 @@ def test_predict(k):
     exact = X.astype(np.longdouble) @ fit.coef.astype(np.longdouble) + fit.intercept
     np.testing.assert_allclose(fit.predict(X), exact.astype(float), rtol=1e-15)
     np.testing.assert_allclose(fit.predict(X.astype(np.float32)), fit.predict(X), rtol=1e-5, atol=1e-5)
-    with pytest.raises(ValueError, match="X: 3 columns came; the fit has 4 and needs as many"):
+    with pytest.raises(ValueError, match="X: 3 columns came; 4 are needed, one for each coefficient"):
         fit.predict(X[:, :3])
 
 

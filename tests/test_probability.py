@@ -35,6 +35,8 @@ def test_events_of_two_dice():
     assert DICE.event(lambda pair: True).probability == 1
     assert DICE.event({(1, 1)}) == first_is_one & doubles
     assert (1, 6) in seven
+    assert DICE.law(sum)[7] == F(1, 6)
+    assert sum(DICE.law(max).values()) == 1
 
 
 def test_events_obey_the_axioms_and_de_morgan():
@@ -86,6 +88,8 @@ def test_a_joint_table():
     grey = WEATHER.covariance("rain", lambda sky: int(sky == "grey"))
     assert grey == F(2, 10) - F(3, 10) * F(4, 10)
     assert WEATHER.probability() == 1
+    assert WEATHER.law("rain") == {0: F(7, 10), 1: F(3, 10)}
+    assert WEATHER.expectation(lambda rain, scale=10: scale * rain) == 3
     assert "sky" in str(WEATHER)
     assert "7/10" in str(WEATHER.marginal("rain"))
 
@@ -163,6 +167,7 @@ def test_steps_ahead():
     assert chain.after(3).tolist() == (chain.transition @ chain.transition @ chain.transition).tolist()
     assert chain.law(1, 2).tolist() == chain.after(2)[1].tolist()
     assert chain.law([F(1, 2), F(1, 2), 0], 1).tolist() == [F(1, 2), F(1, 8), F(3, 8)]
+    assert chain.law({0: F(1, 2), 1: F(1, 2)}, 1).tolist() == [F(1, 2), F(1, 8), F(3, 8)]
     np.testing.assert_allclose(chain.law([0.5, 0.5, 0.0], 1).astype(float), [0.5, 0.125, 0.375], rtol=1e-15)
 
 
@@ -272,6 +277,10 @@ REFUSED = [
     (lambda: Joint({"x": [0, 1], "y": [0, 1]}, [[0.5, 0], [0.5, 0]]).given(y=1), ValueError, "y=1 has probability 0"),
     (lambda: WEATHER.expectation("sky"), TypeError, r"the values of sky\[0\]: 'clear' came"),
     (lambda: WEATHER.expectation(lambda wind: wind), ValueError, "variable: 'wind' came"),
+    (lambda: WEATHER.expectation(max), TypeError, "of: <built-in function max> came, a function without"),
+    (lambda: WEATHER.variance(lambda *values: 1), TypeError, "of: .* names of variables"),
+    (lambda: WEATHER.law("wind"), ValueError, "variable: 'wind' came"),
+    (lambda: MarkovChain(P).law({3: 1}, 2), ValueError, "start: 3 came; states of 0, 1, 2"),
     (lambda: MarkovChain([[0.5, 0.6], [0, 1]]), ValueError, r"transition, row 0: the probabilities sum to 1\.1"),
     (lambda: MarkovChain([[1, 0], [1.5, -0.5]], "ab"), ValueError, r"transition, row 'b': -0\.5 came for 'b'"),
     (lambda: MarkovChain([[1, 0]]), ValueError, r"transition: shape \(1, 2\) came; \(states, states\)"),

@@ -46,9 +46,10 @@ class Certificate:
     """How far a fit is from the optimum at most, as its gradient and the factor R of the rows show.
 
     With ``U = (1 + rho) norm(R^-T X' r)``, the bound is ``U / sigma_low + phi``, where
-    ``sigma_low**2 = (r' r - U**2) / (n - d)``: with ``w*`` the exact coefficients, ``norm(X (w - w*)) <= U``, and so no
-    linear combination of the coefficients is further from the exact one than ``bound`` of its own standard errors. It
-    holds for the float64 numbers in ``fit.coef`` and ``fit.intercept``: their gradient was taken.
+    ``sigma_low**2 = (r' r - U**2) / degrees_of_freedom``: with ``w*`` the exact coefficients,
+    ``norm(X (w - w*)) <= U``, and so no linear combination of the coefficients is further from the exact one than
+    ``bound`` of its own standard errors. It holds for the float64 numbers in ``fit.coef`` and ``fit.intercept``: their
+    gradient was taken.
 
     Attributes
     ----------

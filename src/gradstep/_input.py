@@ -70,7 +70,7 @@ def predictors(X: object, columns: int | None = None) -> NDArray[np.floating]:
     if table.shape[1] == 0:
         raise ValueError(f"X: no columns came, shape {table.shape}; at least one is needed.")
     if columns is not None and table.shape[1] != columns:
-        raise ValueError(f"X: {table.shape[1]} columns came; the fit has {columns} and needs as many.")
+        raise ValueError(f"X: {table.shape[1]} columns came; {columns} are needed, one for each coefficient.")
     # Whole numbers up to 64 bits go to float64, halves to float32, which holds them exactly.
     small = table.dtype.kind == "f" and table.dtype.itemsize <= 4
     rounded = _as(table, np.float32 if small else np.float64)

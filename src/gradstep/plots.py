@@ -52,7 +52,8 @@ def learning_curve(fit: Fit, closed_form: ClosedForm | None = None, ax: Axes | N
     history = fit.history
     exact = history.exact_objective.size > 0
     marker = "o" if len(history) <= _MOST_MARKERS else ""
-    ax.plot(history.epoch, history.objective, label="running objective", color="tab:blue", marker=marker, markersize=4)
+    label, unit = ("running objective", "epoch") if fit.certificate is None else ("objective", "round")
+    ax.plot(history.epoch, history.objective, label=label, color="tab:blue", marker=marker, markersize=4)
     if exact:
         ax.plot(
             history.epoch, history.exact_objective, label="objective", color="tab:orange", marker=marker, markersize=4
@@ -62,7 +63,7 @@ def learning_curve(fit: Fit, closed_form: ClosedForm | None = None, ax: Axes | N
     if np.all(history.objective > 0):
         ax.set_yscale("log")
     ax.locator_params(axis="x", integer=True)
-    ax.set_xlabel("epoch")
+    ax.set_xlabel(unit)
     ax.set_ylabel("objective")
     ax.legend(frameon=False)
     return ax

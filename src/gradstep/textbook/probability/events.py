@@ -116,6 +116,31 @@ class SampleSpace:
                 raise ValueError(f"which: {outcome!r} came, which is none of the outcomes {listed(self.outcomes)}.")
         return Event(self, chosen)
 
+    def law(self, of: Callable[[Any], Outcome]) -> dict[Outcome, Number]:
+        """Return the law of a random variable: the probability of each of its values, ``P(f = v)``.
+
+        Parameters
+        ----------
+        of : callable
+            The random variable: a function of the outcome.
+
+        Returns
+        -------
+        dict
+            The probability of each value, in the order in which the outcomes take them.
+
+        Examples
+        --------
+        >>> import gradstep as gs
+        >>> die = gs.textbook.SampleSpace.uniform(range(1, 7))
+        >>> die.law(lambda face: face % 3)
+        {1: Fraction(1, 3), 2: Fraction(1, 3), 0: Fraction(1, 3)}
+        """
+        shares: dict[Outcome, list[Number]] = {}
+        for outcome, probability in self._probability.items():
+            shares.setdefault(of(outcome), []).append(probability)
+        return {value: added(each) for value, each in shares.items()}
+
     def __repr__(self) -> str:
         return f"SampleSpace({dict(self._probability)!r})"
 

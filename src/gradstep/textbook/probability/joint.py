@@ -163,6 +163,34 @@ class Joint:
         sums = [added(np.asarray(kept[where], dtype=kept.dtype).flat) for where in np.ndindex(shape)]
         return Joint({name: self.variables[name] for name in names}, np.array(sums, dtype=kept.dtype).reshape(shape))
 
+    def law(self, name: str) -> dict[Outcome, Number]:
+        """Return the marginal distribution of one variable as a mapping, as `bayes` takes it.
+
+        Parameters
+        ----------
+        name : str
+            The variable.
+
+        Returns
+        -------
+        dict
+            The probability of each of its outcomes.
+
+        Raises
+        ------
+        ValueError
+            If the variable is not of this table.
+
+        Examples
+        --------
+        >>> import gradstep as gs
+        >>> joint = gs.textbook.Joint({"x": ["a", "b"], "y": [0, 1]}, [[0.5, 0.25], [0.25, 0.0]])
+        >>> joint.law("x")
+        {'a': 0.75, 'b': 0.25}
+        """
+        marginal = self.marginal(name)
+        return dict(zip(marginal.variables[name], marginal.table.tolist(), strict=True))
+
     def probability(self, **values: Outcome) -> Number:
         """Return the probability that variables have these values, ``P(x = ..., y = ...)``; of all others summed.
 
@@ -232,7 +260,8 @@ class Joint:
         Parameters
         ----------
         of : str or callable
-            A variable with numbers for outcomes, or a function of variables: its parameters are their names.
+            A variable with numbers for outcomes, or a function of variables: its parameters are their names, those
+            with defaults left out.
 
         Returns
         -------
@@ -376,10 +405,9 @@ class Joint:
     def _values(self, of: str | Callable[..., Any]) -> tuple[list[Any], NDArray[Any]]:
         """Return all probabilities, and the value of a variable or a function at each."""
         if callable(of):
-            names = list(inspect.signature(of).parameters)
-            function: Callable[..., Any] = of
+            names, function = _parameters(of), of
         else:
-            names, function = [of], lambda *values: values[0]
+            names, function = [of], lambda value: value
         axes = [self._axis(name) for name in names]
         outcomes = [self.variables[name] for name in names]
         found = [
@@ -389,3 +417,18 @@ class Joint:
         what = f"the values of {of}" if isinstance(of, str) else "the values of the function"
         # What is true counts as 1, so that the expectation of a condition is its probability.
         return list(self.table.flat), numbers(what, [int(v) if isinstance(v, (bool, np.bool_)) else v for v in found])
+
+
+def _parameters(function: Callable[..., Any]) -> list[str]:
+    """Return the names of the variables that a function is of."""
+    try:
+        found = inspect.signature(function).parameters.values()
+    except ValueError:  # a built-in one
+        found = {}.values()
+    named = [p.name for p in found if p.kind is p.POSITIONAL_OR_KEYWORD and p.default is p.empty]
+    if not named:
+        raise TypeError(
+            f"of: {function!r} came, a function without parameters that are names of variables; one with them is "
+            "needed, such as lambda x, y: x * y."
+        )
+    return named

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from fractions import Fraction
 from numbers import Real
 from typing import Any, NamedTuple
@@ -130,8 +130,8 @@ class MarkovChain:
 
         Parameters
         ----------
-        start : state or array_like, (states,)
-            Where it is at first: a state, or the probability of each.
+        start : state, mapping or array_like, (states,)
+            Where it is at first: a state, the probability of some states by name, or that of each.
         steps : int
             How many steps, n.
 
@@ -229,8 +229,8 @@ class MarkovChain:
         ----------
         steps : int
             How many steps to take.
-        start : state or array_like, (states,)
-            Where to begin: a state, or the probability of each.
+        start : state, mapping or array_like, (states,)
+            Where to begin: a state, the probability of some states by name, or that of each.
         seed : int, default 0
             Seed of the walk; the same seed takes the same steps, of a longer walk the first ones.
 
@@ -287,6 +287,11 @@ class MarkovChain:
                 raise ValueError(f"start: {start!r} came; one of {listed(self.states)}, or a law, is needed.")
             law: NDArray[Any] = self._identity()[self.states.index(start)]
             return law
+        if isinstance(start, Mapping):
+            unknown = next((state for state in start if state not in self.states), None)
+            if unknown is not None:
+                raise ValueError(f"start: {unknown!r} came; states of {listed(self.states)} are needed.")
+            start = [start.get(state, 0) for state in self.states]
         law = numbers("start", start)
         if law.shape != (len(self.states),):
             raise ValueError(f"start: shape {law.shape} came; {(len(self.states),)} is needed, a probability a state.")
