@@ -276,3 +276,41 @@ def answers_5(names):
     off = np.abs(names["fit"].coef * X.std(axis=0) - theta[:-1]) / errors[:-1]
     np.testing.assert_allclose(names["answer_6"], off.max(), rtol=1e-5)
     assert 0 < names["answer_6"] <= names["fit"].certificate.bound <= 0.01
+
+
+def answers_6(names):
+    rng = np.random.default_rng(0)  # the page's table, drawn anew
+    X = rng.standard_normal((500, 2))
+    y = X @ [2.0, -3.4] + 4.2 + 0.5 * rng.standard_normal(500)
+    A = np.column_stack([X, np.ones(500)])
+    np.testing.assert_array_equal(names["A"], A)
+
+    # 1. By hand, eta v / (b (2 - eta)) with eta = 1/2 and b = 4: v / 12, v the variance about the mean (divisor n). And
+    # measured: 4,000 chains, of which each step is w <- w / 2 + mean(batch) / 2, after 60 steps.
+    v = np.mean((y - np.mean(y)) ** 2)
+    np.testing.assert_allclose(names["answer_1"], v / 12, rtol=1e-10)
+    w = np.full(4000, y.mean())
+    for _ in range(60):
+        w = w / 2 + y[rng.integers(500, size=(4000, 4))].mean(axis=1) / 2
+    np.testing.assert_allclose(names["answer_1"], w.var(), rtol=0.1)  # about 2 % is chance
+
+    # 2. The operator without symmetric coordinates, 9 x 9, as the mean of Kronecker squares of the 500 steps that may
+    # be taken: its largest eigenvalue is 1 at the answer, and bisection finds the same step.
+    def radius(step):
+        steps = np.eye(3) - step * A[:, :, np.newaxis] * A[:, np.newaxis, :]
+        return np.abs(np.linalg.eigvals(sum(np.kron(M, M) for M in steps) / 500)).max()
+
+    assert radius(0.95 * names["answer_2"]) < 1 < radius(1.05 * names["answer_2"])
+    np.testing.assert_allclose(radius(names["answer_2"]), 1, rtol=1e-8)
+    np.testing.assert_allclose(names["answer_2"], scipy.optimize.bisect(lambda h: radius(h) - 1, 0.3, 0.6), rtol=1e-6)
+
+    # 3. The normal equations of the posterior, (0.1 I + A'A) m = A'y, for the prior mean is zero.
+    m = scipy.linalg.solve(0.1 * np.eye(3) + A.T @ A, A.T @ y, assume_a="pos")
+    np.testing.assert_allclose(names["answer_3"], m, rtol=1e-9)
+    plain = np.linalg.lstsq(A, y, rcond=None)[0]
+    assert np.abs(names["answer_3"] / plain - 1).max() > 1e-4  # not what the shorter table gives
+
+    # 4. SciPy's multivariate t of all responses at once: 2 a0 = 2 degrees of freedom, about A m0 = 0, of shape
+    # s0 / a0 (I + A inv(P0) A') = (I + 10 A A') / 2.
+    joint = scipy.stats.multivariate_t(np.zeros(500), (np.eye(500) + 10 * A @ A.T) / 2, df=2)
+    np.testing.assert_allclose(names["answer_4"], joint.logpdf(y), rtol=1e-9)

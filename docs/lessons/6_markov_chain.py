@@ -60,38 +60,35 @@ ax.legend()
 # :math:`e = w - \hat w` be the distance from least squares and :math:`r_i = x_i^\top \hat w - y_i` the residuals
 # there. A bar is the mean of a batch, :math:`\mathrm E` the mean over all that may be drawn.
 #
-# .. math::
+# .. math:: e_{t+1} = (I - \eta \, \overline{x x^\top}) \, e_t - \eta \, \overline{x r}
 #
-#    \begin{aligned}
-#    e_{t+1} &= (I - \eta \, \overline{x x^\top}) \, e_t - \eta \, \overline{x r} \\
-#    H &= \mathrm E[x x^\top], \quad G = \mathrm E[r^2 x x^\top], \quad \mathrm E[x r] = 0
-#    \end{aligned}
-#
-# The last are the normal equations. Batches are independent of :math:`e_t`, so
-# :math:`\mathrm E\, e_{t+1} = (I - \eta H)\, \mathrm E\, e_t`, which goes to zero for small steps. **The mean is the
-# least-squares answer**, and the noise does not move it. (It does where slopes are not linear in :math:`w`.) Once the
-# mean is gone, :math:`S = \mathrm E[e e^\top]` is the covariance. The first line times its transpose gives
+# The batch is independent of :math:`e_t`, and the normal equations are :math:`\mathrm E[x r] = 0`. So with
+# :math:`H = \mathrm E[x x^\top]` we have :math:`\mathrm E\, e_{t+1} = (I - \eta H)\, \mathrm E\, e_t`, which goes to
+# zero for small steps. **The mean is the least-squares answer**, and the noise does not move it. (It does where
+# slopes are not linear in :math:`w`.) Once the mean is gone, :math:`S = \mathrm E[e e^\top]` is the covariance. The
+# line above times its transpose gives
 #
 # .. math::
 #
 #    \begin{aligned}
 #    S_{t+1} &= S - \eta (H S + S H) \\
-#       &\quad + \eta^2 \Big( H S H + \frac{F(S) - H S H}{b} \Big) + \eta^2 \frac{G}{b}
+#       &\; + \eta^2 \Big( H S H + \frac{F(S) - H S H + G}{b} \Big)
 #    \end{aligned}
 #
-# Of the pairs of draws in a batch, one in :math:`b` is a draw with itself: hence
-# :math:`F(S) = \mathrm E[x x^\top S \, x x^\top]`. All but the last term is linear in :math:`S`. So
+# with :math:`G = \mathrm E[r^2 x x^\top]` and :math:`F(S) = \mathrm E[x x^\top S \, x x^\top]`, because of the pairs
+# of draws in a batch one in :math:`b` is a draw with itself. All but :math:`G` is linear in :math:`S`. So
 # `gradstep.textbook.SGDChain` solves :math:`p (p+1)/2` linear equations for what a step leaves as it is:
 step, b = 0.3, 1
 chain = gs.textbook.SGDChain(X, y, step, batch_size=b)
 S, H, r = chain.covariance, A.T @ A / n, A @ chain.mean - y
 G, F = (A.T * r**2) @ A / n, (A.T * np.sum(A @ S * A, axis=1)) @ A / n
-linear = S - step * (H @ S + S @ H) + step**2 * (H @ S @ H + (F - H @ S @ H) / b)
-np.allclose(chain.mean, best), np.allclose(linear + step**2 * G / b, S)
+HSH = H @ S @ H
+after = S - step * (H @ S + S @ H) + step**2 * (HSH + (F - HSH + G) / b)
+np.allclose(chain.mean, best), np.allclose(after, S)
 
 # %%
 # For small :math:`\eta` the terms :math:`\eta^2 S` are smaller still. Without them **Lyapunov's equation** is left,
-# :math:`H S + S H = \eta G / b`. `gradstep.textbook.SGDChain.simulate` walks and measures. Here are differences from
+# :math:`H S + S H = \eta G / b`. `~gradstep.textbook.SGDChain.simulate` walks and measures. Here are differences from
 # the closed form, relative to it. In the picture each dot is where a chain of its own ends.
 
 
@@ -138,7 +135,7 @@ ax.legend()
 # are stable there: their noise is :math:`G / b`, and larger batches bear larger steps, up to the limit of the mean.
 for b in (4, 1):
     chain = gs.textbook.SGDChain(X, y, step=0.6, batch_size=b)
-    print(f"b = {b}: radius {chain.spectral_radius:.2f}, mixing {chain.mixing_time:.1f}")
+    print(f"b = {b}: rho {chain.spectral_radius:.2f}, mixing {chain.mixing_time:.1f}")
 try:
     chain.covariance
 except ValueError as problem:
@@ -170,15 +167,16 @@ ax.legend(title="step (lines: formula)")
 # Averaging
 # ---------
 #
-# The mean :math:`\bar w_T` of :math:`T` steps does better than the last. In the stationary law, :math:`e_{t+k}` is
-# :math:`(I - \eta H)^k e_t` and new noise. So covariances add up, `gradstep.textbook.SGDChain.covariance_of_average`:
+# The mean of :math:`T` steps does better than the last. In the stationary law, :math:`e_{t+k}` is
+# :math:`(I - \eta H)^k e_t` and new noise. So covariances add up to its :math:`V_T`,
+# `~gradstep.textbook.SGDChain.covariance_of_average`:
 #
 # .. math::
 #
 #    \begin{aligned}
-#    \mathrm{Cov}(\bar w_T) &= \frac{1}{T^2} \Big( T S + \sum_{k=1}^{T-1} (T - k)\, C_k \Big) \\
+#    T^2 V_T &= T S + \sum_{k=1}^{T-1} (T - k)\, C_k \\
 #    C_k &= (I - \eta H)^k S + S (I - \eta H)^k \\
-#    T \, \mathrm{Cov}(\bar w_T) &\to H^{-1} \, \frac{G + F(S) - H S H}{b} \, H^{-1}
+#    T \, V_T &\to H^{-1} \, \frac{G + F(S) - H S H}{b} \, H^{-1}
 #    \end{aligned}
 #
 # The limit takes :math:`\sum_{k \ge 1} (I - \eta H)^k = (\eta H)^{-1} - I` and the fixed point. As :math:`S` shrinks
@@ -197,7 +195,7 @@ ax.set(xlabel="steps T of ten rows", ylabel="distance (standard errors)")
 ax.legend(title="level lines: the last step")
 means = np.array([chain.simulate(100, seed=seed)[0] for seed in range(2000)])
 ratio = np.trace(np.cov(means.T)) / np.trace(chain.covariance_of_average(100))
-print(f"averages of 100 steps, variance simulated over closed form: {ratio:.2f}")
+print(f"100 steps, simulated over closed form: {ratio:.2f}")
 
 # %%
 # The line falls as :math:`1/\sqrt{T}`: one digit costs a hundred times the steps. `gradstep.fit` without a ``step``
@@ -213,18 +211,21 @@ print(f"averages of 100 steps, variance simulated over closed form: {ratio:.2f}"
 # .. math::
 #
 #    \begin{aligned}
-#    w \mid v &\sim \mathcal N(m_0, \, v P_0^{-1}), \quad v \sim \text{inverse gamma}(a_0, s_0) \\
+#    w \mid v &\sim \mathcal N(m_0, \, v P_0^{-1}) \\
+#    v &\sim \text{inverse gamma}(a_0, s_0) \\
 #    y \mid w, v &\sim \mathcal N(A w, \, v I)
 #    \end{aligned}
 #
-# The product of the densities, scaled to integrate to one, is the **posterior**. It has an exponent quadratic in
-# :math:`w`. Completing the square shows the same kind of law, `gradstep.textbook.NormalInverseGamma.update`, with
+# The product of the densities, scaled to integrate to one, is the **posterior**. Its exponent is quadratic in
+# :math:`w`. Completing the square leaves a law of the same kind, `~gradstep.textbook.NormalInverseGamma.update`, with
+# (:math:`\lVert c \rVert_{P_0}^2 = c^\top P_0 c`)
 #
 # .. math::
 #
 #    \begin{aligned}
-#    P &= P_0 + A^\top A, \quad P m = P_0 m_0 + A^\top y, \quad a = a_0 + \tfrac n2 \\
-#    s &= s_0 + \tfrac12 \lVert y - A m \rVert^2 + \tfrac12 (m - m_0)^\top P_0 (m - m_0)
+#    P &= P_0 + A^\top A, \quad a = a_0 + n/2 \\
+#    m &= P^{-1} (P_0 m_0 + A^\top y) \\
+#    s &= s_0 + \tfrac12 \lVert y - A m \rVert^2 + \tfrac12 \lVert m - m_0 \rVert_{P_0}^2
 #    \end{aligned}
 NormalInverseGamma = gs.textbook.NormalInverseGamma
 m0, P0, a0, s0 = np.zeros(p), 0.1 * np.eye(p), 1.0, 0.5
@@ -233,7 +234,7 @@ posterior = prior.update(X, y)
 P, a = P0 + A.T @ A, a0 + n / 2
 m = np.linalg.solve(P, P0 @ m0 + A.T @ y)
 s = s0 + np.sum((y - A @ m) ** 2) / 2 + (m - m0) @ P0 @ (m - m0) / 2
-np.allclose(posterior.mean, m), posterior.shape == a, np.isclose(posterior.scale, s)
+np.allclose(posterior.mean, m), posterior.shape == a, np.allclose(posterior.scale, s)
 
 # %%
 # Rows enter through :math:`A^\top A`, :math:`A^\top y`, :math:`y^\top y` and :math:`n` alone. Fits of small tables,
@@ -315,7 +316,8 @@ ax.legend()
 #    \end{aligned}
 gammas = special.gammaln(a) - special.gammaln(a0) + a0 * np.log(s0) - a * np.log(s)
 roots = (np.linalg.slogdet(P0)[1] - np.linalg.slogdet(P)[1]) / 2
-round(posterior.log_evidence, 6), round(gammas + roots - n / 2 * np.log(2 * np.pi), 6)
+by_formula = gammas + roots - n / 2 * np.log(2 * np.pi)
+print(f"{posterior.log_evidence:.6f} {by_formula:.6f}")
 
 # %%
 # One more column never makes the objective larger. But :math:`|P|` grows: a model that could have produced many other
@@ -327,7 +329,7 @@ for k in range(1, 7):
     few = NormalInverseGamma(np.zeros(k + 1), 0.1 * np.eye(k + 1), a0, s0)
     squares = gs.closed_form(powers, cubic).objective
     evidence = few.update(powers, cubic).log_evidence
-    print(f"degree {k}: objective {squares:.4f}, log evidence {evidence:7.2f}")
+    print(f"degree {k}: loss {squares:.4f}, log p {evidence:.1f}")
 
 # %%
 # The evidence is largest for the true degree: **Occam's razor**, which nobody put in. (A flat prior has none, because
@@ -371,8 +373,8 @@ for rows in (50_000, n):
     known = NormalInverseGamma.flat(p).update(table, t)
     target = known.weights_given(2 * gs.closed_form(table, t).objective).cov
     ratio = np.linalg.eigvals(np.linalg.solve(target, cloud)).real
-    print(f"{rows} rows: mixing time {10 * sampler.mixing_time / rows:.3f} passes")
-    print(f"    variance over the posterior's: {ratio.min():.3f} to {ratio.max():.3f}")
+    print(f"{rows} rows: mixing in {10 * sampler.mixing_time / rows:.3f} passes")
+    print(f"    variance ratio {ratio.min():.3f} to {ratio.max():.3f}")
 fig, ax = plt.subplots()
 ax.plot(*ellipse(known.mean, target), lw=4, alpha=0.4, label="posterior")
 ax.plot(*ellipse(known.mean, cloud), "--", label="SGD, whitened")
@@ -432,13 +434,13 @@ print(f"{answer_4:.6f} {posterior.log_evidence:.6f}")
 # ---------------------
 #
 # You have come from a first array to coefficients with a proof, the law of the steps, and that of the answer.
-# :doc:`/default` shows what ``gs.fit(X, y)`` proves, :doc:`/formulas/losses` leaves squares, :doc:`/api` lists all
+# :doc:`/default` shows what ``gs.fit(X, y)`` proves, :doc:`/formulas/losses` goes past squares, :doc:`/api` lists all
 # calls.
 #
 # Sources
 # -------
 #
-# - A. Zhang, Z. C. Lipton, M. Li and A. J. Smola, *Dive into Deep Learning*, Cambridge 2023, sections 2.6 and 3.1.
+# - A\. Zhang, Z. C. Lipton, M. Li and A. J. Smola, *Dive into Deep Learning*, Cambridge 2023, sections 2.6 and 3.1.
 # - A. Dieuleveut, A. Durmus and F. Bach, Bridging the gap between constant step size stochastic gradient descent and
 #   Markov chains, *Annals of Statistics* 48 (2020) 1348-1382: the chain, its law, the moved mean of other losses.
 # - S. Mandt, M. D. Hoffman and D. M. Blei, Stochastic gradient descent as approximate Bayesian inference, *Journal of
