@@ -217,8 +217,8 @@ print(f"100 steps, simulated over closed form: {ratio:.2f}")
 #    \end{aligned}
 #
 # The product of the densities, scaled to integrate to one, is the **posterior**. Its exponent is quadratic in
-# :math:`w`. Completing the square leaves a law of the same kind, `~gradstep.textbook.NormalInverseGamma.update`, with
-# (:math:`\lVert c \rVert_{P_0}^2 = c^\top P_0 c`)
+# :math:`w`. Completing the square leaves the same kind of law, `~gradstep.textbook.NormalInverseGamma.update`, where
+# :math:`\lVert c \rVert_{P_0}^2` is :math:`c^\top P_0 c`:
 #
 # .. math::
 #
@@ -402,8 +402,7 @@ ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 # Answers
 # -------
 #
-# **Exercise 1.** :math:`S = (1 - \eta)^2 S + \eta^2 v / b` gives :math:`S = \eta v / (2 b - b \eta)`, for steps below
-# 2.
+# **Exercise 1.** :math:`S = (1 - \eta)^2 S + \eta^2 v / b` so :math:`S = \eta v / (2b - b\eta)`, :math:`\eta < 2`.
 ones = gs.textbook.SGDChain(np.ones((n, 1)), y, 0.5, batch_size=4, intercept=False)
 answer_1 = ones.covariance.item()
 print(f"{answer_1:.6f} {0.5 * y.var() / (4 * (2 - 0.5)):.6f}")
@@ -434,8 +433,8 @@ print(f"{answer_4:.6f} {posterior.log_evidence:.6f}")
 # ---------------------
 #
 # You have come from a first array to coefficients with a proof, the law of the steps, and that of the answer.
-# :doc:`/default` shows what ``gs.fit(X, y)`` proves, :doc:`/formulas/losses` goes past squares, :doc:`/api` lists all
-# calls.
+# :doc:`/default` shows what ``gs.fit(X, y)`` proves, :doc:`/formulas/losses` goes past squares, :doc:`/api` lists
+# all.
 #
 # Sources
 # -------
