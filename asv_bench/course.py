@@ -1,8 +1,8 @@
 """The figures of the course's code: ``python asv_bench/course.py [--quick]``.
 
 Constant-step SGD's stationary covariance in closed form beside a simulation, over random tables whose spectral radius
-is below 0.95; the posterior beside a brute-force grid and beside scipy.stats; a walk of ten million steps; and, where the
-extra ``docs`` is installed and ``--build`` is given, the build of all pages. Exits with 1 where a figure is missed.
+is below 0.95; the posterior beside a brute-force grid and beside scipy.stats; a walk of ten million steps; and, where
+the extra ``docs`` is installed and ``--build`` is given, the build of all pages. Exits with 1 where a figure is missed.
 """
 
 import argparse
