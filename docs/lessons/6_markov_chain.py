@@ -361,7 +361,8 @@ ridge.coef.round(8), towards_zero.update(Xc, yc, intercept=False).mean.round(8)
 #    \end{aligned}
 #
 # The last line asks for the posterior under the flat prior, :math:`v (Z^\top Z)^{-1} = (v/n) I`. Its step is
-# `gradstep.textbook.chain.sampling_step`. The mean squared residual stands for :math:`v`.
+# `gradstep.textbook.chain.sampling_step`. The mean squared residual stands for :math:`v`, and variances are compared
+# in all directions.
 for rows in (50_000, n):
     table, t = gs.textbook.make_linear([2.0, -3.4], 4.2, rows, noise=0.5)
     table = table @ [[1.0, 0.8], [0.0, 0.6]]  # columns that depend on each other
@@ -374,7 +375,7 @@ for rows in (50_000, n):
     target = known.weights_given(2 * gs.closed_form(table, t).objective).cov
     ratio = np.linalg.eigvals(np.linalg.solve(target, cloud)).real
     print(f"{rows} rows: mixing in {10 * sampler.mixing_time / rows:.3f} passes")
-    print(f"    variance ratio {ratio.min():.3f} to {ratio.max():.3f}")
+    print(f"    over the posterior's: {ratio.min():.3f} to {ratio.max():.3f}")
 fig, ax = plt.subplots()
 ax.plot(*ellipse(known.mean, target), lw=4, alpha=0.4, label="posterior")
 ax.plot(*ellipse(known.mean, cloud), "--", label="SGD, whitened")
@@ -402,7 +403,7 @@ ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 # Answers
 # -------
 #
-# **Exercise 1.** :math:`S = (1 - \eta)^2 S + \eta^2 v / b` so :math:`S = \eta v / (2b - b\eta)`, :math:`\eta < 2`.
+# **Exercise 1.** :math:`S = (1 - \eta)^2 S + \eta^2 v / b` so :math:`S = \eta v / (2b - b\eta)` for :math:`\eta < 2`.
 ones = gs.textbook.SGDChain(np.ones((n, 1)), y, 0.5, batch_size=4, intercept=False)
 answer_1 = ones.covariance.item()
 print(f"{answer_1:.6f} {0.5 * y.var() / (4 * (2 - 0.5)):.6f}")
@@ -434,7 +435,7 @@ print(f"{answer_4:.6f} {posterior.log_evidence:.6f}")
 #
 # You have come from a first array to coefficients with a proof, the law of the steps, and that of the answer.
 # :doc:`/default` shows what ``gs.fit(X, y)`` proves, :doc:`/formulas/losses` goes past squares, :doc:`/api` lists
-# all.
+# every call.
 #
 # Sources
 # -------
