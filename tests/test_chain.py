@@ -1,6 +1,7 @@
 """Constant-step SGD as a chain: the operator beside its definition, the stationary law beside simulation."""
 
 import itertools
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import scipy.linalg
 import gradstep as gs
 from conftest import JIT_OFF, needs_jit
 from gradstep.textbook import NormalInverseGamma, SGDChain
-from gradstep.textbook.chain import sampling_step
+from gradstep.textbook.chain import _weighted_powers, sampling_step
 
 
 def table(n=60, d=3, seed=0):
@@ -98,6 +99,12 @@ def test_the_average_beside_its_sum():
     )  # fmt: skip
     np.testing.assert_allclose(chain.covariance_of_average(steps), total / steps**2, rtol=1e-10)
     np.testing.assert_allclose(chain.covariance_of_average(1), chain.covariance, rtol=1e-12)
+    # With tiny steps too: weights of powers near 1.
+    tiny, T = SGDChain(X, y, 1e-9, 4), 11
+    np.testing.assert_allclose(tiny.covariance_of_average(T), tiny.covariance, rtol=1e-6)
+    for q in (-0.5, 0.0, 0.3, 1 - 1e-9):
+        truth = sum((T - t) * Fraction(q) ** t for t in range(1, T))
+        assert _weighted_powers(np.array([q]), T)[0] == pytest.approx(float(truth), rel=1e-13, abs=1e-14)
     # In the limit, the noise of a gradient at the stationary law between two inverses of H.
     Z, b, S = np.column_stack((X, np.ones(60))), 4, chain.covariance
     noise = chain._noise + (sum(np.outer(z, z) @ S @ np.outer(z, z) for z in Z) / 60 - chain._H @ S @ chain._H) / b
@@ -163,6 +170,7 @@ REFUSED = [
     (lambda: SGDChain(X[:, [0, 0]], Y, 0.1), ValueError, "X: 3 columns of rank 2 came"),
     (lambda: SGDChain(X, Y, 5.0).covariance, ValueError, "step: 5 came, at which second moments grow by"),
     (lambda: SGDChain(X, Y, 5.0).simulate(10), ValueError, "step: 5 came, at which"),
+    (lambda: SGDChain(X, Y, 1e-9).simulate(10), ValueError, r"step: 1e-09 came, with which it takes \d"),
     (lambda: SGDChain(X, Y, 0.05).simulate(0), ValueError, "steps: 0 came"),
     (lambda: SGDChain(X, Y, 0.05).covariance_of_average(0), ValueError, "steps: 0 came"),
     (lambda: sampling_step(10, 0, 1), ValueError, "p: 0 came"),

@@ -104,6 +104,9 @@ def test_the_flat_prior_gives_classical_intervals():
     spread = np.sqrt(v * (1 + np.einsum("ij,ij->i", with_ones(new) @ np.linalg.inv(Z.T @ Z), with_ones(new))))
     law = posterior.predictive(new)
     np.testing.assert_allclose(law.std() * np.sqrt(1 - 2 / exact.degrees_of_freedom), spread, rtol=1e-9)
+    both = posterior.contrast(with_ones(new))
+    np.testing.assert_allclose(both.std()[1], posterior.contrast(with_ones(new)[1]).std(), rtol=1e-14)
+    np.testing.assert_allclose(both.mean(), law.mean(), rtol=1e-12)
     np.testing.assert_allclose(law.mean(), new @ exact.coef + exact.intercept, rtol=1e-9)
 
 
@@ -209,6 +212,7 @@ REFUSED = [
     (lambda: NormalInverseGamma.flat(4).update_from(large()), ValueError, 'gs.fit.X, y, solver="exact".'),
     (lambda: PRIOR.predictive(X[:, :1]), ValueError, "X: 2 coefficients came"),
     (lambda: PRIOR.contrast([1.0, 0.0]), ValueError, r"c: shape \(2,\) came; \(3,\) is needed"),
+    (lambda: PRIOR.contrast([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]), ValueError, "c: nothing but zeros came"),
     (lambda: PRIOR.logpdf([1.0, 0.0, 0.0], 0.0), ValueError, "variance: 0.0 came"),
     (lambda: PRIOR.weights_given(-1), ValueError, "variance: -1 came"),
     (lambda: PRIOR.sample(0), ValueError, "size: 0 came"),

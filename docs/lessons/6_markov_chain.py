@@ -433,9 +433,8 @@ print(f"{answer_4:.6f} {posterior.log_evidence:.6f}")
 # Where the course ends
 # ---------------------
 #
-# You have come from a first array to coefficients with a proof, the law of the steps, and that of the answer.
-# :doc:`/default` shows what ``gs.fit(X, y)`` proves, :doc:`/formulas/losses` goes past squares, :doc:`/api` lists
-# every call.
+# You have come from a first array to a fit with a proof, the law of its steps, and that of the answer.
+# :doc:`/default` shows what ``gs.fit`` proves, :doc:`/formulas/losses` goes past squares, :doc:`/api` has all calls.
 #
 # Sources
 # -------

@@ -17,6 +17,7 @@ from gradstep.textbook.normal_inverse_gamma import frozen, with_ones
 
 _MOST_COLUMNS = 30  # whose covariances have about 500 entries each
 _ROWS_PER_BLOCK = 1 << 12
+_LONGEST_BURN_IN = 10**9
 _DRAWS_AT_ONCE = 1 << 18  # rows: a few milliseconds of steps, so that Ctrl-C is answered
 
 
@@ -144,7 +145,7 @@ class SGDChain:
         if self.spectral_radius >= 1:
             raise ValueError(
                 f"step: {self.step:g} came, at which second moments grow by {self.spectral_radius:.4g} a step; a "
-                "smaller one is needed for a stationary law."
+                "smaller one is needed for a stationary law with a covariance."
             )
         rows, columns, factor = _half(len(self.mean))
         noise = self.step**2 * self._noise[rows, columns] * factor
@@ -196,10 +197,7 @@ class SGDChain:
         """
         T = _input.whole("steps", steps, 1)
         values, vectors = scipy.linalg.eigh(self._H)
-        # sum over t from 1 to T - 1 of (T - t) q**t, with q = 1 - step lambda.
-        q = 1 - self.step * values
-        sums = (T * q * (1 - q) - q * (1 - q**T)) / (1 - q) ** 2
-        ahead = (vectors * sums) @ vectors.T @ self.covariance
+        ahead = (vectors * _weighted_powers(1 - self.step * values, T)) @ vectors.T @ self.covariance
         found: NDArray[np.float64] = (T * self.covariance + ahead + ahead.T) / T**2
         return found
 
@@ -227,7 +225,8 @@ class SGDChain:
         Raises
         ------
         TypeError, ValueError
-            If an argument cannot be used, or there is no stationary law and no ``burn_in`` given.
+            If an argument cannot be used; or no ``burn_in`` is given and there is no stationary covariance, or it takes
+            more than 1e9 steps to settle.
 
         Examples
         --------
@@ -243,6 +242,11 @@ class SGDChain:
         if burn_in is None:
             self.covariance  # noqa: B018 - which raises where there is none
             burn_in = math.ceil(10 * self.mixing_time)
+            if burn_in > _LONGEST_BURN_IN:
+                raise ValueError(
+                    f"step: {self.step:g} came, with which it takes {burn_in:.1g} steps to settle; a larger one, or "
+                    "burn_in, is needed."
+                )
         skip = _input.whole("burn_in", burn_in, 0)
         rng, (n, p), b = stream("sgd chain", seed), self._X.shape, self.batch_size
         w, mean, second = self.mean.copy(), np.zeros(p), np.zeros((p, p))
@@ -298,6 +302,19 @@ def sampling_step(n: int, p: int, batch_size: int) -> float:
     """
     n, p, b = (_input.whole(name, value, 1) for name, value in (("n", n), ("p", p), ("batch_size", batch_size)))
     return 2 * b / (n + b + p + 1)
+
+
+def _weighted_powers(q: NDArray[np.float64], T: int) -> NDArray[np.float64]:
+    """Return ``sum_t (T - t) q**t`` over t from 1 to T - 1, by doubling: the closed form cancels where q is near 1."""
+    n, power, powers, weighted = 0, np.ones_like(q), np.zeros_like(q), np.zeros_like(q)
+    for bit in f"{T:b}":  # of the sums over the first n powers, q**0 among them, those over 2 n and over 2 n + 1
+        weighted = weighted * (1 + power) + n * powers
+        powers = powers * (1 + power)
+        n, power = 2 * n, power * power
+        if bit == "1":
+            powers, n, power = powers + power, n + 1, power * q
+            weighted = weighted + powers
+    return weighted - T
 
 
 def _half(p: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:

@@ -197,13 +197,13 @@ class Laws:
 
         Parameters
         ----------
-        c : array_like, (p,)
-            What each coefficient is multiplied by, the intercept last.
+        c : array_like, (p,) or (m, p)
+            What each coefficient is multiplied by, the intercept last; or m such rows.
 
         Returns
         -------
         scipy.stats frozen distribution
-            ``scipy.stats.t``.
+            ``scipy.stats.t``, of m combinations each by itself.
 
         Raises
         ------
@@ -221,9 +221,12 @@ class Laws:
         self._proper()
         from scipy import stats  # noqa: PLC0415
 
-        of = self._weights(c, "c")
-        loc, spread = self._scores(of[np.newaxis])
-        return stats.t(2 * self.shape, loc[0], math.sqrt(self.scale / self.shape) * spread[0])
+        of = np.asarray(c)
+        rows = np.array([self._weights(row, "c") for row in (of if of.ndim == 2 else [of])])
+        if not rows.any(axis=1).all():
+            raise ValueError("c: nothing but zeros came; a combination of at least one coefficient is needed.")
+        loc, spread = self._scores(rows if of.ndim == 2 else rows[0])
+        return stats.t(2 * self.shape, loc, math.sqrt(self.scale / self.shape) * spread)
 
     def predictive(self, X: ArrayLike, *, intercept: bool = True) -> Any:
         """Return the law of new responses, each by itself: Student's t about ``X w``, noise included.
@@ -321,8 +324,8 @@ class Laws:
         return found
 
     def _scores(self, rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return ``x mean`` and ``norm(R^-T x)`` of rows."""
-        white = scipy.linalg.solve_triangular(self.factor, rows.T, trans="T")
+        """Return ``x mean`` and ``norm(R^-T x)`` of a row or of several."""
+        white: NDArray[np.float64] = scipy.linalg.solve_triangular(self.factor, rows.T, trans="T")
         return rows @ self.mean, np.sqrt(np.square(white).sum(axis=0))
 
     def _inverse(self) -> NDArray[np.float64]:
