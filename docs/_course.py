@@ -1,5 +1,6 @@
 """How the pages of the course are executed: one look for their pictures, and mathematics that needs no network."""
 
+import re
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,8 +31,13 @@ def look(_gallery_conf, _file):
 
 
 def picture(block, block_vars, gallery_conf):
-    """Keep pictures as lines and letters, sharp at any size; their titles are their alternative text."""
-    return matplotlib_scraper(block, block_vars, gallery_conf, format="svg", metadata={"Date": None})
+    """Keep pictures as lines and letters, sharp at any size; their titles are their alternative text.
+
+    Each is a link to itself alone, where a reader on a telephone can enlarge it.
+    """
+    rst = matplotlib_scraper(block, block_vars, gallery_conf, format="svg", metadata={"Date": None})
+    rst = re.sub(r"\.\. image-sg:: (\S*/(\S+))", r".. image:: \1\n   :target: ../_images/\2", rst)
+    return re.sub(r" +:srcset: .*\n", "", rst)
 
 
 def mathjax(folder: Path) -> str:

@@ -140,6 +140,7 @@ html_css_files = ["gradstep.css"]
 html_favicon = "_static/gradstep.svg"
 html_context = {"default_mode": "auto"}  # light or dark as the reader's system is
 html_copy_source = False
+html_domain_indices = False
 html_show_copyright = False
 html_sidebars = {"index": [], "notation": [], "changelog": [], "contributing": []}
 html_theme_options = {

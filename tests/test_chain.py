@@ -112,6 +112,19 @@ def test_the_average_beside_its_sum():
     np.testing.assert_allclose(chain.covariance_of_average(10**7) * 10**7, limit, atol=1e-4 * np.abs(limit).max())
 
 
+def test_tiny_steps_and_columns_far_from_zero():
+    X, y = table()
+    for step in (1e-6, 1e-9, 1e-12):
+        chain = SGDChain(X, y, step, 4)
+        np.testing.assert_allclose(chain.covariance, chain.small_step_covariance, rtol=100 * step + 1e-9)
+        assert chain.mixing_time == pytest.approx(1 / (2 * step * np.linalg.eigvalsh(chain._H)[0]), rel=1e-4)
+    far = SGDChain(X + 100, y, 1e-6, 4)
+    assert far.covariance[-1, -1] / far.small_step_covariance[-1, -1] == pytest.approx(1.0, abs=0.2)
+    units = np.array([1e-5, 1.0, 1e5])
+    small, scaled = SGDChain(X, y, 1e-3, 4).mean, SGDChain(X * units, y, 1e-14, 4).mean
+    np.testing.assert_allclose(scaled[:3] * units, small[:3], rtol=1e-8)
+
+
 def test_paths_of_one_seed_are_one_path():
     X, y = table()
     chain = SGDChain(X, y, 0.05, 4)
@@ -167,10 +180,14 @@ REFUSED = [
     (lambda: SGDChain(X, Y, 0.1, 0), ValueError, "batch_size: 0 came"),
     (lambda: SGDChain(X, np.column_stack((Y, Y)), 0.1), ValueError, r"y: shape \(60, 2\) came; one response"),
     (lambda: SGDChain(np.ones((60, 31)), Y, 0.1), ValueError, "X: 31 columns came; at most 30 are needed"),
-    (lambda: SGDChain(X[:, [0, 0]], Y, 0.1), ValueError, "X: 3 columns of rank 2 came"),
+    (lambda: SGDChain(X[:, [0, 0]], Y, 0.1), ValueError, "X: column 1 came, which depends on those before"),
     (lambda: SGDChain(X, Y, 5.0).covariance, ValueError, "step: 5 came, at which second moments grow by"),
     (lambda: SGDChain(X, Y, 5.0).simulate(10), ValueError, "step: 5 came, at which"),
     (lambda: SGDChain(X, Y, 1e-9).simulate(10), ValueError, r"step: 1e-09 came, with which it takes \d"),
+    (lambda: SGDChain(X, Y, 5.0).simulate(5000, burn_in=0), ValueError, "step: 5 came, with which the path grew"),
+    (lambda: SGDChain(X, Y, 0.05, 10**12).simulate(10), ValueError, "batch_size: 1000000000000 came; at most"),
+    (lambda: SGDChain(X + 1e9, Y, 1e-20).covariance, ValueError, "X: its columns are of sizes too different"),
+    (lambda: setattr(SGDChain(X, Y, 0.05), "step", 0.1), AttributeError, "step: a SGDChain cannot be changed"),
     (lambda: SGDChain(X, Y, 0.05).simulate(0), ValueError, "steps: 0 came"),
     (lambda: SGDChain(X, Y, 0.05).covariance_of_average(0), ValueError, "steps: 0 came"),
     (lambda: sampling_step(10, 0, 1), ValueError, "p: 0 came"),

@@ -55,9 +55,11 @@ def test_without_a_device_it_says_so():
         (
             lambda: gs.to_device([1.0], "gpu"),
             ValueError,
-            'device: .gpu. came; None, "cpu" or "cuda"',
+            'device: .gpu. came; "cpu" or "cuda" is needed',
         ),
         (lambda: gs.to_device([1.0], None), TypeError, 'device: None came; "cpu" or "cuda" is needed'),
+        (lambda: gs.to_device([[1], [1, 2]], "cpu"), ValueError, "x: a list came that is no rectangular array"),
+        (lambda: gs.to_device(np.ma.masked_array([1.0], [True]), "cpu"), TypeError, "x: a masked array came"),
         (lambda: gs.to_device(["a"], "cpu"), TypeError, "x: data of dtype <U1 came; numbers are needed"),
     ],
 )

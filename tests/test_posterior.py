@@ -78,12 +78,36 @@ def test_from_a_fit_of_columns_of_any_units():
         posterior.weights()
 
 
+def test_a_prior_of_any_size_beside_the_rows():
+    rng = np.random.default_rng(2)
+    X, y = 1e6 * rng.standard_normal((3, 5)), rng.standard_normal(3)
+    for size in (1e-24, 1e-16, 1.0, 1e16):
+        prior = NormalInverseGamma(np.zeros(5), size * np.eye(5), 2.0, 1.0)
+        posterior = prior.update(X, y, intercept=False)
+        # Through the dual: the covariance of w is that of the prior less what the rows tell.
+        gain = np.linalg.solve(size * np.eye(3) + X @ X.T, X)
+        spread = (np.eye(5) - X.T @ gain) / size
+        free = np.linalg.svd(X)[2][3:]  # directions that no row sees
+        for c in free:
+            law = posterior.contrast(c)
+            expected = math.sqrt(posterior.scale / posterior.shape * float(c @ c) / size)
+            assert law.std() * math.sqrt(1 - 2 / law.args[0]) == pytest.approx(expected, rel=1e-6)
+        assert spread.shape == (5, 5)
+        units = NormalInverseGamma(np.zeros(2), np.diag([1e-300, 1e300]), 2.0, 1.0)
+        assert np.isfinite(units.update([[1e150, 1e-150]], [1.0], intercept=False).mean).all()
+
+
 def test_weights_of_zero_are_rows_left_out():
     X, y = table()
     weight = np.random.default_rng(0).uniform(0.5, 2.0, len(y))
     weight[:7] = 0.0
     some = gs.fit(X[7:], y[7:], sample_weight=weight[7:])
     same(PRIOR.update_from(gs.fit(X, y, sample_weight=weight)), PRIOR.update_from(some), rtol=1e-9)
+    # The evidence of responses whose variances are v / weight_i, beside a multivariate t.
+    share, Z = weight[7:] / weight[7:].mean(), with_ones(X[7:])
+    spread = np.diag(1 / share) + Z @ np.linalg.solve(PRECISION, Z.T)
+    law = stats.multivariate_t(Z @ PRIOR.mean, PRIOR.scale / PRIOR.shape * spread, df=2 * PRIOR.shape)
+    assert PRIOR.update_from(some).log_evidence == pytest.approx(law.logpdf(y[7:]), rel=1e-10)
     # Rows times the roots of their weights, of mean 1.
     root = np.sqrt(weight[7:] / weight[7:].mean())
     rows = NormalInverseGamma.flat(3).update(with_ones(X[7:]) * root[:, np.newaxis], y[7:] * root, intercept=False)
@@ -190,18 +214,27 @@ def large():
 
 
 X, Y = table(20)
+SHORT = np.random.default_rng(0).standard_normal((3, 2))
 REFUSED = [
-    (lambda: NormalInverseGamma([0.0, 0.0], [[1.0, 2.0], [2.0, 1.0]], 1, 1), ValueError, "its least .* -1; a pos"),
+    (lambda: NormalInverseGamma([0.0, 0.0], [[1.0, 2.0], [2.0, 1.0]], 1, 1), ValueError, "least eigenvalue is -1; a"),
     (lambda: NormalInverseGamma([0.0, 0.0], [[1.0, 0.5], [0.0, 1.0]], 1, 1), ValueError, r"0\.5 came at \[0, 1\]"),
     (lambda: NormalInverseGamma([0.0, 0.0], np.eye(3), 1, 1), ValueError, r"precision: shape \(3, 3\) came; \(2, 2\)"),
-    (lambda: NormalInverseGamma([0.0], [[0.0]], 1, 1), ValueError, "positive definite"),
-    (lambda: NormalInverseGamma([0.0], [[math.inf]], 1, 1), ValueError, "precision: .* not finite"),
+    (lambda: NormalInverseGamma([0.0], [[0.0]], 1, 1), ValueError, r"0 came at \[0, 0\], on the diagonal"),
+    (lambda: NormalInverseGamma(np.zeros(3), SHORT @ SHORT.T, 1, 1), ValueError, "a positive definite matrix"),
+    (lambda: NormalInverseGamma([0.0, 0.0], [[1e9, 0.0], [9.0, 1.0]], 1, 1), ValueError, "a symmetric"),
+    (lambda: NormalInverseGamma([0.0], [["a"]], 1, 1), TypeError, r"precision\[0, 0\]: .a. came, a str"),
+    (lambda: NormalInverseGamma([0.0, 0.0], [[1.0], [0.0, 1.0]], 1, 1), ValueError, "precision: "),
+    (lambda: PRIOR.update_from(PRIOR), TypeError, "fit: .* a Fit is needed"),
+    (lambda: PRIOR.update(X, 1e200 * Y), ValueError, "y: sums of the squares of its rests overflow"),
+    (lambda: NormalInverseGamma.flat(3).update(X, 0 * Y).variance(), ValueError, "do not fit without a rest"),
+    (lambda: setattr(PRIOR, "scale", 2.0), AttributeError, "scale: a NormalInverseGamma cannot be changed"),
+    (lambda: NormalInverseGamma([0.0], [[math.inf]], 1, 1), ValueError, r"precision\[0, 0\]: inf came"),
     (lambda: NormalInverseGamma([math.nan], [[1.0]], 1, 1), ValueError, r"mean\[0\]: nan came"),
     (lambda: NormalInverseGamma([[0.0]], [[1.0]], 1, 1), ValueError, r"mean: shape \(1, 1\) came; \(p,\)"),
     (lambda: NormalInverseGamma([0.0], [[1.0]], 0, 1), ValueError, "shape: 0 came"),
     (lambda: NormalInverseGamma([0.0], [[1.0]], 1, -2.0), ValueError, r"scale: -2\.0 came"),
     (lambda: NormalInverseGamma.flat(0), ValueError, "size: 0 came"),
-    (lambda: NormalInverseGamma.flat(3).weights(), ValueError, "not proper as yet; more rows"),
+    (lambda: NormalInverseGamma.flat(3).weights(), ValueError, "not proper as yet; more rows, of columns"),
     (lambda: NormalInverseGamma.flat(3).update(X[:3], Y[:3]).variance(), ValueError, "not proper as yet"),
     (lambda: NormalInverseGamma.flat(4).update(X, Y), ValueError, "X: 3 coefficients came, .*; 4 are needed"),
     (lambda: PRIOR.update(X, np.column_stack((Y, Y))), ValueError, r"y: shape \(20, 2\) came; one response"),

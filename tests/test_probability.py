@@ -2,7 +2,9 @@
 
 import itertools
 import math
+import pickle
 import time
+from copy import deepcopy
 from fractions import Fraction
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 import scipy.linalg
 
 from conftest import needs_jit
-from gradstep.textbook import Joint, MarkovChain, SampleSpace, bayes
+from gradstep.textbook import Event, Joint, MarkovChain, SampleSpace, bayes
 
 F = Fraction
 DICE = SampleSpace.uniform(itertools.product(range(1, 7), repeat=2))
@@ -151,6 +153,67 @@ def test_stationary_law_beside_eigenvectors(size):
     np.testing.assert_allclose(chain.law(0, 5000), law, atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("matrix", "law"),
+    [
+        ([[1 - 1e-12, 1e-12], [2e-12, 1 - 2e-12]], [2 / 3, 1 / 3]),
+        ([[1.0, 1e-17], [2e-17, 1.0]], [2 / 3, 1 / 3]),
+        ([[1, 1e-20, 0], [0, 1, 1e-20], [1e-20, 0, 1]], [1 / 3] * 3),
+        (
+            np.diag([0.1] * 59, 1) + np.diag([0.4] * 59, -1) + np.diag([0.9] + [0.5] * 58 + [0.6]),
+            0.25 ** np.arange(60.0),
+        ),
+    ],
+)
+def test_stationary_law_to_the_last_digit_of_each_entry(matrix, law):
+    found, truth = MarkovChain(matrix).stationary(), np.array(law) / np.sum(law)
+    np.testing.assert_allclose(found, truth, rtol=1e-12)
+
+
+def test_large_chains_of_fractions():
+    n = 150
+    P = [[F(0)] * n for _ in range(n)]
+    for i in range(n):
+        P[i][max(i - 1, 0)] += F(2, 3)
+        P[i][min(i + 1, n - 1)] += F(1, 3)
+    began = time.perf_counter()
+    law = MarkovChain(P).stationary()
+    assert [b / a for a, b in itertools.pairwise(law)] == [F(1, 2)] * (n - 1)
+    assert MarkovChain(np.eye(n, dtype=int)[np.r_[1:n, 0]]).stationary().tolist() == [F(1, n)] * n
+    assert time.perf_counter() - began < 10
+
+
+def test_rounded_decimals_do_not_leak():
+    thirds = MarkovChain([[0.3333333333] * 3] * 3)
+    np.testing.assert_allclose(thirds.law(0, 10**10), 1 / 3, rtol=1e-12)
+    P = np.random.default_rng(0).dirichlet(np.ones(6), 6)
+    np.testing.assert_allclose(MarkovChain(P).law(0, 10**16).sum(), 1.0, rtol=1e-13)
+    assert MarkovChain(P.astype(np.float32)).law(0, 3).sum() == pytest.approx(1.0, rel=1e-13)
+    space = SampleSpace(dict.fromkeys("abc", 0.33333333333))
+    whole = space.event(lambda o: True)
+    assert whole.probability == pytest.approx(1.0, rel=1e-15)
+    assert whole.independent_of(space.event("a"))
+    assert (whole - whole).probability == 0.0
+    assert isinstance((whole - whole).probability, float)
+
+
+def test_what_is_made_stays_as_it_is_and_travels():
+    for made in (WEATHER, MarkovChain(P), SampleSpace.uniform("ab")):
+        with pytest.raises(AttributeError, match="cannot be changed"):
+            made.table = 1
+        for copy in (pickle.loads(pickle.dumps(made)), deepcopy(made)):
+            assert str(copy) == str(made)
+    with pytest.raises(ValueError, match="read-only"):
+        WEATHER.table[0, 0] = 1
+
+
+def test_variables_of_a_sample_space():
+    joint = DICE.joint(total=sum, high=max)
+    assert joint.probability(total=4, high=3) == F(2, 36)
+    assert joint.expectation("total") == 7
+    assert joint.law("high") == DICE.law(max)
+
+
 def test_stationary_law_of_fractions_is_that_of_floats():
     rng = np.random.default_rng(7)
     counts = rng.integers(0, 5, (12, 12)) + np.eye(12, dtype=int)
@@ -257,7 +320,7 @@ REFUSED = [
     (lambda: SampleSpace({}), TypeError, "a mapping from outcomes"),
     (lambda: SampleSpace.uniform([]), ValueError, "outcomes: none came"),
     (lambda: SampleSpace.uniform("aba"), ValueError, "outcomes: 'a' came twice"),
-    (lambda: DICE.event({(0, 1)}), ValueError, r"which: \(0, 1\) came, which is none of the outcomes"),
+    (lambda: DICE.event({(0, 1)}), ValueError, r"which: \(0, 1\) came, which is none of"),
     (lambda: DICE.event({(1, 1)}).given(DICE.event([])), ValueError, "condition: .* has probability 0"),
     (lambda: DICE.event([]) | SampleSpace.uniform("ab").event("a"), ValueError, "other: an event of another"),
     (lambda: DICE.event([]) | {(1, 1)}, TypeError, "other: .* an Event is needed"),
@@ -281,6 +344,18 @@ REFUSED = [
     (lambda: WEATHER.variance(lambda *values: 1), TypeError, "of: .* names of variables"),
     (lambda: WEATHER.law("wind"), ValueError, "variable: 'wind' came"),
     (lambda: MarkovChain(P).law({3: 1}, 2), ValueError, "start: 3 came; states of 0, 1, 2"),
+    (lambda: DICE.event(5), TypeError, "which: 5 came .*; a condition, or several outcomes"),
+    (lambda: SampleSpace.uniform(5), TypeError, "outcomes: 5 came .*; several hashable outcomes"),
+    (lambda: SampleSpace.uniform([[1], [2]]), TypeError, "outcomes: .*unhashable"),
+    (lambda: Event(DICE, frozenset({99})), ValueError, "which: 99 came, which is none of"),
+    (lambda: Joint({0: [0, 1]}, [0.5, 0.5]), TypeError, "variables: 0 came for a name"),
+    (lambda: Joint({"x": 3}, [0.5, 0.5]), TypeError, r"variables\['x'\]: 3 came"),
+    (lambda: Joint.from_conditional("abc", {}, {}), ValueError, "names: 'abc' came; two different names"),
+    (lambda: Joint.from_conditional("vv", {}, {}), ValueError, "names: 'vv' came; two different names"),
+    (lambda: MarkovChain(P, 5), TypeError, "states: 5 came"),
+    (lambda: SampleSpace(np.ma.masked_array([1.0])), TypeError, "probabilities: masked_array"),
+    (lambda: MarkovChain(np.ma.masked_array([[1.0]])), TypeError, "transition: a masked array came"),
+    (lambda: MarkovChain(np.eye(6)).stationary(), ValueError, "6 closed classes, .* and others"),
     (lambda: MarkovChain([[0.5, 0.6], [0, 1]]), ValueError, r"transition, row 0: the probabilities sum to 1\.1"),
     (lambda: MarkovChain([[1, 0], [1.5, -0.5]], "ab"), ValueError, r"transition, row 'b': -0\.5 came for 'b'"),
     (lambda: MarkovChain([[1, 0]]), ValueError, r"transition: shape \(1, 2\) came; \(states, states\)"),

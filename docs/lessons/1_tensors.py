@@ -94,22 +94,8 @@ noise.shape, noise.dtype
 # %%
 # **Why a generator and not a global seed.** ``np.random.seed`` sets one hidden state that all code of a process
 # shares. A draw anywhere, in a library too, then changes every draw after it. A generator belongs to whoever holds
-# it. Here a helper draws between two of our draws, from a generator of its own, and ours are the same as without
-# it.
-
-
-def helper():
-    """Draw something, as a library would."""
-    return np.random.default_rng(99).random(1000).mean()
-
-
-rng = np.random.default_rng(0)
-undisturbed = rng.random(2), rng.random(2)
-rng = np.random.default_rng(0)
-first, _, second = rng.random(2), helper(), rng.random(2)
-np.array_equal(undisturbed, (first, second))
-
-# %%
+# it, and what others draw does not disturb it.
+#
 # `gradstep.fit` and `gradstep.textbook.make_linear` do the same. They take a ``seed``, make a generator of it, and
 # leave the global state alone. Where several streams are needed, ``rng.spawn(k)`` makes ``k`` generators out of one.
 # A new release of NumPy may change the numbers that a seed gives, so a study records the release beside the seed.
@@ -159,8 +145,8 @@ half = np.ones(2, dtype=np.float32)
 print(half.dtype, (half * 2.0).dtype, (half + np.ones(2)).dtype)
 
 # %%
-# The last line shows a rule. A Python number takes the type of the array. Of two arrays of floats the wider type
-# wins.
+# The last line shows a rule. A Python float takes the type of an array of floats; with an array of whole numbers it
+# makes ``float64``. Of two arrays of floats the wider type wins.
 #
 # A floating-point number is a significand times a power of two. The significand of ``float64`` has 53 bits, that of
 # ``float32`` 24. So numbers have gaps between them. The gap after 1 is **eps**:
@@ -169,7 +155,7 @@ print(half.dtype, (half * 2.0).dtype, (half + np.ones(2)).dtype)
 #
 #     \varepsilon_{64} = 2^{-52}, \qquad \varepsilon_{32} = 2^{-23} .
 #
-# Powers of two have ends as well. Above the largest number comes ``inf``, and below the smallest normal one digits
+# The exponent has ends as well. Above the largest number comes ``inf``, and below the smallest normal one digits
 # are lost.
 
 for dtype in (np.float64, np.float32):
@@ -192,8 +178,8 @@ for name, line in lines.items():
     ax.loglog(sizes, gaps, line, markersize=4, label=name)
 ax.axhline(1.0, color="0.5", linestyle=":", label="a gap of 1")
 ax.set_title("The gap to the next number grows with it, and is wider in float32")
-ax.set_xlabel("number (no unit)")
-ax.set_ylabel("gap to the next (no unit)")
+ax.set_xlabel("number")
+ax.set_ylabel("gap to the next number")
 ax.legend()
 for name in lines:
     big = np.array([1e8], dtype=name)
@@ -222,7 +208,8 @@ print(np.exp(np.array([0.0, 1.0, 2.0])).round(3))
 
 # %%
 # A comparison gives an array of True and False, a **mask**. Masks combine with ``&`` (and), ``|`` (or), ``~`` (not),
-# each comparison in parentheses. True counts as 1, so a sum counts and a mean is a share.
+# each comparison in parentheses. True counts as 1, so a sum counts and a mean is a share. ``np.where(mask, x, 0.0)``
+# takes x where the mask is True and 0 elsewhere.
 
 mask = (x > 1.0) & (x < 8.0)
 print(mask, ~mask, mask.sum(), mask.mean())
@@ -270,7 +257,8 @@ print(x[1:3, 1:3], x[::2, ::-1], sep="\n\n")
 print(x[[2, 0, 2]], x[[0, 2], [4, 1]], x[x % 7 == 0], sep="\n\n")
 
 # %%
-# A picture of six of these. The cells that are picked are dark, with their numbers in bold.
+# A picture of six of these. The cells that are picked are dark, with their numbers in bold. ``np.s_[...]`` keeps an
+# index to use later.
 
 
 def cells(ax, numbers, picked, title):
@@ -391,9 +379,9 @@ print(grid.shape, grid.strides, "->", turned.shape, turned.strides)
 print(np.shares_memory(grid, turned), turned.flags.c_contiguous)
 
 # %%
-# The transpose in one line of memory, row by row, has another order than the numbers have. No strides tell that. So
-# ``ravel`` of a transpose copies, in silence. ``np.ascontiguousarray`` does the same on purpose and keeps the shape.
-# `gradstep.fit` makes such a copy of a table that is not in C order.
+# Read row by row, the transpose has its numbers in another order than memory holds them, and no strides can tell
+# that. So ``ravel`` of a transpose copies, in silence. ``np.ascontiguousarray`` does the same on purpose and keeps
+# the shape. `gradstep.fit` makes such a copy of a table that is not in C order.
 
 flat = turned.ravel()
 ordered = np.ascontiguousarray(turned)
@@ -507,9 +495,8 @@ for error in (response - prediction, response - prediction.ravel()):
 # For ``"cuda"`` it returns a device array of Numba, with ``shape``, ``dtype`` and ``copy_to_host()``. For
 # ``"cpu"`` it returns a NumPy array. An array that is there already is returned as it is.
 #
-# Where this page is made there may be no GPU. Numba has a **simulator** of one, in plain Python. It has to be
-# chosen before Python starts, so these lines run in a process of their own. On a GPU the same lines run without the
-# variable.
+# Numba has a **simulator** of a GPU, in plain Python, for computers that have none. It has to be chosen before Python
+# starts, so these lines run in a process of their own. On a GPU the same lines run without the variable.
 
 import os
 import subprocess
@@ -546,20 +533,14 @@ def simulated(code):
 print(simulated(there_and_back))
 
 # %%
-# Without a usable device ``"cuda"`` is refused. Nothing falls back to the CPU in silence.
-
-try:
-    there = gs.to_device(np.arange(3.0), "cuda")
-    print(gs.to_device(there, "cpu"))
-except RuntimeError as error:
-    print(str(error).partition("there is")[0] + "there is ...")
-
-# %%
+# Without a usable device ``"cuda"`` is refused with a ``RuntimeError`` that names the remedies. Nothing falls back to
+# the CPU in silence.
+#
 # In `gradstep.fit` the argument ``device`` says where the rows are read. With ``device="cuda"`` it copies X and y
 # to the device for the fit, so no call of `gradstep.to_device` is needed, and the `gradstep.Fit` that comes back
 # holds host arrays. At present only the method with a ``step`` of your own runs there, which
-# :doc:`/course/5_linear_regression` explains. The same formulas are compiled for both. So the coefficients are
-# equal to rounding:
+# :doc:`/course/5_linear_regression` explains. On a GPU the same formulas are compiled for both; here the
+# simulator runs them in Python. The coefficients are equal to rounding:
 
 two_fits = """
 import numpy as np
@@ -585,7 +566,8 @@ print(simulated(two_fits))
 #
 # Each call and its counterpart. ``rng`` is ``np.random.default_rng(0)``. PyTorch's floats are ``float32`` unless told
 # otherwise and NumPy's ``float64``. PyTorch says ``dim`` where NumPy says ``axis``. Indexing, slices and masks,
-# comparisons and ``+ - * / ** @`` are written alike in both, but PyTorch's slices take no negative steps.
+# comparisons and ``+ - * / ** @`` are written alike in both. But PyTorch's slices take no negative steps, and a list
+# cannot be assigned to one: make it a tensor first.
 #
 # .. list-table:: Making
 #     :header-rows: 1
@@ -637,7 +619,7 @@ print(simulated(two_fits))
 #     * - ``x.stride()``, in numbers
 #       - ``x.strides``, in bytes
 #     * - ``x.to(torch.float32)``, ``x.float()``
-#       - ``x.astype(np.float32)``
+#       - ``x.astype(np.float32, copy=False)``
 #     * - ``x.item()``, ``x.tolist()``
 #       - ``x.item()``, ``x.tolist()``
 #     * - ``x.numpy()``
@@ -655,16 +637,16 @@ print(simulated(two_fits))
 #
 #     * - PyTorch
 #       - NumPy
-#     * - ``x.view(3, 4)``, ``x.reshape(3, 4)``
+#     * - ``x.view(3, 4)``, refused where it must copy; ``x.reshape(3, 4)``
 #       - ``x.reshape(3, 4)``
 #     * - ``x.flatten()``
 #       - ``x.ravel()``
 #     * - ``x.T``, ``x.contiguous()``
 #       - ``x.T``, ``np.ascontiguousarray(x)``
 #     * - ``x.unsqueeze(1)``, ``x.squeeze(1)``
-#       - ``x[:, None]``, ``x.squeeze(1)``
+#       - ``x[:, None]``, ``x.squeeze(1)``, refused unless the length is 1
 #     * - ``x.expand(3, 4)``
-#       - ``np.broadcast_to(x, (3, 4))``
+#       - ``np.broadcast_to(x, (3, 4))``, read-only
 #     * - ``torch.cat((a, b), dim=0)``
 #       - ``np.concatenate((a, b), axis=0)``
 #     * - ``torch.stack((a, b))``
@@ -716,8 +698,8 @@ print(simulated(two_fits))
 #     y = X w + b + \sigma e ,
 #
 # with **coefficients** :math:`w = (2, -3.4)`, **intercept** :math:`b = 4.2`, noise of standard deviation
-# :math:`\sigma = 0.01`, and :math:`X` and :math:`e` standard normal. The rows of :math:`X` are what was measured, its
-# columns are **predictors**, and :math:`y` holds a **response** a row.
+# :math:`\sigma = 0.01`, and :math:`X` and :math:`e` standard normal. Each row of :math:`X` is one case that was
+# measured, its columns are **predictors**, and :math:`y` holds a **response** a row.
 
 X, y = gs.textbook.make_linear([2.0, -3.4], 4.2, 1000)
 print("X", X.shape, X.dtype, " y", y.shape, y.dtype)
@@ -755,7 +737,7 @@ x = np.arange(12.0).reshape(3, 4)
 candidates = [x[1], x[[1]], x.T, x.ravel()]
 candidates += [x.T.ravel(), x[:, ::2], x[x > 3], x + 0]
 answer_1 = [np.shares_memory(x, each) for each in candidates]
-answer_1
+print(answer_1)
 
 # %%
 # **Exercise 2.** One permutation indexes both. ``argsort`` of it says where each row has gone, and so undoes it.
@@ -776,7 +758,7 @@ answer_3 = []
 for dtype in (np.float32, np.float64):
     gaps = np.spacing(powers.astype(dtype))
     answer_3.append(int(powers[gaps == 2][0]) + 1)
-answer_3
+print(answer_3)
 
 # %%
 # **Exercise 4.** Shapes (n, 1, d) and (1, n, d) make all differences, (n, n, d); the squares are summed along the
@@ -827,3 +809,8 @@ print(f"{answer_5:.10f} times the variance of y")
 #   Numerical Algorithms*, 2nd edition, SIAM, 2002, section 2.1: significands, eps and gaps.
 # - PyTorch, *Documentation*: torch, torch.Tensor, and ``torch.set_default_dtype`` for ``float32``.
 # - Numba, *Documentation*, Numba for CUDA GPUs: Memory management, and Debugging CUDA Python with the CUDA simulator.
+
+# %%
+# Of a script, this shows the pictures.
+
+plt.show()

@@ -85,9 +85,9 @@ print("lengths of u:", np.linalg.norm(u).round(6), np.linalg.norm(Q @ u).round(6
 
 # %%
 # The picture shows what a matrix does to all vectors of length 1 at once. The arrows are the two unit vectors
-# :math:`e_1 = (1, 0)` and :math:`e_2 = (0, 1)`. A matrix sends them to its first and its second column. A general
-# matrix makes an ellipse of the circle. An orthogonal one turns the circle, or mirrors it, and the circle stays what
-# it was.
+# :math:`e_1 = (1, 0)` and :math:`e_2 = (0, 1)`. A matrix sends them to its first and its second column. A matrix with
+# independent columns makes an ellipse of the circle. An orthogonal one turns the circle, or mirrors it, and the
+# circle stays what it was.
 
 import matplotlib.pyplot as plt
 
@@ -115,7 +115,7 @@ axes[0].set_ylabel("second component")
 # Element by element
 # ~~~~~~~~~~~~~~~~~~
 #
-# There are two products of matrices. The **element-wise** or **Hadamard** product multiplies entries at the same
+# Two products of matrices are used here. The **element-wise** or **Hadamard** product multiplies entries at the same
 # place: :math:`(A \odot B)_{ij} = A_{ij} B_{ij}`. The operator ``*`` computes it. The **matrix product** sums
 # products along a row of the first and a column of the second: :math:`(A B)_{ij} = \sum_k A_{ik} B_{kj}`. The
 # operator ``@`` computes it. Here the order matters: :math:`AB` is in general not :math:`BA`, and a transpose
@@ -157,7 +157,7 @@ print("angle in degrees:", np.degrees(np.arccos(cosine)).round(3))
 # %%
 # The **projection** of v onto the line through u is the point of that line nearest to v. It is :math:`p =
 # \frac{u^\top v}{u^\top u}\, u`, and what is left, v - p, stands at a right angle to u: :math:`u^\top (v - p) =
-# u^\top v - u^\top v = 0`.
+# u^\top v - u^\top v = 0`. So by Pythagoras every other point of the line is further from v.
 
 p = (u @ v) / (u @ u) * u
 print("p =", p, "  u'(v - p) =", (u @ (v - p)).round(12))
@@ -174,7 +174,9 @@ ax.set(xlim=(-0.6, 9.4), ylim=(-0.3, 3.5))
 ax.legend(loc="right")
 
 # %%
-# Least squares is this picture with more directions. The fitted values :math:`Xw^\ast + b^\ast` are the projection of
+# **Least squares** looks for the w and b that make the sum of the squared **residuals**,
+# :math:`y - X w - b \mathbf{1}`, least; they are written :math:`w^\ast` and :math:`b^\ast`. It is this picture with
+# more directions. The fitted values :math:`Xw^\ast + b^\ast` are the projection of
 # y onto everything that the columns and the intercept can make, so the residuals stand at a right angle to each
 # column and to the vector of ones. `gradstep.closed_form` solves the problem directly. The cosines between its
 # residuals and the columns are zero but for rounding.
@@ -190,9 +192,9 @@ np.abs(directions.T @ residuals / lengths).round(9)
 # Matrix times vector
 # ~~~~~~~~~~~~~~~~~~~
 #
-# The product :math:`X w` can be read in two ways. By rows, each entry is the dot product of a row with w: one score
-# for each stone. By columns, it is a **linear combination** of the columns, each multiplied by its coefficient and
-# all added:
+# The product :math:`X w` can be read in two ways. By rows, each entry is the dot product of a row with w: one
+# prediction, or **score**, for each stone. By columns, it is a **linear combination** of the columns, each multiplied
+# by its coefficient and all added:
 #
 # .. math::
 #
@@ -267,7 +269,7 @@ np.allclose(sum_of_outer, X.T @ X)
 #    * - ``X @ X``
 #      - (n, d) (n, d): refused, unless n = d
 #
-# What does not fit is refused. The library names the argument and the shape that came.
+# What does not fit is refused. The library names the argument, what came and what is needed.
 
 try:
     X @ X
@@ -352,8 +354,8 @@ print("L2 ", np.sqrt((u**2).sum()), norm(u))
 print("max", np.abs(u).max(), norm(u, np.inf))
 
 # %%
-# Not every measure of size is a norm. With the exponent one half in place of 2, the sum of two unit vectors is larger
-# than both together, against the triangle inequality.
+# With an exponent p in place of 2 the formula is :math:`(\sum_j |u_j|^p)^{1/p}`. It is a norm for p of at least 1.
+# For one half, the sum of two unit vectors is larger than both together, against the triangle inequality.
 
 e1, e2 = np.eye(2)
 for order in [1, 2, np.inf, 0.5]:
@@ -394,6 +396,10 @@ print("spectral ", norm(A @ circle, axis=0).max().round(3), norm(A, 2).round(3))
 # L1: exact zeros
 # ~~~~~~~~~~~~~~~
 #
+# A fit minimises the **objective**: the mean **loss** over the rows, here half the squared residual, plus the
+# penalty. It moves w by steps against the gradient (next page) of a **batch** of rows; an **epoch** reads every row
+# once.
+#
 # `gradstep.l1` adds :math:`\alpha \lVert w \rVert_1` to the mean loss. This is the **lasso**. Here three of six
 # columns have nothing to do with the response, and full batches leave exact zeros in their place. The objective is
 # half the mean squared residual plus the penalty.
@@ -418,8 +424,8 @@ penalty = gs.l1(0.3)
 # ~~~~~~~~~~~~~
 #
 # `gradstep.l2` adds :math:`\frac{\alpha}{2} \lVert w \rVert_2^2`, half the *squared* norm. This is **ridge**
-# regression. It shortens w, and leaves no coefficient at exactly zero. Its closed form, on centred columns, is
-# :math:`(\frac{1}{n} X_c^\top X_c + \alpha I)\, w = \frac{1}{n} X_c^\top y`.
+# regression. It shortens w, and in general leaves no coefficient at exactly zero. Its closed form, on centred
+# columns, is :math:`(\frac{1}{n} X_c^\top X_c + \alpha I)\, w = \frac{1}{n} X_c^\top y`.
 
 ridge = gs.fit(X, y, penalty=gs.l2(0.3))
 Xc = X - X.mean(axis=0)
@@ -432,7 +438,7 @@ print(by_formula.round(4), "exact zeros:", np.count_nonzero(ridge.coef == 0.0))
 # less. So look at a ball of that norm. For a loss with the contours drawn, the dot is the point of the ball where the
 # loss is least. The L1 ball is met at a corner, so one coefficient is zero. The L2 ball is met where both are not.
 
-side = np.linspace(-1.3, 2.6, 60)
+side = np.linspace(-1.3, 3.2, 60)
 w1, w2 = np.meshgrid(side, side)
 
 
@@ -544,11 +550,11 @@ print(fit.coef.round(4), "  without the copy:", gs.fit(X, y).coef.round(4))
 # Condition
 # ---------
 #
-# Every matrix factors as :math:`X = U S V^\top`, the **singular value decomposition**: U and V have orthonormal
-# columns, and S is diagonal with the **singular values** :math:`s_1 \ge \dots \ge s_d \ge 0`. For two columns they
-# are the half axes of the ellipse that X makes of the unit circle. The rank is the number of those above zero; in
-# floating point, above a cut of the size of rounding. Two norms and the **condition number** :math:`\kappa` can be
-# read from them:
+# Every matrix of n ≥ d rows factors as :math:`X = U S V^\top`, the **singular value decomposition**: U (n, d) and V
+# (d, d) have **orthonormal** columns, of length 1 and at right angles to each other, and S is diagonal with the
+# **singular values** :math:`s_1 \ge \dots \ge s_d \ge 0`. For two columns they are the half axes of the ellipse that
+# X makes of the unit circle. The rank is the number of those above zero; in floating point, above a cut of the size
+# of rounding. Two norms and the **condition number** :math:`\kappa` can be read from them:
 #
 # .. math::
 #
@@ -653,8 +659,8 @@ fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", nco
 # The default fit takes its steps in these coordinates, which is why it needs no step size from you; see
 # :doc:`/default`. An exact R takes operations in proportion to :math:`n d^2`. For a large table the library takes R
 # from a **sketch** instead: a much smaller table in which each row is a sum of rows of X with random signs. Such an R
-# is near enough. Here a sketch of 1,000 rows, in which each stone comes once (in the library's, sixteen times),
-# serves all the diamonds.
+# is near enough. Here a sketch of 1,000 rows, in which each stone comes once (the library puts each into several
+# rows), serves all the diamonds.
 
 rng = np.random.default_rng(0)
 signs = rng.choice([-1.0, 1.0], size=(len(scaled), 1))
@@ -703,8 +709,8 @@ print(factor.shape, np.allclose(factor.T @ factor, A.T @ A))
 
 # %%
 # The distance is one number for all questions at once. Ask for any linear combination :math:`a^\top \theta`, such as
-# one coefficient or one prediction. Its standard error is :math:`\sigma \lVert R^{-\top} a \rVert`, and Cauchy and
-# Schwarz say
+# one coefficient or one prediction. Its **standard error**, the estimated standard deviation of the estimate if the
+# noise were drawn anew, is :math:`\sigma \lVert R^{-\top} a \rVert`, and Cauchy and Schwarz say
 #
 # .. math::
 #
@@ -796,7 +802,7 @@ w = np.array([3.0, -4.0, 0.0, 0.0])
 answer_1 = tuple(float(norm(w, order)) for order in (1, 2, np.inf))
 same_size = np.array([2.0, -2.0, 2.0, 2.0])
 print("for components of one size:", norm(same_size, 1), np.sqrt(4) * norm(same_size))
-answer_1
+print(answer_1)
 
 # %%
 # **Exercise 2.** The projection is :math:`\frac{\mathbf{1}^\top y}{\mathbf{1}^\top \mathbf{1}} \mathbf{1} = \bar{y}
@@ -820,19 +826,20 @@ metres = pair(0.0)
 kappa = np.linalg.cond(metres * [1.0, 1000.0])
 steps = np.log(1 / 10) / np.log1p(-1 / kappa**2)
 answer_3 = round(float(kappa), 6), int(np.ceil(steps))
-answer_3
+print(answer_3)
 
 # %%
 # **Exercise 4.** All solutions have :math:`w_1 + 10 w_2 = 6`. In columns divided by their root-mean-square both
 # columns are the same, so the least norm there gives each half of the effect: 3x from the first, and 3x = 0.3 times
 # 10x from the second. ``np.linalg.lstsq`` makes :math:`w_1^2 + w_2^2` least in the units as they come, and prefers
-# the column with the larger numbers. The first does not change when a column is given in other units.
+# the column with the larger numbers. The library's split, half of the effect each, stays the same when a column is
+# given in other units; that of ``lstsq`` does not.
 
 x = np.random.default_rng(0).standard_normal(50)
 both = np.column_stack([x, 10 * x])
 answer_4 = gs.fit(both, 6 * x).coef
 print("lstsq:", np.linalg.lstsq(both, 6 * x)[0].round(4))
-answer_4.round(9)
+print(answer_4.round(9))
 
 # %%
 # **Exercise 5.** Equality holds where both vectors point the same way: :math:`R^{-\top} a` along :math:`R(\theta -
@@ -864,5 +871,11 @@ round(answer_5, 6), round(rough.check.distance, 6)
 # - N. Parikh and S. Boyd, Proximal algorithms, *Foundations and Trends in Optimization* 1 (2014), section 6.5.2, for
 #   the proximal step of the L1 norm.
 # - V. Rokhlin and M. Tygert, A fast randomized algorithm for overdetermined linear least-squares regression, *PNAS*
-#   105 (2008) 13212-13217, for R from a sketch.
-# - H. Wickham, *ggplot2: Elegant Graphics for Data Analysis*, Springer 2016, for the diamonds.
+#   105 (2008) 13212-13217, for R from a sketch. K. L. Clarkson and D. P. Woodruff, Low-rank approximation and
+#   regression in input sparsity time, *Journal of the ACM* 63 (2017), article 54, for sketches of random signs.
+# - Hadley Wickham, *ggplot2: Elegant Graphics for Data Analysis*, Springer 2016, for the diamonds.
+
+# %%
+# Of a script, this shows the pictures.
+
+plt.show()

@@ -142,7 +142,7 @@ for rule, (f, derivative) in rules.items():
 
 # %%
 # A derivative is the slope of the **tangent**, the line that meets the curve at a point and has its direction there:
-# :math:`f(x) + f'(x)(t - x)` for :math:`t` near :math:`x`. A loss of the library carries its derivative with it: its
+# :math:`f(x) + f'(x)(t - x)` as a function of :math:`t`. A loss of the library carries its derivative with it: its
 # ``value`` is the function of the score :math:`z`, its ``slope`` the derivative. The logistic loss of a response of 0
 # is :math:`\log(1 + e^z)`, and its slope is :math:`1 / (1 + e^{-z})`.
 
@@ -157,14 +157,14 @@ for at, line in ((-1.0, "--"), (1.5, ":")):
     ax.plot(z, height + slope * (z - at), line, label=f"tangent, slope {slope:.2f}")
     ax.plot(at, height, "ko", markersize=4)
 ax.set_xlabel("score z")
-ax.set_ylabel("loss, nats")
+ax.set_ylabel("loss")
 ax.set_title("Each tangent touches the curve and stays below it")
 ax.legend()
 
 # %%
-# A function that lies above all its tangents is **convex**. All losses of the library are convex in the score, and so
-# their mean over a table is convex in the coefficients. That is why a place where all its derivatives are zero is a
-# minimum.
+# A differentiable function is **convex** when it lies above all its tangents; with kinks, subgradients (below) take
+# their place. All losses that the library brings are convex in the score, and so their mean over a table is convex in
+# the coefficients. That is why a place where all its derivatives are zero is a minimum.
 #
 # Partial derivatives and the gradient
 # ------------------------------------
@@ -236,6 +236,8 @@ left.contour(w1, w2, heights.reshape(w1.shape), levels, colors="#a0a0a0", linewi
 downhill = [-gs.textbook.gradient(X2, y2, p)[0] for p in points]
 same_units = {"angles": "xy", "scale_units": "xy", "scale": 2, "width": 0.008}
 left.quiver(*np.transpose(points), *np.transpose(downhill), color="C1", **same_units)
+left.plot(*np.linalg.lstsq(X2, y2)[0], "kx", label="minimum")
+left.legend(loc="lower left", fontsize=8)
 left.set(aspect="equal", xlabel="coefficient w1", ylabel="coefficient w2")
 left.set_title("Negative gradients cross contours\nof J at right angles")
 right.plot(rates)
@@ -246,8 +248,8 @@ right.set_title("The rate of J is a cosine\nof the direction")
 right.legend(loc="upper right", fontsize=8)
 
 # %%
-# The picture also shows what the gradient does not do: it does not point at the minimum. The second derivative,
-# below, supplies what is missing.
+# The picture also shows what the negative gradient does not do: in general it does not point at the minimum, the
+# cross. The second derivative, below, supplies what is missing.
 #
 # The chain rule in several variables
 # -----------------------------------
@@ -325,6 +327,7 @@ def jacobian(f, x, layout="denominator"):
 
 
 # %%
+# The four shapes, in numbers:
 
 a = np.array([1.0, 2.0, 3.0])
 W = np.arange(1.0, 7.0).reshape(3, 2)
@@ -402,21 +405,30 @@ for kind, (f, at) in kinds.items():
 # serves where a function can be written as such a mean. The rows :math:`a_i^\top` of :math:`A` as predictors give the
 # scores :math:`z = A x`. The squared loss with responses of 0 is :math:`z_i^2 / 2`: with the rows of :math:`\sqrt2 A`
 # its mean is :math:`x^\top S x`, where :math:`S = A^\top A / n`, and with those of :math:`\sqrt{2d}\, I` it is
-# :math:`x^\top x`. For the linear form :math:`a^\top x` the table is the one row :math:`a^\top`, and the loss is the
-# score itself. The library has no such loss, and it takes a few lines to make one. A `gradstep.Loss` has three scalar
-# functions: its value, its slope and its curvature, the second derivative.
+# :math:`x^\top x`. Two losses of our own serve the rest, the response times the score and the response times half its
+# square: with them a mean over rows is any linear form, and any quadratic form :math:`\sum_i y_i z_i^2 / 2`. A
+# `gradstep.Loss` has three scalar functions: its value, its slope and its curvature, the second derivative. They are
+# marked with `gradstep.formula` and may use ``math``; ``type(z)(0)`` is 0 in the type of the score.
 
 linear = gs.Loss(
-    "linear",
-    value=gs.formula(lambda z, y, p: z),
-    slope=gs.formula(lambda z, y, p: type(z)(1)),
+    "y z",
+    value=gs.formula(lambda z, y, p: y * z),
+    slope=gs.formula(lambda z, y, p: y),
     curvature=gs.formula(lambda z, y, p: type(z)(0)),
+)
+quadratic = gs.Loss(
+    "y z^2 / 2",
+    value=gs.formula(lambda z, y, p: y * z * z / 2),
+    slope=gs.formula(lambda z, y, p: y * z),
+    curvature=gs.formula(lambda z, y, p: y),
 )
 
 # %%
 # Each entry below holds a loss, a table with its responses, the point, and the formula in numerator and in
-# denominator layout. Vectors are columns of shape :math:`(d, 1)`, which the library reads as one output, so that
-# shapes are those of the table above.
+# denominator layout. For the linear form :math:`a^\top x` the table is the one row :math:`a^\top` with a response of
+# 1; a trace is a sum of one linear form a column; :math:`x^\top B x`, of a :math:`B` that is not symmetric, is a sum
+# of squares along the eigenvectors of its symmetric half. Vectors are columns of shape :math:`(d, 1)`, which the
+# library reads as one output, so that shapes are those of the table above.
 
 n, d, k = 5, 3, 2
 A, B = rng.standard_normal((n, d)), rng.standard_normal((d, d))
@@ -424,9 +436,12 @@ a, x, W = (rng.standard_normal((d, columns)) for columns in (1, 1, k))
 c, C = (rng.standard_normal((n, columns)) for columns in (1, k))
 S, M = A.T @ A / n, C.T @ A / n
 s = 1 / (1 + np.exp(-A @ x))
+lam, Q = np.linalg.eigh((B + B.T) / 2)
 r, R, root = A @ x - c, A @ W - C, np.sqrt(n)
 means = {
-    "a'x": (linear, a.T, [[0.0]], x, a.T, a),
+    "a'x": (linear, a.T, [[1.0]], x, a.T, a),
+    "trace(MW)": (linear, np.eye(d), d * M.T, W, M, M.T),
+    "x'Bx": (quadratic, Q.T, 2 * d * lam[:, None], x, x.T @ (B + B.T), (B + B.T) @ x),
     "x'x": (gs.squared(), np.sqrt(2 * d) * np.eye(d), 0 * x, x, 2 * x.T, 2 * x),
     "x'Sx": (gs.squared(), np.sqrt(2) * A, 0 * c, x, x.T @ (S + S.T), (S + S.T) @ x),
     "|Ax - c|^2 / 2": (gs.squared(), root * A, root * c, x, r.T @ A, A.T @ r),
@@ -451,15 +466,23 @@ for name, (loss, rows, responses, at, *formulas) in means.items():
         print(f"{name:<17}  {layout:<11}  {result}")
 
 # %%
-# The rest have several entries, or no loss on this page makes such a mean of them. For these the differences of
-# ``jacobian`` are compared with the formulas. Among them is the quadratic form of a :math:`B` that is not symmetric.
+# Of a vector such as :math:`A x` each entry is a linear form, :math:`a_i^\top x`, and its derivative a row (numerator
+# layout) or a column (denominator layout).
+
+for name, rows, formula in (("Ax", A, A), ("x'B", B.T, B.T)):
+    checks = [gs.check_gradient(linear, row[None], [[1.0]], x, [0.0]) for row in rows]
+    stacked = np.hstack([check.analytical[:-1] for check in checks])  # a column each
+    agree = all(check.agrees for check in checks)
+    print(f"{name:<3} numerator {formula.shape}, denominator {formula.T.shape}:", end=" ")
+    print(agree, np.array_equal(stacked.T, formula), np.array_equal(stacked, formula.T))
+
+# %%
+# The differences of ``jacobian`` confirm the vectors once more, and what is no mean over rows: the determinant.
 
 inverse = np.linalg.inv(B)
 others = {
-    "x'Bx": (lambda x: x.T @ B @ x, x, x.T @ (B + B.T), (B + B.T) @ x),
     "Ax": (lambda x: A @ x, x, A, A.T),
     "x'B": (lambda x: x.T @ B, x, B.T, B),
-    "trace(MW)": (lambda W: np.trace(M @ W), W, M, M.T),
     "log|det B|": (lambda B: np.linalg.slogdet(B)[1], B, inverse, inverse.T),
 }
 for name, (f, at, *formulas) in others.items():
@@ -502,8 +525,10 @@ for name, (f, at, *formulas) in others.items():
 #       - :math:`\dfrac{\partial J}{\partial w} = \dfrac{\partial r}{\partial w} \dfrac{\partial J}{\partial r}`
 #     * - :math:`\phantom{\dfrac{\partial J}{\partial w}} = \underbrace{\tfrac1n r^\top X}_{(1, d)}`
 #       - :math:`\phantom{\dfrac{\partial J}{\partial w}} = \underbrace{\tfrac1n X^\top r}_{(d, 1)}`
-#     * - :math:`\dfrac{\partial J}{\partial b} = \underbrace{\tfrac1n r^\top \mathbf{1}}_{(1, 1)}`
-#       - :math:`\dfrac{\partial J}{\partial b} = \underbrace{\tfrac1n \mathbf{1}^\top r}_{(1, 1)}`
+#     * - :math:`\dfrac{\partial J}{\partial b} = \dfrac{\partial J}{\partial r} \dfrac{\partial r}{\partial b}`
+#       - :math:`\dfrac{\partial J}{\partial b} = \dfrac{\partial r}{\partial b} \dfrac{\partial J}{\partial r}`
+#     * - :math:`\phantom{\dfrac{\partial J}{\partial b}} = \underbrace{\tfrac1n r^\top \mathbf{1}}_{(1, 1)}`
+#       - :math:`\phantom{\dfrac{\partial J}{\partial b}} = \underbrace{\tfrac1n \mathbf{1}^\top r}_{(1, 1)}`
 #
 # In words: a coefficient's derivative is the mean over the rows of the residual :math:`r_i` times the row's entry in
 # that column, and the intercept's is the mean residual. The code says the same in one line each.
@@ -596,7 +621,7 @@ for line, loss in three.items():
         ax.set_xlabel("score z")
 axes[0].set(title="Squared grows fastest,\nquantile is lopsided", ylabel="value")
 axes[1].set(title="Slopes: Huber's is clipped,\nthe quantile's jumps", ylabel="slope")
-axes[2].set(title="Curvature: only squared\nhas it everywhere", ylabel="curvature")
+axes[2].set(title="Curvature: only squared\nis curved everywhere", ylabel="curvature")
 axes[0].legend(fontsize=8)
 
 # %%
@@ -664,9 +689,12 @@ print("logistic:", np.allclose(numerical, formula, atol=1e-8))
 
 # %%
 # For every direction :math:`v`, :math:`v^\top H v = \lVert \tilde X v \rVert^2 / n \ge 0`. A function whose Hessian
-# has this property everywhere is convex. The eigenvalues of :math:`H` say the same: none is negative.
+# has this property everywhere is convex. An **eigenvalue** :math:`\lambda` of H has a :math:`v \ne 0` with
+# :math:`H v = \lambda v`, so :math:`\lambda \lVert v \rVert^2 = v^\top H v`: none is negative. They are the squared
+# singular values of :math:`\tilde X`, divided by n.
 
-np.linalg.eigvalsh(H).round(3)
+print(np.linalg.eigvalsh(H).round(3))
+print((np.linalg.svd(ones, compute_uv=False)[::-1] ** 2 / len(X)).round(3))
 
 # %%
 # **Newton's step** goes to the place where the gradient would be zero if the Hessian stayed as it is:
@@ -676,7 +704,7 @@ np.linalg.eigvalsh(H).round(3)
 #     \theta_{\text{new}} = \theta - H^{-1} \nabla J(\theta)
 #
 # For the squared loss the Hessian does stay: it does not depend on :math:`\theta`. So one step from anywhere solves
-# the problem.
+# the problem, if H has an inverse.
 
 exact = gs.closed_form(X, y)
 for start in (theta, np.zeros(4), np.full(4, 1e3)):
@@ -700,7 +728,8 @@ for start in ([3.0, 0.5], [0.3, -1.6]):
     ax.plot(*np.transpose(newton), "s--", color="C1")
 ax.set(aspect="equal", xlabel="coefficient w1", ylabel="coefficient w2")
 ax.set_title("Gradient steps bend into the valley, Newton's step meets the minimum")
-ax.legend(ax.lines[:2], ["12 gradient steps", "1 Newton step"], loc="lower left")
+labelled = ["12 gradient steps", "1 Newton step"]
+ax.legend(ax.lines[:2], labelled, loc="upper left", bbox_to_anchor=(1.02, 1.0))
 
 # %%
 # Newton's step has a price: about :math:`n d^2` multiplications for the Hessian, and a system of equations to solve.
@@ -722,6 +751,9 @@ ax.legend(ax.lines[:2], ["12 gradient steps", "1 Newton step"], loc="lower left"
 #
 # A number may pass on its :math:`\bar v` only when it is complete. So the tape is put in an order in which parents
 # come first, a **topological order**, and read from its end.
+#
+# Below, ``parents`` holds pairs, a parent and the derivative in it. ``tape`` visits parents before it appends a
+# number. ``backward`` adds each share, since a number may be used twice, as r in r · r.
 
 import math
 
@@ -978,8 +1010,8 @@ while np.abs(gradient(theta, labels, logistic)).max() > 1e-10:
 print(answer_5, "steps to", theta.round(4))
 
 # %%
-# The next page, :doc:`/course/4_probability`, shows where losses come from: they are negative logarithms of
-# probabilities.
+# The next page, :doc:`/course/4_probability`, shows where the logistic loss comes from: it is the negative
+# logarithm of a probability.
 #
 # Sources
 # -------
@@ -997,3 +1029,8 @@ print(answer_5, "steps to", theta.round(4))
 # - R. T. Rockafellar, *Convex Analysis*, Princeton 1970, sections 23 and 24: subgradients, and those of functions of
 #   one number.
 # - A\. Griewank and A. Walther, *Evaluating Derivatives*, 2nd edition, SIAM 2008, chapter 3: the reverse mode.
+
+# %%
+# Of a script, this shows the pictures.
+
+plt.show()

@@ -143,7 +143,8 @@ print("P(six)  =", six.probability, "  P(six | high) =", six.given(high))
 #
 # .. math:: P(A \cap B) = 0 \;<\; P(A)\, P(B) .
 #
-# If one of them happens, you know that the other does not.
+# If one of them happens, you know that the other does not. Several events are independent if the product rule holds
+# for every choice of two or more of them.
 
 print("events         exclusive, independent")
 print("six, seven    ", six.excludes(seven), six.independent_of(seven))
@@ -271,8 +272,8 @@ print(f"the same area: {metres.cdf(1.80) - metres.cdf(1.65):.6f}")
 # -------------------------
 #
 # The **joint distribution** of two variables gives the probability of each pair of values,
-# :math:`p(x, y) = P(X = x, Y = y)`. `gradstep.textbook.Joint` holds it as a table with a name for each axis. Here are
-# the smaller and the larger of the two faces.
+# :math:`p(x, y) = P(X = x, Y = y)`. Values may be names as well as numbers. `gradstep.textbook.Joint` holds it as a
+# table with a name for each axis. Here are the smaller and the larger of the two faces.
 
 pairs = dice.law(lambda pair: (min(pair), max(pair)))
 joint = gs.textbook.Joint(
@@ -448,20 +449,6 @@ right.set_title("A positive says less of a rare disease")
 right.legend()
 
 # %%
-# In **odds**, the ratio of two probabilities, Bayes' theorem is one product, because the denominators cancel:
-#
-# .. math::
-#
-#    \frac{P(h \mid e)}{P(k \mid e)} = \frac{P(h)}{P(k)} \cdot \frac{P(e \mid h)}{P(e \mid k)}
-#
-# Each positive test multiplies the odds of being ill by the same **likelihood ratio**.
-
-ratio = positive["ill"] / positive["well"]
-odds = prior["ill"] / prior["well"]
-print("ratio", ratio, "  odds", odds, "to", odds * ratio, "to", odds * ratio**2)
-print(once["ill"] / once["well"], twice["ill"] / twice["well"])
-
-# %%
 # Words of spam
 # ~~~~~~~~~~~~~
 #
@@ -497,8 +484,9 @@ at_once = {kind: prod(given[kind][word] for word in message) for kind in start}
 print(gs.textbook.bayes(start, at_once)["spam"], "=", belief["spam"])
 
 # %%
-# The logarithm turns products into sums: **log odds add up**. With :math:`x_j` for how often word :math:`j` comes in
-# the message and :math:`P(j \mid h)` for its probability as the next word,
+# Let the length of a message say nothing of its kind. The logarithm turns products into sums: **log odds add up**.
+# With :math:`x_j` for how often word :math:`j` comes in the message and :math:`P(j \mid h)` for its probability as
+# the next word,
 #
 # .. math::
 #
@@ -538,12 +526,6 @@ for ax in (left, right):
     ax.set_xticks(range(len(ticks)), ticks, rotation=40)
 
 # %%
-# Sums have a second virtue. The probability of a long message can be a product too small for float64, and its
-# logarithm is still an ordinary number.
-
-print(0.1**400, round(400 * np.log(0.1), 2))
-
-# %%
 # `gradstep.logistic` is the loss of this model. With :math:`y = 1` for spam it is the negative logarithm of the
 # probability that the model gave to what happened, :math:`-\log P(y \mid x)`:
 
@@ -552,9 +534,10 @@ for kind, label in (("spam", 1.0), ("ham", 0.0)):
     print(f"{kind}: {loss.value(z, label, ()):.6f} {-np.log(float(belief[kind])):.6f}")
 
 # %%
-# So the weights can be learnt. Draw messages from the table, hide the table, and fit the counts of words to the
-# kinds. The fit comes near the weights that Bayes' theorem computes, and it never saw a word frequency. It needs
-# less, too: the log odds must be linear in the counts, and nothing else is assumed of how words depend on each other.
+# So the weights can be learnt. Draw messages from the table, hide the table, and fit the counts of words to the kinds
+# (by a loop that the next page explains). The fit comes near the weights that Bayes' theorem computes, and it never
+# saw a word frequency. It needs less, too: the log odds must be linear in the counts, and nothing else is assumed of
+# how words depend on each other.
 
 rng = np.random.default_rng(0)
 spam = rng.random(20_000) < float(start["spam"])
@@ -570,7 +553,7 @@ for name, one, other in zip(["b", *words], by_bayes, by_fit, strict=True):
 # Expectation and spread
 # ----------------------
 #
-# The **expectation** of a random variable is its mean over all outcomes, each as much as it is probable. The
+# The **expectation** of a random variable is its mean over all outcomes, each weighted by its probability. The
 # **variance** is the expected squared distance from it, in squared units, and its root is the **standard deviation**,
 # in the units of :math:`X`:
 #
@@ -660,35 +643,6 @@ print("np.cov agrees:", np.allclose(covariance, np.cov(X, rowvar=False)))
 print("correlations:", np.corrcoef(X, rowvar=False)[np.triu_indices(3, 1)].round(3))
 
 # %%
-# What becomes of it when a matrix :math:`A` mixes the variables? Put :math:`Ax` into the definition, and :math:`A`
-# comes out on both sides:
-#
-# .. math:: \mathrm{Cov}(A x) = A\, \mathrm{Cov}(x)\, A^\top
-#
-# Here the first new variable is the weight in grams, the second how much longer the stone is than wide.
-
-A = np.array([[0.2, 0.0, 0.0], [0.0, 1.0, -1.0]])
-print((A @ covariance @ A.T).round(6))
-print("agrees:", np.allclose(np.cov(X @ A.T, rowvar=False), A @ covariance @ A.T))
-
-# %%
-# **Where the library uses it.** With :math:`H = \tilde X^\top \tilde X`, the least-squares coefficients are
-# :math:`\hat w = H^{-1} \tilde X^\top y`, a matrix times the responses. If the columns are fixed and the responses
-# have independent noise of variance :math:`\sigma^2` each, the rule gives the covariance of the coefficients,
-#
-# .. math::
-#
-#    \mathrm{Cov}(\hat w) = H^{-1} \tilde X^\top \, \sigma^2 I \, \tilde X H^{-1} = \sigma^2 H^{-1} ,
-#
-# and the roots of its diagonal are the **standard errors**, the unit in which `gradstep.Certificate` measures
-# distance.
-
-solved = gs.closed_form(X, y)
-inverse = np.linalg.inv(centred.T @ centred)
-by_rule = solved.residual_sd * np.sqrt(np.diag(inverse))
-print(by_rule.round(4), solved.standard_errors.round(4), sep="\n")
-
-# %%
 # The mean of many
 # ~~~~~~~~~~~~~~~~
 #
@@ -724,8 +678,8 @@ for n, measured in zip(sizes, spread, strict=True):
 
 # %%
 # **The gradient of a batch is such a mean.** The gradient of a loss over all rows is the mean of the gradients of
-# single rows. A batch of :math:`b` rows, drawn at random with replacement, gives an estimate that is right on
-# average, with an error that falls as :math:`1/\sqrt b`. With :math:`g_i` the gradient of row :math:`i`,
+# single rows. A batch of :math:`b` rows (here no intercept), drawn at random with replacement, gives an estimate that
+# is right on average, with an error that falls as :math:`1/\sqrt b`. With :math:`g_i` the gradient of row :math:`i`,
 # :math:`\bar g` that of all rows, :math:`g_B` that of the batch and :math:`\Sigma` the covariance matrix of the
 # :math:`g_i`,
 #
@@ -783,9 +737,10 @@ for ax in (left, right):
 #
 #    p(y) = \frac{1}{\sqrt{2 \pi \sigma^2}} \exp\left( -\frac{(y - \mu)^2}{2 \sigma^2} \right) .
 #
-# Sums of many independent draws of one law, of finite variance, come near it, whatever that law is: the **central
-# limit theorem**. Compare the exact distribution function of the sum of :math:`n` dice with that of the normal law of
-# the same mean and variance, halfway between the whole numbers.
+# Sums of many independent draws of one law, of finite variance above zero, come near it once their mean is subtracted
+# and they are divided by their standard deviation: the **central limit theorem**. The logarithm of the density is a
+# parabola, and the next page derives the squared loss from it. Compare the exact distribution function of the sum of
+# :math:`n` dice with that of the normal law of the same mean and variance, halfway between the whole numbers.
 
 chance = np.ones(1)
 for n in range(1, 101):
@@ -795,40 +750,6 @@ for n in range(1, 101):
         normal = stats.norm.cdf(halves, loc=3.5 * n, scale=sigma * np.sqrt(n))
         largest = np.abs(np.cumsum(chance) - normal).max()
         print(f"{n:3} dice: largest difference {largest:.5f}")
-
-# %%
-# Its logarithm is a parabola:
-#
-# .. math::
-#
-#    \log p(y) = -\frac12 \log(2 \pi \sigma^2) - \frac{(y - \mu)^2}{2 \sigma^2}
-
-value, mu, sigma = 180.0, 170.0, 7.0
-constant = -0.5 * np.log(2 * np.pi * sigma**2)
-by_hand = constant - (value - mu) ** 2 / (2 * sigma**2)
-print(round(by_hand, 6), round(height.logpdf(value), 6))
-
-# %%
-# Here the squared loss comes from. Let a model predict the mean of each response by its score :math:`z_i`, with
-# independent normal noise about it. The log density of all responses is a sum, and what depends on the scores is
-# minus the sum of the squared losses, over :math:`\sigma^2`:
-#
-# .. math::
-#
-#    \begin{aligned}
-#    -\sum_i \log p(y_i) &= \frac n2 \log(2 \pi \sigma^2) \\
-#    &\quad + \frac{1}{\sigma^2} \sum_i \frac{(z_i - y_i)^2}{2}
-#    \end{aligned}
-#
-# The scores that make the data most likely are those of the least sum of squares. The next page starts there.
-
-scores = np.array([170.0, 172.0, 168.0])
-responses = np.array([180.0, 171.0, 160.0])
-squared = gs.squared()
-rows = zip(scores, responses, strict=True)
-total = sum(squared.value(score, response, ()) for score, response in rows)
-print(round(-stats.norm.logpdf(responses, loc=scores, scale=sigma).sum(), 6))
-print(round(-3 * constant + total / sigma**2, 6))
 
 # %%
 # Markov chains
@@ -844,8 +765,9 @@ print(round(-3 * constant + total / sigma**2, 6))
 #    &\qquad = P(X_{t+1} = j \mid X_t = i) = P_{ij}
 #    \end{aligned}
 #
-# The **transition matrix** :math:`P` has a row for each state, and each row is a distribution. Take a machine, looked
-# at once a day. `gradstep.textbook.MarkovChain` keeps fractions exact, as the sample space did.
+# and the same at every :math:`t`. The **transition matrix** :math:`P` (the letter without an event) has a row for
+# each state, and each row is a distribution. Take a machine, looked at once a day. `gradstep.textbook.MarkovChain`
+# keeps fractions exact, as the sample space did.
 
 tenth = Fraction(1, 10)
 machine = gs.textbook.MarkovChain(
@@ -863,19 +785,6 @@ print("after 2 days from good:", *machine.law("good", 2))
 print("row of P^2:            ", *machine.after(2)[0])
 
 # %%
-# The Markov property is conditional independence: given today, tomorrow says nothing about yesterday. In the joint
-# distribution of three days it can be checked.
-
-p, P = np.array([Fraction(1, 3)] * 3), machine.transition
-days = gs.textbook.Joint(
-    dict.fromkeys(["yesterday", "today", "tomorrow"], machine.states),
-    p[:, None, None] * P[:, :, None] * P[None, :, :],
-)
-for state in machine.states:
-    print(f"given {state:6}", days.given(today=state).independent())
-print("not given   ", days.independent("yesterday", "tomorrow"))
-
-# %%
 # The stationary law
 # ~~~~~~~~~~~~~~~~~~
 #
@@ -883,7 +792,7 @@ print("not given   ", days.independent("yesterday", "tomorrow"))
 # equations, and `gradstep.textbook.MarkovChain.stationary` solves them, here in fractions. The same chain in floats
 # gives floats.
 
-stationary = machine.stationary()
+P, stationary = machine.transition, machine.stationary()
 print(*stationary, "  left as it is:", (stationary @ P == stationary).all())
 floats = gs.textbook.MarkovChain(P.astype(float), machine.states)
 print(floats.stationary().round(6))
@@ -1025,7 +934,7 @@ C = coins.event(lambda toss: toss[0] == toss[1])
 pairwise = A.independent_of(B) and A.independent_of(C) and B.independent_of(C)
 product_of_three = A.probability * B.probability * C.probability
 answer_1 = pairwise, (A & B & C).probability, product_of_three
-answer_1
+print(answer_1)
 
 # %%
 # **Exercise 2.** Ill and well are equally likely if the ill positives are as many as the well positives: prevalence
@@ -1043,7 +952,7 @@ third = Fraction(1, 3)
 table = [[0, third], [third, 0], [0, third]]  # a row for each X, a column for each Y
 parabola = gs.textbook.Joint({"X": [-1, 0, 1], "Y": [0, 1]}, table)
 answer_3 = parabola.covariance("X", "Y"), parabola.independent("X", "Y")
-answer_3
+print(answer_3)
 
 # %%
 # **Exercise 4.** The factor :math:`-1` leaves :math:`\mathrm{Var}(-Y) = \mathrm{Var}(Y)` and turns the sign of the
@@ -1097,7 +1006,12 @@ print(*answer_6, "  doors:", joined.sum(axis=1))
 #   sections 3.2 (the covariance of least-squares coefficients) and 6.6.3 (naive Bayes).
 # - J\. R. Norris, *Markov Chains*, Cambridge 1997, sections 1.2 (classes), 1.7 (stationary laws), 1.8 (convergence,
 #   periods), 1.9 (detailed balance) and 1.10 (the share of time in a state).
-# - W\. G. Cochran, *Sampling Techniques*, 3rd edition, Wiley 1977, section 2.6: the variance of a mean without
-#   replacement.
+# - W\. G. Cochran, *Sampling Techniques*, 3rd edition, Wiley 1977, sections 2.5 and 2.6: the variance of a mean
+#   without replacement.
 # - A\. Dieuleveut, A. Durmus and F. Bach, Bridging the gap between constant step size stochastic gradient descent and
 #   Markov chains, *Annals of Statistics* 48 (2020) 1348-1382: the stationary law of descent with a constant step.
+
+# %%
+# Of a script, this shows the pictures.
+
+plt.show()

@@ -91,6 +91,7 @@ np.allclose(by_sum, by_product), gs.textbook.linear(X[:3], w, b)
 X, y = gs.textbook.make_linear([2.0, -3.4], 4.2, 1000, noise=0.01)
 z = gs.textbook.linear(X, [2.0, -3.4], 4.2)
 by_formula = np.mean((z - y) ** 2) / 2
+# (): this loss has no parameters.
 by_library = np.mean([gs.squared().value(*pair, ()) for pair in zip(z, y, strict=True)])
 print(f"{by_formula:.6e}  {by_library:.6e}")
 
@@ -232,7 +233,7 @@ def truth(table, response):
 rng = np.random.default_rng(0)
 u, v, noise = rng.integers(-100, 101, (3, 200))
 print("right digits by:  normal equations  lstsq  closed_form  gs.fit")
-for s in 10 ** np.arange(0, 9, 2):
+for s in 10 ** np.array([0, 2, 4, 6, 7]):
     whole = np.column_stack([s * u, s * u + v])
     T, t = whole.astype(float), (whole.sum(axis=1) + noise).astype(float)
     found = [
@@ -248,9 +249,9 @@ for s in 10 ** np.arange(0, 9, 2):
     print(row.format(np.linalg.cond(T), *digits))
 
 # %%
-# The normal equations lose about twice the digits of the condition, until none is left. Orthogonal factorisations
-# lose them once. `gradstep.fit` takes the gradient in twice the precision of float64 and corrects by it, so that on
-# small tables the condition costs nothing that can be seen here.
+# The normal equations lose about twice the digits of the condition, until hardly any is left. Orthogonal
+# factorisations lose them once. `gradstep.fit` takes the gradient in twice the precision of float64 and corrects by
+# it, so that on small tables the condition costs nothing that can be seen here.
 #
 # What can go wrong: dependence
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
@@ -275,13 +276,13 @@ print("the same predictions:", np.allclose(dependent.predict(C), A @ best))
 
 d, billion = 23, 10**9
 print(f"a billion rows like the diamonds: {8 * billion * (d + 1) / 2**30:.0f} GiB")
-print(f"a batch of 1,024 of them:         {8 * 1024 * (d + 1) / 2**30:.4f} GiB")
+print(f"a batch of 1,024 of them:         {8 * 1024 * (d + 1) / 2**10:.0f} KiB")
 
 # %%
 # Gradient descent
 # ----------------
 #
-# The other way is to start anywhere, here at zero, and to walk downhill. The gradient is what the closed form sets to
+# The other way is to start anywhere and to walk downhill. The gradient is what the closed form sets to
 # zero. `gradstep.textbook.gradient` returns it in two parts, for :math:`w` and :math:`b`:
 #
 # .. math::
@@ -328,6 +329,8 @@ np.array_equal(fit.coef, w), fit.intercept == b
 # %%
 # How far is that from the least-squares answer :math:`\theta^*`? The unit of ``fit.check`` is the **standard error**,
 # SE, the standard deviation that an estimate has because of the noise. With :math:`\sigma` that of the residuals,
+# ``residual_sd``: the root of their sum of squares over :math:`n` less the number of coefficients, the intercept
+# counted,
 #
 # .. math::
 #
@@ -367,7 +370,7 @@ print("standard deviation:", np.std(at_best, axis=0).round(5))
 # %%
 # So each step throws the coefficients off again, by :math:`\eta` times that noise, and they hover about the answer.
 # The next page works out the law of this motion. Smaller steps and larger batches hover closer. A step that decays,
-# with the average of the path, comes far closer:
+# with the average of the path, comes far closer. The step of :math:`t` is here :math:`0.1 / \sqrt{1 + 0.01\, t}`:
 
 settled = gs.fit(
     X,
@@ -393,8 +396,8 @@ print(fill(settled.check.verdict))
 # In the direction of an eigenvector of :math:`H` with eigenvalue :math:`\lambda`, each step multiplies the distance
 # by :math:`1 - \eta \lambda`. Of independent columns it shrinks in all if :math:`0 < \eta < 2 / \lambda_{\max}`,
 # and with a larger step it grows in one. Batches
-# have a lower limit, because a row may be much larger than the mean. With :math:`u = (x, 1)` a row drawn at random,
-# steps are stable in mean square up to
+# have a lower limit, because a row may be much larger than the mean. With :math:`u = (x, 1)` a row, and batches drawn
+# with replacement, steps are surely stable in mean square below
 #
 # .. math::
 #
@@ -404,8 +407,8 @@ print(fill(settled.check.verdict))
 #    \end{gathered}
 #
 # with the smallest such number :math:`c`, where :math:`\preceq` says that the right side less the left has no
-# negative eigenvalue. When a fit diverges, `gradstep.Diverged` names this step. Of a batch of all rows, as here, it
-# is :math:`2 / \lambda_{\max}`:
+# negative eigenvalue. Steps somewhat above may be stable too. When a fit diverges, `gradstep.Diverged` names this
+# step. A batch of all rows leaves nothing to chance, so that the limit is :math:`2 / \lambda_{\max}`:
 
 try:
     gs.fit(X, y, step=2.0, batch_size=n, epochs=50)
@@ -462,8 +465,9 @@ ax.set(xlabel="epochs", ylabel="distance (standard errors)", ylim=(0.1, 1e6))
 ax.legend(loc="upper right", ncols=2)
 
 # %%
-# A batch of one row arrives within the first epoch, and then hovers farther away than a batch of ten. A batch of all
-# rows has taken ten steps at the end and is still on its way. Each epoch reads as many rows, whatever the batch.
+# A batch of one row arrives within the first epoch, and then hovers farther away than a batch of ten. A batch of a
+# hundred comes later and ends nearest. A batch of all rows has taken ten steps at the end and is still on its way.
+# Each epoch reads as many rows, whatever the batch.
 #
 # The path over the loss
 # ~~~~~~~~~~~~~~~~~~~~~~
@@ -489,7 +493,7 @@ ax.legend()
 # Why it fails on raw columns
 # ---------------------------
 #
-# The largest stable step is set by the largest eigenvalue. The smallest direction then shrinks by a factor of
+# The largest stable step is set by the largest eigenvalue. The flattest direction then shrinks by a factor of
 # :math:`1 - \eta \lambda_{\min}` a step, which is close to one where :math:`\lambda_{\max} / \lambda_{\min}` is
 # large. Different units are one cause: below, one column is six times as large as the other. **Standardising**
 # columns (subtract the mean, divide by the standard deviation) removes that cause. It does not remove the other one,
@@ -561,14 +565,17 @@ for said, table in (("raw", X), ("standardised", Z)):
 #    R^{-\top} X^\top X R^{-1} \approx I
 #    \end{gathered}
 #
-# Here :math:`g` is the gradient of a batch, less its noise at a point where the gradient of all rows is known. So one
-# step size fits every direction, and the noise vanishes where the answer is. :doc:`/default` tells it step by step.
+# Here :math:`g` is :math:`n` times the gradient of a batch, less its noise at a point, the anchor, where the gradient
+# of all rows is known. One step size fits every direction, and the noise vanishes as the anchor nears the answer.
+# :doc:`/default` tells it step by step.
 #
-# Printing a fit shows its report, here with its long lines broken.
+# Printing a fit shows its report, here with its long lines broken, and without what is of one machine: the lines on
+# time and on what another solver would cost.
 
 fit = gs.fit(X, y)
 for line in str(fit).splitlines():
-    print(fill(line, 70, subsequent_indent=" " * 15))
+    if not line.lstrip().startswith(("cost", "seconds")):
+        print(fill(line, 70, subsequent_indent=" " * 15))
 
 # %%
 # .. list-table::
@@ -583,7 +590,7 @@ for line in str(fit).splitlines():
 #      - :math:`L` at these coefficients; the share of the variance that they explain; what was read, in passes and
 #        rows. ``fit.objective``, ``fit.r2``, ``fit.passes``
 #    * - cost
-#      - Appears where a model of the costs finds another solver cheaper. ``fit.cost``
+#      - Appears where a model of the costs finds another solver cheaper; left out above. ``fit.cost``
 #    * - certificate
 #      - How many standard errors any linear combination of the coefficients may be off, at most; in brackets what
 #        float64 alone would promise. Below: whether the bound is exact or probable, and then for which share of
@@ -596,7 +603,7 @@ for line in str(fit).splitlines():
 #    * - stop
 #      - Why the fit ended. ``fit.stop``
 #    * - seconds
-#      - Wall time of the whole call, check included. ``fit.seconds``
+#      - Wall time of the whole call, check included; left out above. ``fit.seconds``
 #    * - coef, intercept
 #      - The first eight coefficients, in dollars per unit of their column, and the intercept. ``fit.coef``,
 #        ``fit.intercept``
@@ -655,8 +662,8 @@ print(f"new rows with a negative predicted price: {np.mean(z < 0):.1%}")
 
 # %%
 # New rows do as well as old ones, since there are far more rows than columns. And yet some predicted prices are
-# negative: prices do not follow a straight line. No certificate of the coefficients can see that, a look at new rows
-# can.
+# negative: prices do not follow a straight line. No certificate of the coefficients can see that. A look at
+# predictions can.
 #
 # Exercises
 # ---------
@@ -669,8 +676,9 @@ print(f"new rows with a negative predicted price: {np.mean(z < 0):.1%}")
 # 4. Two standardised columns have the correlation 0.99, and no intercept is fitted. How many steps of size
 #    :math:`1 / \lambda_{\max}` does gradient descent take until the flat direction is at most a thousandth of what it
 #    was?
-# 5. The noise of row :math:`i` has a standard deviation :math:`\sigma_i` of its own. Which objective has maximum
-#    likelihood? Fit ``y = [1, 2, 4, 8]`` on ``x = [0, 1, 2, 3]`` with :math:`\sigma = (1, 1, 1, 10)`.
+# 5. The noise of row :math:`i` has a standard deviation :math:`\sigma_i` of its own. Which objective does maximum
+#    likelihood make least? (``gs.fit`` takes ``sample_weight``.) Fit ``y = [1, 2, 4, 8]`` on ``x = [0, 1, 2, 3]``
+#    with :math:`\sigma = (1, 1, 1, 10)`.
 # 6. A bound of :math:`B` standard errors holds for any linear combination. Show on all diamonds that no single
 #    coefficient of the default fit is further from its exact value than :math:`B` times its standard error.
 #
@@ -682,7 +690,7 @@ print(f"new rows with a negative predicted price: {np.mean(z < 0):.1%}")
 X, y = gs.textbook.make_linear([2.0, -3.4], 4.2, 1000, noise=0.01)
 batches = gs.textbook.minibatches
 answer_1 = sum(len(list(batches(X, y, 64, epoch=epoch))) for epoch in range(7))
-answer_1
+print(answer_1)
 
 # %%
 # **Exercise 2.** At zero the errors are :math:`-5` and :math:`-11`, so :math:`\nabla_w = \frac12 (-5 (1, 2) - 11 (3,
@@ -692,7 +700,7 @@ start = np.zeros(2), 0.0
 downhill = gs.textbook.gradient([[1.0, 2.0], [3.0, 4.0]], [5.0, 11.0], *start)
 w, b = gs.textbook.sgd_step(start, downhill, 0.1)
 answer_2 = np.array([*w, b])
-answer_2
+print(answer_2)
 
 # %%
 # **Exercise 3.** The derivative of :math:`-\frac n2 \log \sigma^2 - n L / \sigma^2` in :math:`\sigma^2` vanishes at
@@ -709,7 +717,7 @@ print(f"{answer_3:.4e}, and {exact.residual_sd**2:.4e}")
 
 factor = 1 - (1 - 0.99) / (1 + 0.99)
 answer_4 = int(np.ceil(np.log(1e-3) / np.log(factor)))
-answer_4
+print(answer_4)
 
 # %%
 # **Exercise 5.** The exponents add to :math:`-\sum_i (y_i - z_i)^2 / (2 \sigma_i^2)`: squares weighted by
@@ -719,7 +727,7 @@ x, t = np.arange(4.0), np.array([1.0, 2.0, 4.0, 8.0])
 weight = 1 / np.array([1.0, 1.0, 1.0, 10.0]) ** 2
 fit = gs.fit(x[:, np.newaxis], t, sample_weight=weight)
 answer_5 = np.array([*fit.coef, fit.intercept])
-answer_5.round(4)
+print(answer_5.round(4))
 
 # %%
 # **Exercise 6.** A single coefficient is the linear combination with one 1. The largest distance in its own standard
@@ -751,3 +759,8 @@ print(f"{answer_6:.1e} at most, bound {fit.certificate.bound:.1e}")
 # - B. T. Polyak and A. B. Juditsky, Acceleration of stochastic approximation by averaging, *SIAM Journal on Control
 #   and Optimization* 30 (1992) 838-855, for the average of the path.
 # - H\. Wickham, *ggplot2: Elegant Graphics for Data Analysis*, Springer 2016, for the diamonds.
+
+# %%
+# Of a script, this shows the pictures.
+
+plt.show()

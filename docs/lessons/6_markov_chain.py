@@ -102,7 +102,10 @@ fig, axes = plt.subplots(1, 2)
 for ax, step, said in zip(axes, (0.02, 0.3), ("agree", "differ"), strict=True):
     chain = gs.textbook.SGDChain(X, y, step, batch_size=1)
     S, small = chain.covariance, chain.small_step_covariance
-    for name, C in (("simulated", chain.simulate(10**7)[1]), ("small-step", small)):
+    mean, simulated = chain.simulate(10**7)
+    off = np.max(np.abs(mean - best) / np.sqrt(np.diag(S)))
+    print(f"step {step}, mean: {off:.4f} standard deviations of the cloud off")
+    for name, C in (("simulated", simulated), ("small-step", small)):
         print(f"step {step}, {name}: {np.linalg.norm(C - S) / np.linalg.norm(S):.2%}")
     ax.plot(*walk(step, 1, 600, chains=600)[-1, :, :2].T, ".", color="0.6", ms=3)
     ax.plot(*ellipse(best, S), label="closed form")
@@ -111,6 +114,9 @@ for ax, step, said in zip(axes, (0.02, 0.3), ("agree", "differ"), strict=True):
 axes[1].legend(loc="upper right")
 
 # %%
+# On the right the larger ellipse is right, as the simulation says, though most dots lie far inside it. A large step
+# makes rare jumps far out, and a covariance counts their squares. The law is no longer Gaussian.
+#
 # How large a step
 # ----------------
 #
@@ -126,13 +132,14 @@ for b, style in ((1, "-"), (4, "--"), (16, "-.")):
 of_mean = np.abs(1 - np.outer(sizes, np.linalg.eigvalsh(H))).max(axis=1)
 ax.plot(sizes, of_mean**2, ":", label=r"mean: $(1 - \eta \lambda)^2$")
 ax.axhline(1, color="0.6", lw=0.8)
-ax.set(title="The covariance becomes unstable, above 1, long before the mean does")
+ax.set(title="The smaller the batch, the sooner the covariance grows (factor above 1)")
 ax.set(xlabel=r"step $\eta$", ylabel="factor a step, of squares", ylim=(0, 1.6))
 ax.legend()
 
 # %%
 # With a step of 0.6 and single rows the mean settles and the covariance grows. The library says so. Batches of four
-# are stable there: their noise is :math:`G / b`, and larger batches bear larger steps, up to the limit of the mean.
+# are stable there: in :math:`(F(S) - H S H) / b`, the part of the operator that single rows add, they divide by four.
+# :math:`G` has no part in this. Larger batches bear larger steps, up to the limit of the mean.
 for b in (4, 1):
     chain = gs.textbook.SGDChain(X, y, step=0.6, batch_size=b)
     print(f"b = {b}: rho {chain.spectral_radius:.2f}, mixing {chain.mixing_time:.1f}")
@@ -195,7 +202,7 @@ ax.set(xlabel="steps T of ten rows", ylabel="distance (standard errors)")
 ax.legend(title="level lines: the last step")
 means = np.array([chain.simulate(100, seed=seed)[0] for seed in range(2000)])
 ratio = np.trace(np.cov(means.T)) / np.trace(chain.covariance_of_average(100))
-print(f"100 steps, simulated over closed form: {ratio:.2f}")
+print(f"step 0.1, 100 steps, simulated over closed form: {ratio:.2f}")
 
 # %%
 # The line falls as :math:`1/\sqrt{T}`: one digit costs a hundred times the steps. `gradstep.fit` without a ``step``
@@ -216,9 +223,10 @@ print(f"100 steps, simulated over closed form: {ratio:.2f}")
 #    y \mid w, v &\sim \mathcal N(A w, \, v I)
 #    \end{aligned}
 #
-# The product of the densities, scaled to integrate to one, is the **posterior**. Its exponent is quadratic in
-# :math:`w`. Completing the square leaves the same kind of law, `~gradstep.textbook.NormalInverseGamma.update`, where
-# :math:`\lVert c \rVert_{P_0}^2` is :math:`c^\top P_0 c`:
+# Inverse gamma :math:`(a, s)` has a density proportional to :math:`v^{-a-1} e^{-s/v}`. The product of the densities,
+# scaled to integrate to one, is the **posterior**. Its exponent is quadratic in :math:`w`. Completing the square
+# leaves the same kind of law, `~gradstep.textbook.NormalInverseGamma.update`, where :math:`\lVert c \rVert_{P_0}^2`
+# is :math:`c^\top P_0 c`:
 #
 # .. math::
 #
@@ -242,7 +250,8 @@ np.allclose(posterior.mean, m), posterior.shape == a, np.allclose(posterior.scal
 from_fit = prior.update_from(gs.fit(X, y))
 in_blocks = prior.update(X[:100], y[:100]).update(X[100:], y[100:])
 for other in (from_fit, in_blocks):
-    print(np.allclose(other.factor.T @ other.factor, P), np.allclose(other.mean, m))
+    print(np.allclose(other.factor.T @ other.factor, P), np.allclose(other.mean, m), end=" ")
+    print(other.shape == a, np.allclose(other.scale, s))
 
 # %%
 # .. list-table::
@@ -254,11 +263,12 @@ for other in (from_fit, in_blocks):
 #      - `~gradstep.textbook.NormalInverseGamma.weights_given`
 #    * - :math:`w`: Student's t, :math:`2a` degrees of freedom, about :math:`m`, squared scale :math:`\frac sa P^{-1}`
 #      - `~gradstep.textbook.NormalInverseGamma.weights`
-#    * - :math:`c^\top w`, a **contrast**: the same in one dimension, :math:`\frac sa c^\top P^{-1} c`
+#    * - :math:`c^\top w`, a **contrast**: the same t in one dimension, squared scale :math:`\frac sa c^\top P^{-1} c`
 #      - `~gradstep.textbook.NormalInverseGamma.contrast`
 #    * - :math:`v`: inverse gamma :math:`(a, s)`
 #      - `~gradstep.textbook.NormalInverseGamma.variance`
-#    * - a new response at :math:`x`: t about :math:`x^\top m`, :math:`\frac sa (1 + x^\top P^{-1} x)`
+#    * - a new response at :math:`x`: t with :math:`2a` degrees of freedom about :math:`x^\top m`, squared scale
+#        :math:`\frac sa (1 + x^\top P^{-1} x)`
 #      - `~gradstep.textbook.NormalInverseGamma.predictive`
 print("noise, 95 %:      ", np.sqrt(posterior.variance().interval(0.95)).round(3))
 print("w1 + w2, 95 %:    ", np.round(posterior.contrast([1, 1, 0]).interval(0.95), 3))
@@ -273,7 +283,8 @@ ax.set(title="Rows narrow the law of a coefficient", xlabel="$w_1$", ylabel="den
 ax.legend()
 
 # %%
-# The **flat prior** :math:`p(w, v) \propto 1/v` is the limit that knows nothing. With it :math:`m = \hat w`,
+# The **flat prior** :math:`p(w, v) \propto 1/v` prefers no :math:`w` and no :math:`\log v`. It is no density, since
+# its integral is infinite; the posterior of more rows than coefficients is one. With it :math:`m = \hat w`,
 # :math:`2a = n - p`, and :math:`s/a` is the squared residual standard deviation. The **credible interval** is then
 # the classical **confidence interval**. The sentences differ. Credible: given these data, the coefficient is inside
 # with probability 0.95. Confidence: of the intervals of many data sets, 95 % hold the true value.
@@ -320,8 +331,8 @@ by_formula = gammas + roots - n / 2 * np.log(2 * np.pi)
 print(f"{posterior.log_evidence:.6f} {by_formula:.6f}")
 
 # %%
-# One more column never makes the objective larger. But :math:`|P|` grows: a model that could have produced many other
-# data gave less density to these. Here are polynomials for a hundred points of a cubic.
+# One more column never makes the objective larger. But :math:`|P| / |P_0|` grows: a model that could have produced
+# many other data gave less density to these. Here are polynomials for a hundred points of a cubic.
 u = np.linspace(-1, 1, 100)
 cubic = 1 - 2 * u + 3 * u**3 + 0.5 * rng.standard_normal(100)
 for k in range(1, 7):
@@ -376,6 +387,9 @@ for rows in (50_000, n):
     ratio = np.linalg.eigvals(np.linalg.solve(target, cloud)).real
     print(f"{rows} rows: mixing in {10 * sampler.mixing_time / rows:.3f} passes")
     print(f"    over the posterior's: {ratio.min():.3f} to {ratio.max():.3f}")
+
+# %%
+# The last of them, the short table, in the picture:
 fig, ax = plt.subplots()
 ax.plot(*ellipse(known.mean, target), lw=4, alpha=0.4, label="posterior")
 ax.plot(*ellipse(known.mean, cloud), "--", label="SGD, whitened")
@@ -390,7 +404,9 @@ ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 # else :math:`G` is no multiple of :math:`H`, and no step size mends that. It is exact for a population of Gaussian
 # rows. In a table of few rows :math:`G` differs from :math:`v I`, as the ratios show. Other rows, such as ours with
 # their ones, change :math:`F`, which matters little while the step is small. What agrees is mean and covariance, for
-# a known :math:`v`; an unknown one gives wider tails. And successive steps are no independent draws.
+# a known :math:`v`; an unknown one gives wider tails. And successive steps are no independent draws. On raw columns
+# :math:`G = v H` for such noise, so Lyapunov's equation has the solution :math:`S = \eta v I / (2b)`: round, whatever
+# the posterior.
 #
 # Exercises
 # ---------
@@ -419,7 +435,7 @@ print(f"{answer_2:.6f}")
 K = np.linalg.cholesky(P0).T
 longer = np.vstack([A, K]), np.append(y, K @ m0)
 answer_3 = gs.closed_form(*longer, intercept=False).coef
-answer_3.round(8), posterior.mean.round(8)
+print(answer_3.round(8), posterior.mean.round(8))
 
 # %%
 # **Exercise 4.** :math:`p(y) = \prod_i p(y_i \mid y_1, \dots, y_{i-1})`, so they add up to the log evidence.
@@ -446,5 +462,17 @@ print(f"{answer_4:.6f} {posterior.log_evidence:.6f}")
 #   Machine Learning Research* 18 (2017) 134, section 4: sampling by small steps.
 # - A. Gelman, J. B. Carlin, H. S. Stern, D. B. Dunson, A. Vehtari and D. B. Rubin, *Bayesian Data Analysis*, 3rd
 #   edition, CRC 2013, chapter 14: the posterior of a line, the flat prior.
+# - B\. T. Polyak and A. B. Juditsky, Acceleration of stochastic approximation by averaging, *SIAM Journal on Control
+#   and Optimization* 30 (1992) 838-855: averages.
+# - D\. J. C. MacKay, *Information Theory, Inference, and Learning Algorithms*, Cambridge 2003, chapter 28: evidence
+#   and Occam's razor.
+# - T\. Hastie, R. Tibshirani and J. Friedman, *The Elements of Statistical Learning*, 2nd edition, Springer 2009,
+#   section 3.4.1: ridge as the mode of a posterior.
+# - L\. Wasserman, *All of Statistics*, Springer 2004, chapter 6: confidence intervals.
 # - L. Isserlis, On a formula for the product-moment coefficient of any order of a normal frequency distribution in
 #   any number of variables, *Biometrika* 12 (1918) 134-139: :math:`F` of Gaussian rows.
+
+# %%
+# Of a script, this shows the pictures.
+
+plt.show()

@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gradstep import _input
-
 
 def device_of(x: object) -> str:
     """Return the device that an array lies on.
@@ -65,9 +63,9 @@ def to_device(x: ArrayLike, device: str) -> Any:
     Raises
     ------
     TypeError
-        If ``x`` holds no numbers.
+        If ``x`` holds no numbers, or masks some.
     ValueError
-        If ``device`` is neither of the two.
+        If ``device`` is neither of the two, or ``x`` is not rectangular.
     RuntimeError
         If ``device`` is ``"cuda"`` and there is no usable one.
 
@@ -78,9 +76,11 @@ def to_device(x: ArrayLike, device: str) -> Any:
     >>> x.shape, gs.device_of(x)
     ((2, 2), 'cpu')
     """
-    if device is None:
-        raise TypeError('device: None came; "cpu" or "cuda" is needed.')
-    name = _input.device(device)
+    if device not in {"cpu", "cuda"}:
+        raise (ValueError if isinstance(device, str) else TypeError)(
+            f'device: {device!r} came; "cpu" or "cuda" is needed.'
+        )
+    name = device
     there = hasattr(x, "__cuda_array_interface__") or hasattr(x, "copy_to_host")
     if there and name == "cuda":
         return x
@@ -92,7 +92,12 @@ def to_device(x: ArrayLike, device: str) -> Any:
 
 
 def _numbers(x: ArrayLike) -> Any:
-    array = np.asarray(x)
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError("x: a masked array came; an array without masked entries is needed.")
+    try:
+        array = np.asarray(x)
+    except ValueError as error:
+        raise ValueError(f"x: a {type(x).__name__} came that is no rectangular array ({error}).") from error
     if array.dtype.kind not in "biufc":
         raise TypeError(f"x: data of dtype {array.dtype} came; numbers are needed.")
     return array

@@ -239,7 +239,8 @@ def fit(
         check=found.check, check_note=found.check_note, loss=loss, penalty=penalty, solver=options, step=steps.step,
         batch_size=_batch(method, table), seed=seed, device=device, cost=cost,
         rows=table.n, passes=table.passes, row_reads=table.row_reads, concern=found.concern,
-        seconds=perf_counter() - began, factor=run.factor, state=run.state.kept() if run.state is not None else None,
+        seconds=perf_counter() - began, factor=run.factor, log_weights=_log_weights(rows.weight),
+        state=run.state.kept() if run.state is not None else None,
     )  # fmt: skip
     if stop is Stop.INTERRUPTED:
         raise Interrupted(result)
@@ -381,6 +382,11 @@ def _r2(
     varies = whole > np.square(4 * _EPS * mean)
     shares = 1 - np.divide(2 * losses, whole, out=np.full(len(losses), np.nan), where=varies)
     return _frozen(shares) if rows.y.ndim == 2 else float(shares[0])
+
+
+def _log_weights(weight: NDArray[np.float64]) -> float:
+    present = weight[weight > 0]
+    return float(np.log(present / present.mean()).sum()) if weight.size > 1 else 0.0
 
 
 def _frozen(array: NDArray[np.float64]) -> NDArray[np.float64]:

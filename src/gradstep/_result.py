@@ -303,9 +303,12 @@ class Fit:
     seconds : float
         Wall time of the whole call, check and compilation included.
     factor : ndarray or None
-        R with ``R' R = [X 1]' [X 1]`` in the caller's units, rows times the roots of their weights (of mean 1 over
-        those above 0), without the ones where there is no intercept; `gradstep.textbook.NormalInverseGamma` goes on
-        from it. It is there where all rows were factored, as of small tables and by ``solver="exact"``; else None.
+        R, (p, d + 1), not always triangular, with ``R' R = [X 1]' [X 1]`` in the caller's units, rows times the roots
+        of their weights (of mean 1 over those above 0), without the ones where there is no intercept;
+        `gradstep.textbook.NormalInverseGamma` goes on from it. It is there where all rows were factored, as of small
+        tables and by ``solver="exact"``; else None.
+    log_weights : float
+        Sum of the logarithms of the weights above 0, of mean 1 among themselves; 0 without weights.
     state : object
         Where the textbook method stands, for ``fit(..., start=...)``; its form may change between versions. None of
         other solvers.
@@ -336,6 +339,7 @@ class Fit:
     cost: str
     seconds: float
     factor: NDArray[np.float64] | None
+    log_weights: float
     state: State | None
 
     def __repr__(self) -> str:

@@ -18,6 +18,7 @@ from gradstep.textbook import chain as chain
 from gradstep.textbook import posterior as posterior
 from gradstep.textbook import probability as probability
 from gradstep.textbook.chain import SGDChain as SGDChain
+from gradstep.textbook.chain import sampling_step as sampling_step
 from gradstep.textbook.check import GradientCheck as GradientCheck
 from gradstep.textbook.check import check_gradient as check_gradient
 from gradstep.textbook.laws import Law as Law
@@ -40,5 +41,5 @@ from gradstep.textbook.probability import bayes as bayes
 __all__ = [
     "Event", "GradientCheck", "Joint", "Law", "LawCheck", "MarkovChain", "NormalInverseGamma", "SGDChain",
     "SampleSpace", "StateClass", "bayes", "chain", "check_gradient", "check_loss", "check_penalty", "gradient",
-    "linear", "make_linear", "minibatches", "posterior", "probability", "sgd_step",
+    "linear", "make_linear", "minibatches", "posterior", "probability", "sampling_step", "sgd_step",
 ]  # fmt: skip

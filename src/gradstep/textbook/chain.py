@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
 from gradstep import _input
+from gradstep._closed_form import closed_form
 from gradstep._kernels.chains import sgd_walk
 from gradstep._kernels.first_call import interrupts_held
 from gradstep._numbers import stream
-from gradstep.textbook.normal_inverse_gamma import frozen, with_ones
+from gradstep.textbook.frozen import Frozen, frozen
+from gradstep.textbook.normal_inverse_gamma import with_ones
 
 _MOST_COLUMNS = 30  # whose covariances have about 500 entries each
 _ROWS_PER_BLOCK = 1 << 12
 _LONGEST_BURN_IN = 10**9
+_LARGEST_BATCH = 1 << 24  # that is simulated
+_TOLD_APART = 1e-13  # relative, of eigenvalues: below it lies rounding
 _DRAWS_AT_ONCE = 1 << 18  # rows: a few milliseconds of steps, so that Ctrl-C is answered
 
 
-class SGDChain:
+class SGDChain(Frozen):
     """Constant-step minibatch SGD on the squared loss, each batch drawn anew, as a Markov chain of the coefficients.
 
     ``w <- w - step / b sum_i x_i (x_i w - y_i)`` over b rows drawn with replacement. With e the distance from the
@@ -88,16 +93,17 @@ class SGDChain:
                 f"has {p * (p + 1) // 2} rows and columns."
             )
         self.step, self.batch_size = _input.rate(step), _input.whole("batch_size", batch_size, 1)
-        mean, _, rank, _ = scipy.linalg.lstsq(table, rows.y)
-        if rank < p:
-            raise ValueError(
-                f"X: {p} columns of rank {rank} came; columns that do not depend on each other are needed."
-            )
+        exact = closed_form(rows.X, rows.y, intercept=intercept)
+        if exact.dependent:
+            named = ", ".join(map(str, exact.dependent))
+            raise ValueError(f"X: column {named} came, which depends on those before; columns that do not are needed.")
+        mean = np.append(exact.coef, exact.intercept)[:p]
         self.mean: NDArray[np.float64] = frozen(mean)
         self._X, self._y = table, rows.y.astype(np.float64)
         self._H = table.T @ table / n
         residuals = self._y - table @ mean
         self._noise = (table * np.square(residuals)[:, np.newaxis]).T @ table / n / self.batch_size
+        self._freeze()
 
     @cached_property
     def operator(self) -> NDArray[np.float64]:
@@ -106,6 +112,11 @@ class SGDChain:
         It acts on the entries of S on and below the diagonal, those below it times the root of 2: so the product of two
         such vectors is the trace of the product of the matrices.
         """
+        return frozen(np.eye(len(self._loss)) - self._loss)
+
+    @cached_property
+    def _loss(self) -> NDArray[np.float64]:
+        """One less the operator, by itself: of small steps little is left of the difference."""
         p = len(self.mean)
         rows, columns, factor = _half(p)
         fourth = np.zeros((len(rows), len(rows)))
@@ -117,21 +128,29 @@ class SGDChain:
         # What S -> A S B + B S A is on such vectors, for A = H and B = 1 or H.
         linear, square = (_both_sides(self._H, B, rows, columns, factor) for B in (np.eye(p), self._H))
         b, step = self.batch_size, self.step
-        found: NDArray[np.float64] = (
-            np.eye(len(rows)) - step * linear + step * step * (square / 2 * (1 - 1 / b) + fourth / b)
-        )
-        return frozen(found)
+        found: Any = step * linear - step * step * (square / 2 * (1 - 1 / b) + fourth / b)
+        return np.asarray(found, dtype=np.float64)
+
+    @cached_property
+    def _losses(self) -> NDArray[np.float64]:
+        """Eigenvalues of one less the operator, ascending."""
+        values: NDArray[np.float64] = scipy.linalg.eigvalsh(self._loss)
+        return values
 
     @cached_property
     def spectral_radius(self) -> float:
-        """Largest modulus of the operator's eigenvalues: what distances from the stationary law shrink by in a step."""
-        return float(np.abs(scipy.linalg.eigvalsh(self.operator)).max())
+        """Largest modulus of the operator's eigenvalues: what second moments keep of their distance in a step.
+
+        Their distance from the stationary values, once the mean is gone; the mean, and distances of the coefficients
+        themselves, may keep its root.
+        """
+        return float(max(abs(1 - self._losses[0]), abs(1 - self._losses[-1])))
 
     @property
     def mixing_time(self) -> float:
         """Steps in which the second moments come nearer to their stationary values by a factor e; infinite if never."""
-        radius = self.spectral_radius
-        return -1 / math.log(radius) if 0 < radius < 1 else 0.0 if radius == 0 else math.inf
+        lost = float(min(self._losses[0], 2 - self._losses[-1]))
+        return math.inf if lost <= 0 else -1 / math.log1p(-lost) if lost < 1 else 0.0
 
     @cached_property
     def covariance(self) -> NDArray[np.float64]:
@@ -140,16 +159,22 @@ class SGDChain:
         Raises
         ------
         ValueError
-            If the step is too large for there to be one.
+            If the step is too large for there to be one, or columns are too different for float64 to tell.
         """
-        if self.spectral_radius >= 1:
+        least, most = float(self._losses[0]), float(self._losses[-1])
+        if abs(least) <= _TOLD_APART * most:
+            raise ValueError(
+                "X: its columns are of sizes too different, or too far from zero, for their second moments; "
+                "standardised columns are needed."
+            )
+        if least < 0 or most >= 2:
             raise ValueError(
                 f"step: {self.step:g} came, at which second moments grow by {self.spectral_radius:.4g} a step; a "
                 "smaller one is needed for a stationary law with a covariance."
             )
         rows, columns, factor = _half(len(self.mean))
         noise = self.step**2 * self._noise[rows, columns] * factor
-        found = scipy.linalg.solve(np.eye(len(rows)) - self.operator, noise, assume_a="sym") / factor
+        found = scipy.linalg.solve(self._loss, noise, assume_a="sym") / factor
         S = np.empty_like(self._H)
         S[rows, columns] = S[columns, rows] = found
         return frozen(S)
@@ -206,6 +231,9 @@ class SGDChain:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return mean and covariance of the coefficients over a simulated path.
 
+        They tend to those of the stationary law, the covariance slowly where steps are large or batches small: the law
+        then has heavy tails, of which some moment beyond the second is infinite.
+
         Parameters
         ----------
         steps : int
@@ -248,6 +276,8 @@ class SGDChain:
                     "burn_in, is needed."
                 )
         skip = _input.whole("burn_in", burn_in, 0)
+        if self.batch_size > _LARGEST_BATCH:
+            raise ValueError(f"batch_size: {self.batch_size} came; at most {_LARGEST_BATCH} are simulated.")
         rng, (n, p), b = stream("sgd chain", seed), self._X.shape, self.batch_size
         w, mean, second = self.mean.copy(), np.zeros(p), np.zeros((p, p))
         total, at_once = skip + steps, max(1, _DRAWS_AT_ONCE // b)
@@ -255,7 +285,12 @@ class SGDChain:
             sgd_walk(self._X, self._y, np.empty((0, b), dtype=np.int64), self.step, w, self.mean, 0, mean, second)
         for begin in range(0, total, at_once):
             batches = rng.integers(0, n, (min(at_once, total - begin), b))
-            sgd_walk(self._X, self._y, batches, self.step, w, self.mean, max(skip - begin, 0), mean, second)
+            with np.errstate(over="ignore", invalid="ignore"):
+                sgd_walk(self._X, self._y, batches, self.step, w, self.mean, max(skip - begin, 0), mean, second)
+        if not np.isfinite(second).all():
+            raise ValueError(
+                f"step: {self.step:g} came, with which the path grew without end; a smaller one is needed."
+            )
         lower = np.tril(second, -1)
         return self.mean + mean / steps, (np.tril(second) + lower.T) / steps
 

@@ -10,13 +10,15 @@ import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
 from gradstep import _input
+from gradstep._dense_algebra import norms
 from gradstep._numbers import real, stream
+from gradstep.textbook.frozen import Frozen, frozen
 
 LOG_2_PI = math.log(2 * math.pi)
 _EPS = float(np.finfo(np.float64).eps)
 
 
-class Laws:
+class Laws(Frozen):
     """What can be asked of the law of ``w | v ~ N(mean, v inv(R' R))`` with ``v ~ inverse gamma(shape, scale)``."""
 
     mean: NDArray[np.float64]
@@ -26,14 +28,25 @@ class Laws:
     log_evidence: float
 
     def _set(
-        self, factor: NDArray[np.float64], image: NDArray[np.float64], shape: float, scale: float, log_evidence: float
-    ) -> None:
+        self, factor: NDArray[np.float64], image: NDArray[np.float64], shape: float, scale: float, log_evidence: float,
+        *, whole: bool, mean: NDArray[np.float64] | None = None,
+    ) -> None:  # fmt: skip
+        """Take R, ``R mean``, which holds where R is singular too, and the rest; `whole`: R is surely not singular."""
         self.factor, self.shape, self.scale, self.log_evidence = frozen(factor), shape, scale, log_evidence
-        self._image = image  # R mean, which holds too where R is singular as yet
-        lengths = np.sqrt(np.square(factor).sum(axis=0))
-        self._whole = bool((np.abs(factor.diagonal()) > len(factor) * _EPS * lengths).all())
-        solved = scipy.linalg.solve_triangular(factor, image) if self._whole else np.full(len(image), np.nan)
-        self.mean = frozen(solved)
+        self._image = frozen(image)
+        diagonal, largest = np.abs(factor.diagonal()), np.abs(factor).max(axis=0)
+        lengths = largest * norms(factor / np.where(largest > 0, largest, 1.0))
+        least = 0.0 if whole else len(factor) * _EPS * lengths
+        self._whole = bool((diagonal > least).all())
+        if mean is None:
+            mean = scipy.linalg.solve_triangular(factor, image) if self._whole else np.full(len(image), np.nan)
+        self.mean = frozen(mean)
+        self._freeze()
+
+    @property
+    def precision(self) -> NDArray[np.float64]:
+        """Inverse of the covariance of w in units of the noise variance, (p, p): ``R' R``."""
+        return frozen(self.factor.T @ self.factor)
 
     def logpdf(self, w: ArrayLike, variance: float) -> float:
         """Return the logarithm of the joint density of w and the noise variance.
@@ -67,7 +80,7 @@ class Laws:
         away = self.factor @ (self._weights(w) - self.mean)
         p = len(self.mean)
         return float(
-            self._log_root() - p / 2 * (LOG_2_PI + math.log(v)) - away @ away / (2 * v)
+            log_root(self.factor) - p / 2 * (LOG_2_PI + math.log(v)) - away @ away / (2 * v)
             + self.shape * math.log(self.scale) - math.lgamma(self.shape) - (self.shape + 1) * math.log(v)
             - self.scale / v
         )  # fmt: skip
@@ -304,11 +317,18 @@ class Laws:
         return f"<NormalInverseGamma of {len(self.mean)} coefficients: shape {self.shape:g}, scale {self.scale:.6g}>"
 
     def _proper(self) -> None:
-        if not (self._whole and self.shape > 0 and self.scale > 0):
-            raise ValueError(
-                f"posterior: that of {len(self.mean)} coefficients is not proper as yet; more rows, of columns that do "
-                "not depend on each other, or a proper prior, are needed."
-            )
+        if not self._whole:
+            missing = "more rows, of columns that do not depend on each other,"
+        elif self.shape <= 0:
+            missing = "more rows than coefficients"
+        elif self.scale <= 0:
+            missing = "responses that the columns do not fit without a rest"
+        else:
+            return
+        raise ValueError(
+            f"posterior: that of {len(self.mean)} coefficients is not proper as yet; {missing} or a proper prior are "
+            "needed."
+        )
 
     def _fits(self, coefficients: int, name: str) -> None:
         if coefficients != len(self.mean):
@@ -332,9 +352,10 @@ class Laws:
         inverse: NDArray[np.float64] = scipy.linalg.solve_triangular(self.factor, np.eye(len(self.mean)))
         return inverse
 
-    def _log_root(self) -> float:
-        """Return the logarithm of the root of the determinant of the precision."""
-        return float(np.log(np.abs(self.factor.diagonal())).sum())
+
+def log_root(factor: NDArray[np.float64]) -> float:
+    """Return the logarithm of the root of the determinant of ``R' R``."""
+    return float(np.log(np.abs(factor.diagonal())).sum())
 
 
 def vector(name: str, value: ArrayLike) -> NDArray[np.float64]:
@@ -345,13 +366,19 @@ def vector(name: str, value: ArrayLike) -> NDArray[np.float64]:
     return np.array([real(f"{name}[{i}]", entry) for i, entry in enumerate(found)])
 
 
+def matrix(name: str, value: ArrayLike) -> NDArray[np.float64]:
+    """Return a matrix of float64, a copy."""
+    try:
+        found = np.asarray(value, dtype=object)
+    except ValueError as error:
+        raise ValueError(f"{name}: no array came ({error}); rows of equal length are needed.") from None
+    if found.ndim != 2:
+        raise ValueError(f"{name}: shape {found.shape} came; (p, p) is needed.")
+    rows = ([real(f"{name}[{i}, {j}]", x) for j, x in enumerate(row)] for i, row in enumerate(found))
+    return np.array(list(rows), dtype=np.float64).reshape(found.shape)
+
+
 def with_ones(X: NDArray[np.floating], *, intercept: bool) -> NDArray[np.float64]:
     """Return rows in float64, with a one at the end of each where there is an intercept."""
     rows: NDArray[np.float64] = X.astype(np.float64)
     return np.column_stack((rows, np.ones(len(rows)))) if intercept else rows
-
-
-def frozen(array: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the array, read-only from now on."""
-    array.flags.writeable = False
-    return array

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.linalg
@@ -11,12 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from gradstep import _input
 from gradstep._numbers import real
-from gradstep.textbook.normal_inverse_gamma import LOG_2_PI, Laws, frozen, vector, with_ones
+from gradstep._result import Fit
+from gradstep.textbook.normal_inverse_gamma import LOG_2_PI, Laws, log_root, matrix, vector, with_ones
 
-if TYPE_CHECKING:
-    from gradstep._result import Fit
-
-_SYMMETRIC = 1e-10  # relative
+_SYMMETRIC = 1e-10
+_EPS = float(np.finfo(np.float64).eps)
 
 
 class NormalInverseGamma(Laws):
@@ -72,28 +70,37 @@ class NormalInverseGamma(Laws):
     """
 
     def __init__(self, mean: ArrayLike, precision: ArrayLike, shape: float, scale: float) -> None:
-        center, matrix = vector("mean", mean), np.asarray(precision, dtype=np.float64)
+        center, about = vector("mean", mean), matrix("precision", precision)
         p = len(center)
-        if matrix.shape != (p, p):
-            raise ValueError(f"precision: shape {matrix.shape} came; {(p, p)} is needed, for mean as it is.")
-        if not np.isfinite(matrix).all():
-            raise ValueError("precision: entries came that are not finite; finite numbers are needed.")
-        gap = np.abs(matrix - matrix.T)
-        if gap.max() > _SYMMETRIC * np.abs(matrix).max():
-            i, j = np.unravel_index(int(gap.argmax()), gap.shape)
+        if about.shape != (p, p):
+            raise ValueError(f"precision: shape {about.shape} came; {(p, p)} is needed, for mean as it is.")
+        if not (about.diagonal() > 0).all():
+            j = int(np.argmin(about.diagonal()))
             raise ValueError(
-                f"precision: {matrix[i, j]:g} came at [{i}, {j}] and {matrix[j, i]:g} at [{j}, {i}]; a "
-                "symmetric matrix is needed."
+                f"precision: {about[j, j]:g} came at [{j}, {j}], on the diagonal; a positive definite matrix is needed."
             )
-        try:
-            factor = scipy.linalg.cholesky((matrix + matrix.T) / 2)
-        except np.linalg.LinAlgError:
-            least = float(np.linalg.eigvalsh(matrix)[0])
+        # In columns brought to one scale, so that units do not matter to what is symmetric or definite.
+        unit = np.sqrt(about.diagonal())
+        scaled = about / unit / unit[:, np.newaxis]
+        gap = np.abs(scaled - scaled.T)
+        if gap.max() > _SYMMETRIC:
+            i, j = (int(where) for where in np.unravel_index(int(gap.argmax()), gap.shape))
             raise ValueError(
-                f"precision: its least eigenvalue is {least:.3g}; a positive definite matrix is needed."
-            ) from None
-        self._set(factor, factor @ center, real("shape", shape, above=0.0), real("scale", scale, above=0.0), 0.0)
-        self.mean = frozen(center)
+                f"precision: {about[i, j]:g} came at [{i}, {j}] and {about[j, i]:g} at [{j}, {i}]; a symmetric matrix "
+                "is needed."
+            )
+        scaled = (scaled + scaled.T) / 2
+        least = float(np.linalg.eigvalsh(scaled)[0])
+        if least <= p * _EPS:
+            raise ValueError(
+                f"precision: with a diagonal brought to one, its least eigenvalue is {least:.3g}; a positive definite "
+                "matrix is needed."
+            )
+        factor = scipy.linalg.cholesky(scaled) * unit
+        self._set(
+            factor, factor @ center, real("shape", shape, above=0.0), real("scale", scale, above=0.0), 0.0, whole=True,
+            mean=center,
+        )  # fmt: skip
 
     @classmethod
     def flat(cls, size: int) -> NormalInverseGamma:
@@ -131,10 +138,12 @@ class NormalInverseGamma(Laws):
         True
         """
         p = _input.whole("size", size, 1)
-        return cls._of(np.zeros((p, p)), np.zeros(p), -p / 2, 0.0, math.nan)
+        return cls._of(np.zeros((p, p)), np.zeros(p), -p / 2, 0.0, math.nan, whole=False)
 
     def update(self, X: ArrayLike, y: ArrayLike, *, intercept: bool = True) -> NormalInverseGamma:
         """Return what is known after more rows; after block A and then block B, what is known after both at once.
+
+        The rows are factored as they are: of columns far from zero, `update_from` a fit keeps more digits.
 
         Parameters
         ----------
@@ -186,9 +195,9 @@ class NormalInverseGamma(Laws):
 
         Raises
         ------
-        ValueError
-            If the fit holds no factor of all rows, has a penalty (the prior is that), several responses, or another
-            number of coefficients.
+        TypeError, ValueError
+            If it is no Fit, holds no factor of all rows, has a penalty (the prior is that), several responses, or
+            another number of coefficients.
 
         Examples
         --------
@@ -198,8 +207,10 @@ class NormalInverseGamma(Laws):
         >>> posterior.mean.round(1)
         array([ 2. , -3.4,  4.2])
         """
-        factor = getattr(fit, "factor", None)
-        if factor is None:
+        if not isinstance(fit, Fit):
+            raise TypeError(f"fit: {fit!r} came; a Fit is needed, as gs.fit returns it.")
+        factor, certificate = fit.factor, fit.certificate
+        if factor is None or certificate is None:
             raise ValueError(
                 f'fit: {fit!r} came, which holds no factor of all rows; gs.fit(X, y, solver="exact"), or update(X, y), '
                 "is needed."
@@ -210,34 +221,39 @@ class NormalInverseGamma(Laws):
         coefficients = factor.shape[1]
         self._fits(coefficients, "fit")
         w = np.append(fit.coef, fit.intercept)[:coefficients]
-        certificate = fit.certificate
-        assert certificate is not None  # noqa: S101 - the factor came with it
         present = round(certificate.degrees_of_freedom) + certificate.rank + (coefficients > len(fit.coef))
-        return self._seen(factor, factor @ w, 2 * fit.objective * present, present)
+        return self._seen(factor, factor @ w, 2 * fit.objective * present, present, fit.log_weights)
 
     @classmethod
     def _of(
-        cls, factor: NDArray[np.float64], image: NDArray[np.float64], shape: float, scale: float, log_evidence: float
-    ) -> NormalInverseGamma:
+        cls, factor: NDArray[np.float64], image: NDArray[np.float64], shape: float, scale: float, log_evidence: float,
+        *, whole: bool,
+    ) -> NormalInverseGamma:  # fmt: skip
         made = cls.__new__(cls)
-        made._set(factor, image, shape, scale, log_evidence)  # noqa: SLF001 - of this class
+        made._set(factor, image, shape, scale, log_evidence, whole=whole)  # noqa: SLF001 - of this class
         return made
 
     def _seen(
-        self, rows: NDArray[np.float64], responses: NDArray[np.float64], rest: float, n: int
+        self, rows: NDArray[np.float64], responses: NDArray[np.float64], rest: float, n: int, log_weights: float = 0.0
     ) -> NormalInverseGamma:
         """Return the posterior of n rows of which ``norm(rows w - responses)**2 + rest`` is the sum of squares."""
         p = len(self.mean)
         both = np.vstack((np.column_stack((self.factor, self._image)), np.column_stack((rows, responses))))
+        # Largest rows first: Householder's method then minds no rows of very different size.
+        both = both[np.argsort(-np.abs(both).max(axis=1), kind="stable")]
         triangle = np.zeros((p + 1, p + 1))
         found = scipy.linalg.qr(both, mode="r")[0][: p + 1]
         triangle[: len(found)] = found
-        scale = self.scale + (float(triangle[p, p]) ** 2 + rest) / 2
-        after = self._of(triangle[:p, :p].copy(), triangle[:p, p].copy(), self.shape + n / 2, scale, math.nan)
+        factor, shape = triangle[:p, :p].copy(), self.shape + n / 2
+        with np.errstate(over="ignore"):
+            scale = self.scale + float(np.square(triangle[p, p]) + rest) / 2
+        if not math.isfinite(scale):
+            raise ValueError("y: sums of the squares of its rests overflow float64; other units of y are needed.")
+        log_evidence = math.nan
         if not math.isnan(self.log_evidence):
-            after.log_evidence = self.log_evidence + (
-                -n / 2 * LOG_2_PI + self._log_root() - after._log_root()  # noqa: SLF001 - of this class
-                + self.shape * math.log(self.scale) - after.shape * math.log(after.scale)
-                + math.lgamma(after.shape) - math.lgamma(self.shape)
+            log_evidence = self.log_evidence + (
+                (log_weights - n * LOG_2_PI) / 2 + log_root(self.factor) - log_root(factor)
+                + self.shape * math.log(self.scale) - shape * math.log(scale)
+                + math.lgamma(shape) - math.lgamma(self.shape)
             )  # fmt: skip
-        return after
+        return self._of(factor, triangle[:p, p].copy(), shape, scale, log_evidence, whole=self._whole)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
+
+from gradstep.textbook.frozen import Frozen
+from gradstep.textbook.probability.joint import Joint
 from gradstep.textbook.probability.rational import (
     Number,
     Outcome,
@@ -20,7 +25,7 @@ from gradstep.textbook.probability.rational import (
 )
 
 
-class SampleSpace:
+class SampleSpace(Frozen):
     """The outcomes of an experiment, each with its probability.
 
     Parameters
@@ -54,6 +59,7 @@ class SampleSpace:
         table = distribution("probabilities", probabilities)
         self.outcomes: tuple[Outcome, ...] = tuple(table)
         self._probability = table
+        self._freeze()
 
     @classmethod
     def uniform(cls, outcomes: Iterable[Outcome]) -> SampleSpace:
@@ -89,7 +95,7 @@ class SampleSpace:
         Parameters
         ----------
         which : callable or iterable
-            A condition that is true of the outcomes in the event, or those outcomes.
+            A condition that is true of the outcomes in the event, or those outcomes; of texts, one alone will do.
 
         Returns
         -------
@@ -110,11 +116,12 @@ class SampleSpace:
         """
         if callable(which):
             return Event(self, frozenset(outcome for outcome in self.outcomes if which(outcome)))
-        chosen = frozenset(which)
-        for outcome in chosen:
-            if outcome not in self._probability:
-                raise ValueError(f"which: {outcome!r} came, which is none of the outcomes {listed(self.outcomes)}.")
-        return Event(self, chosen)
+        if isinstance(which, str) and which in self._probability:
+            return Event(self, frozenset({which}))
+        try:
+            return Event(self, frozenset(which))
+        except TypeError as error:
+            raise TypeError(f"which: {which!r} came ({error}); a condition, or several outcomes, are needed.") from None
 
     def law(self, of: Callable[[Any], Outcome]) -> dict[Outcome, Number]:
         """Return the law of a random variable: the probability of each of its values, ``P(f = v)``.
@@ -141,8 +148,44 @@ class SampleSpace:
             shares.setdefault(of(outcome), []).append(probability)
         return {value: added(each) for value, each in shares.items()}
 
+    def joint(self, **variables: Callable[[Any], Outcome]) -> Joint:
+        """Return the joint law of random variables, with their expectations, covariances and conditional laws.
+
+        Parameters
+        ----------
+        **variables : callable
+            Each random variable by its name: a function of the outcome.
+
+        Returns
+        -------
+        Joint
+            Their joint distribution.
+
+        Raises
+        ------
+        TypeError
+            If there is none.
+
+        Examples
+        --------
+        >>> import gradstep as gs
+        >>> die = gs.textbook.SampleSpace.uniform(range(1, 7))
+        >>> die.joint(face=lambda face: face, even=lambda face: face % 2 == 0).covariance("face", "even")
+        Fraction(1, 4)
+        """
+        laws = {name: tuple(self.law(of)) for name, of in variables.items()}
+        shares = self.law(lambda outcome: tuple(of(outcome) for of in variables.values()))
+        table = np.array([0 * next(iter(self._probability.values()))], dtype=object).repeat(
+            math.prod(map(len, laws.values()))
+        )
+        table = table.reshape([len(values) for values in laws.values()])
+        for values, probability in shares.items():
+            assert isinstance(values, tuple)  # noqa: S101 - of the function above
+            table[tuple(of.index(value) for of, value in zip(laws.values(), values, strict=True))] = probability
+        return Joint(laws, table)
+
     def __repr__(self) -> str:
-        return f"SampleSpace({dict(self._probability)!r})"
+        return f"<SampleSpace of {len(self.outcomes)} outcomes: {listed(self.outcomes)}>"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -160,11 +203,17 @@ class Event:
     space: SampleSpace
     outcomes: frozenset[Outcome]
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "outcomes", frozenset(self.outcomes))
+        for outcome in self.outcomes:
+            if outcome not in self.space.outcomes:
+                raise ValueError(f"which: {outcome!r} came, which is none of {listed(self.space.outcomes)}.")
+
     @property
     def probability(self) -> Number:
         """Probability of the event, ``P(A)``."""
         table = self.space._probability  # noqa: SLF001 - of the same file
-        return added(table[outcome] for outcome in table if outcome in self.outcomes) if self.outcomes else Fraction(0)
+        return added(p if outcome in self.outcomes else 0 * p for outcome, p in table.items())
 
     def given(self, condition: Event) -> Number:
         """Return the conditional probability ``P(A | B) = P(A and B) / P(B)``.
@@ -263,8 +312,8 @@ class Event:
         return hash((id(self.space), self.outcomes))
 
     def __repr__(self) -> str:
-        inside = ", ".join(repr(outcome) for outcome in self.space.outcomes if outcome in self.outcomes)
-        return f"Event({{{inside}}})"
+        inside = (outcome for outcome in self.space.outcomes if outcome in self.outcomes)
+        return f"<Event of {len(self.outcomes)} outcomes: {listed(inside)}>"
 
     def _with(self, other: object, operation: Callable[[Any], frozenset[Outcome]]) -> Event:
         if not isinstance(other, Event):
@@ -311,7 +360,7 @@ def bayes(prior: Mapping[Outcome, Any], likelihood: Mapping[Outcome, Any]) -> di
     before = distribution("prior", prior)
     if not isinstance(likelihood, Mapping) or set(likelihood) != set(before):
         raise ValueError(f"likelihood: {likelihood!r} came; one for each of {listed(before)} is needed.")
-    found = numbers("likelihood", [likelihood[hypothesis] for hypothesis in before])
+    found: list[Any] = numbers("likelihood", [likelihood[hypothesis] for hypothesis in before]).tolist()
     for hypothesis, value in zip(before, found, strict=True):
         if value < 0:
             raise ValueError(f"likelihood: {shown(value)} came for {hypothesis!r}; likelihoods are not negative.")

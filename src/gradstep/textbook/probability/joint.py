@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradstep.textbook.frozen import Frozen, frozen
 from gradstep.textbook.probability.rational import (
     Number,
     Outcome,
@@ -19,15 +20,14 @@ from gradstep.textbook.probability.rational import (
     alike,
     distribution,
     each_once,
-    frozen,
     listed,
     numbers,
     shown,
-    sums_to_one,
+    to_one,
 )
 
 
-class Joint:
+class Joint(Frozen):
     """The joint distribution of named variables with finitely many outcomes, as a table.
 
     Parameters
@@ -39,8 +39,6 @@ class Joint:
 
     Attributes
     ----------
-    variables : mapping
-        The outcomes of each variable, as tuples.
     table : ndarray
         The probabilities: of `fractions.Fraction` where all that came were rational, else of float64.
 
@@ -68,6 +66,9 @@ class Joint:
     def __init__(self, variables: Mapping[str, Sequence[Outcome]], table: object) -> None:
         if not isinstance(variables, Mapping) or not variables:
             raise TypeError(f"variables: {variables!r} came; the outcomes of each variable by its name are needed.")
+        for name in variables:
+            if not isinstance(name, str):
+                raise TypeError(f"variables: {name!r} came for a name; a text is needed.")
         outcomes = {name: each_once(f"variables[{name!r}]", values) for name, values in variables.items()}
         found = numbers("table", table)
         shape = tuple(map(len, outcomes.values()))
@@ -75,13 +76,18 @@ class Joint:
             raise ValueError(
                 f"table: shape {found.shape} came; {shape} is needed, an axis for each of {listed(outcomes)}."
             )
-        self.variables: Mapping[str, tuple[Outcome, ...]] = MappingProxyType(outcomes)
         for where, value in np.ndenumerate(found):
             if value < 0:
                 at = ", ".join(f"{name}={of[i]!r}" for (name, of), i in zip(outcomes.items(), where, strict=True))
                 raise ValueError(f"table: {shown(value)} came at {at}; probabilities are not negative.")
-        sums_to_one("table", found)
-        self.table: NDArray[Any] = frozen(found)
+        self.table: NDArray[Any] = frozen(to_one("table", found))
+        self._variables = outcomes
+        self._freeze()
+
+    @property
+    def variables(self) -> Mapping[str, tuple[Outcome, ...]]:
+        """The outcomes of each variable, in the order of the table's axes."""
+        return MappingProxyType(self._variables)
 
     @classmethod
     def from_conditional(
@@ -106,7 +112,7 @@ class Joint:
         Raises
         ------
         TypeError, ValueError
-            If one of them is no distribution, or an outcome has none.
+            If one of them is no distribution, an outcome has none, or the names are not two.
 
         Examples
         --------
@@ -119,6 +125,8 @@ class Joint:
         >>> round(joint.given(test="+").probability(disease="ill"), 4)
         0.0833
         """
+        if len(names) != 2 or len(set(names)) != 2:
+            raise ValueError(f"names: {names!r} came; two different names are needed.")
         first = distribution("prior", prior)
         if not isinstance(conditional, Mapping) or set(conditional) != set(first):
             raise ValueError(
@@ -191,7 +199,7 @@ class Joint:
         marginal = self.marginal(name)
         return dict(zip(marginal.variables[name], marginal.table.tolist(), strict=True))
 
-    def probability(self, **values: Outcome) -> Number:
+    def probability(self, /, **values: Outcome) -> Number:
         """Return the probability that variables have these values, ``P(x = ..., y = ...)``; of all others summed.
 
         Parameters
@@ -219,7 +227,7 @@ class Joint:
         part = np.asarray(self.table[self._where(values)], dtype=self.table.dtype)
         return added(part.flat)
 
-    def given(self, **values: Outcome) -> Joint:
+    def given(self, /, **values: Outcome) -> Joint:
         """Return the conditional distribution of the others, ``P(rest | x = ...) = P(rest, x = ...) / P(x = ...)``.
 
         Parameters
@@ -347,8 +355,10 @@ class Joint:
         >>> joint.covariance("x", "y")
         -0.0625
         """
-        (law, f), (_, g) = self._values(of), self._values(other)
-        f_mean, g_mean = self.expectation(of), self.expectation(other)
+        law, f = self._values(of)
+        g = f if other is of else self._values(other)[1]
+        f_mean: Any = added(p * value for p, value in zip(law, f, strict=True))
+        g_mean: Any = added(p * value for p, value in zip(law, g, strict=True))
         return added(p * (a - f_mean) * (b - g_mean) for p, a, b in zip(law, f, g, strict=True))
 
     def independent(self, *names: str) -> bool:

@@ -9,14 +9,14 @@ from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
 from gradstep import _input
 from gradstep._kernels.chains import alias_tables, walk
 from gradstep._kernels.first_call import interrupts_held
 from gradstep._numbers import stream
-from gradstep.textbook.probability.rational import each_once, frozen, listed, numbers, shown, sums_to_one
+from gradstep.textbook.frozen import Frozen, frozen
+from gradstep.textbook.probability.rational import each_once, listed, numbers, shown, to_one
 
 _DRAWS_AT_ONCE = 1 << 18  # of a walk: a few milliseconds, so that Ctrl-C is answered
 
@@ -39,7 +39,7 @@ class StateClass(NamedTuple):
     period: int
 
 
-class MarkovChain:
+class MarkovChain(Frozen):
     """A Markov chain of finitely many states: where it goes depends on where it is, not on how it came there.
 
     Parameters
@@ -88,9 +88,10 @@ class MarkovChain:
                 raise ValueError(
                     f"transition, row {name!r}: {shown(row[j])} came for {names[j]!r}; probabilities are not negative."
                 )
-            sums_to_one(f"transition, row {name!r}", row)
+            row[...] = to_one(f"transition, row {name!r}", row)
         self.transition: NDArray[Any] = frozen(P)
         self.states: tuple[Hashable, ...] = names
+        self._freeze()
 
     def after(self, steps: int) -> NDArray[Any]:
         """Return the transition matrix of several steps, ``P**n``.
@@ -123,6 +124,8 @@ class MarkovChain:
                 power = power @ square
             left >>= 1
             square = square @ square if left else square
+            if square.dtype != object:  # of many steps rounding would add up
+                square = square / square.sum(axis=1, keepdims=True)
         return power
 
     def law(self, start: object, steps: int) -> NDArray[Any]:
@@ -151,11 +154,15 @@ class MarkovChain:
         >>> gs.textbook.MarkovChain([[0.5, 0.5], [0.25, 0.75]], ["a", "b"]).law("a", 2)
         array([0.375, 0.625])
         """
-        law, power = self._law(start), self.after(steps)
-        if law.dtype != power.dtype:
-            law, power = law.astype(np.float64), power.astype(np.float64)
-        after: NDArray[Any] = law @ power
-        return after
+        law, step, n = self._law(start), self.transition, _input.whole("steps", steps, 0)
+        if law.dtype != step.dtype:
+            law, step = law.astype(np.float64), step.astype(np.float64)
+        if n > len(self.states):  # then a power by repeated squaring is cheaper than so many steps
+            after: NDArray[Any] = law @ (self.after(n) if step.dtype == self.transition.dtype else self.after(n) * 1.0)
+            return after
+        for _ in range(n):
+            law = law @ step
+        return law
 
     @property
     def classes(self) -> tuple[StateClass, ...]:
@@ -180,7 +187,8 @@ class MarkovChain:
     def stationary(self) -> NDArray[Any]:
         """Return the stationary law, ``p = p P``: the one that a step leaves as it is.
 
-        It is solved for on the only closed class, in floats through `scipy.linalg`, in fractions exactly; states
+        On the only closed class states are left out one after the other, and come back in the end: without a
+        subtraction, so that in floats each entry, however small, is right to rounding, and in fractions exact. States
         outside that class have probability 0. If the class is aperiodic, the law after n steps tends to it.
 
         Returns
@@ -197,7 +205,7 @@ class MarkovChain:
         ----------
         J. R. Norris, *Markov Chains*, Cambridge 1997, sections 1.7 and 1.8. W. K. Grassmann, M. I. Taksar and D. P.
         Heyman, Regenerative analysis and steady state distributions for Markov chains, *Operations Research* 33 (1985)
-        1107-1116, for fractions.
+        1107-1116.
 
         Examples
         --------
@@ -208,18 +216,14 @@ class MarkovChain:
         closed = [of_class for of_class in self.classes if of_class.closed]
         if len(closed) > 1:
             named = " and ".join(f"{{{listed(of_class.states)}}}" for of_class in closed[:4])
+            named += " and others" if len(closed) > 4 else ""
             raise ValueError(
                 f"transition: the chain has {len(closed)} closed classes, {named}, and so no unique stationary law; "
                 "one closed class is needed: take one of them as a chain of its own."
             )
         at = [self.states.index(state) for state in closed[0].states]
-        P = self.transition[np.ix_(at, at)]
-        law: NDArray[Any]
-        if P.dtype == object:
-            law, of_class = np.array([Fraction(0)] * len(self.states), dtype=object), _reduced(P)
-        else:
-            law, of_class = np.zeros(len(self.states)), _solved(P)
-        law[at] = of_class
+        law: NDArray[Any] = self.transition[0] * 0
+        law[at] = _stationary(self.transition[np.ix_(at, at)])
         return law
 
     def simulate(self, steps: int, start: object, *, seed: int = 0) -> NDArray[np.int64]:
@@ -298,8 +302,7 @@ class MarkovChain:
         if (law < 0).any():
             i = int(np.argmax(law < 0))
             raise ValueError(f"start: {shown(law[i])} came for {self.states[i]!r}; probabilities are not negative.")
-        sums_to_one("start", law)
-        return law
+        return to_one("start", law)
 
 
 def _period(edges: NDArray[np.bool_]) -> int:
@@ -315,23 +318,17 @@ def _period(edges: NDArray[np.bool_]) -> int:
     return found
 
 
-def _solved(P: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the stationary law of an irreducible chain: ``(I - P)' p = 0``, with ``sum p = 1`` for the last of it."""
-    A = np.eye(len(P)) - P.T
-    A[-1] = 1.0
-    law: NDArray[np.float64] = np.maximum(scipy.linalg.solve(A, np.append(np.zeros(len(P) - 1), 1.0)), 0.0)
-    law /= law.sum()
-    return law
-
-
-def _reduced(P: NDArray[Any]) -> NDArray[Any]:
-    """Return the stationary law of an irreducible chain of fractions: states are left out from the last on."""
+def _stationary(P: NDArray[Any]) -> NDArray[Any]:
+    """Return the stationary law of an irreducible chain: states are left out from the last on, then brought back."""
     P, states = P.copy(), len(P)
     for k in range(states - 1, 0, -1):
-        P[:k, k] /= P[k, :k].sum()
-        P[:k, :k] += P[:k, k, np.newaxis] * P[k, :k]
-    law = np.array([Fraction(1)] * states, dtype=object)
+        into, out = np.flatnonzero(P[:k, k]), np.flatnonzero(P[k, :k])
+        P[into, k] /= P[k, out].sum()
+        P[np.ix_(into, out)] += P[into, k, np.newaxis] * P[k, out]
+    law = P[0] * 0
+    law[0] += 1
     for k in range(1, states):
-        law[k] = law[:k] @ P[:k, k]
+        into = np.flatnonzero(P[:k, k])
+        law[k] = (law[into] * P[into, k]).sum()
     total: NDArray[Any] = law / law.sum()
     return total

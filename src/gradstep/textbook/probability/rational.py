@@ -17,12 +17,15 @@ Number = Fraction | float
 
 Outcome = Hashable
 
-_SUMS_TO_ONE = 1e-9  # how far sums of float64 may be from one: decimals that were rounded are no error
+_SUMS_TO_ONE = 1e-6  # how far sums of floats may be from one: decimals that were rounded, and float32, are no error
+_BY_ROUNDING = 1e-14  # how far they may be without being brought to one
 _ALIKE = 1e-12  # relative, of products of such numbers
 
 
 def numbers(what: str, values: object) -> NDArray[Any]:
     """Return real numbers as an array: of Fractions where all are rational, else of float64."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError(f"{what}: a masked array came; an array without masked entries is needed.")
     if isinstance(values, np.ndarray) and values.dtype.kind == "f" and np.isfinite(values).all():
         return values.astype(np.float64)
     try:
@@ -30,20 +33,24 @@ def numbers(what: str, values: object) -> NDArray[Any]:
     except ValueError as error:
         raise ValueError(f"{what}: no array came ({error}); rows of equal length are needed.") from None
     value: Any
+    exact = True
     for where, value in np.ndenumerate(array):
         at = f"[{', '.join(map(str, where))}]" if where else ""
         if isinstance(value, (list, tuple)):
             raise ValueError(f"{what}{at}: {value!r} came; rows of equal length are needed.")  # noqa: TRY004
         if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
             raise TypeError(f"{what}{at}: {value!r} came, a {type(value).__name__}; a number is needed.")
+        if isinstance(value, Rational):
+            continue
+        exact = False
         if not math.isfinite(value):
             raise ValueError(f"{what}{at}: {value!r} came; a finite number is needed.")
-    if all(isinstance(value, Rational) for value in array.ravel()):
-        exact: NDArray[Any] = np.empty(array.shape, dtype=object)
-        for where, value in np.ndenumerate(array):
-            exact[where] = Fraction(int(value.numerator), int(value.denominator))
-        return exact
-    return array.astype(np.float64)
+    if not exact:
+        return array.astype(np.float64)
+    fractions: NDArray[Any] = np.empty(array.shape, dtype=object)
+    for where, value in np.ndenumerate(array):
+        fractions[where] = Fraction(int(value.numerator), int(value.denominator))
+    return fractions
 
 
 def distribution(what: str, values: object) -> dict[Outcome, Number]:
@@ -57,18 +64,21 @@ def distribution(what: str, values: object) -> dict[Outcome, Number]:
     for outcome, value in named.items():
         if value < 0:
             raise ValueError(f"{what}: {shown(value)} came for {outcome!r}; probabilities are not negative.")
-    sums_to_one(what, found)
-    return named
+    return dict(zip(values, to_one(what, found).tolist(), strict=True))
 
 
 def each_once(what: str, outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:
     """Return outcomes, of which none may come twice."""
-    each = tuple(outcomes)
+    try:
+        each = tuple(outcomes)
+        times = Counter(each)
+    except TypeError as error:
+        raise TypeError(f"{what}: {outcomes!r} came ({error}); several hashable outcomes are needed.") from None
     if not each:
         raise ValueError(f"{what}: none came; at least one outcome is needed.")
-    twice = next((outcome for outcome, times in Counter(each).items() if times > 1), None)
-    if len(set(each)) < len(each):
-        raise ValueError(f"{what}: {twice!r} came twice; each outcome once is needed.")
+    twice = [outcome for outcome, count in times.items() if count > 1]
+    if twice:
+        raise ValueError(f"{what}: {twice[0]!r} came twice; each outcome once is needed.")
     return each
 
 
@@ -78,11 +88,12 @@ def listed(names: Iterable[object]) -> str:
     return ", ".join(each[:8]) + (", ..." if len(each) > 8 else "")
 
 
-def sums_to_one(what: str, array: NDArray[Any]) -> None:
-    """Refuse numbers that do not sum to one."""
+def to_one(what: str, array: NDArray[Any]) -> NDArray[Any]:
+    """Return numbers that sum to one: those that came, or where they were rounded decimals, brought to one."""
     total: Any = added(array.ravel())
     if abs(total - 1) > (0 if isinstance(total, Fraction) else _SUMS_TO_ONE):
         raise ValueError(f"{what}: the probabilities sum to {shown(total)}; a sum of 1 is needed.")
+    return array / total if abs(total - 1) > _BY_ROUNDING else array
 
 
 def added(values: Iterable[Any]) -> Number:
@@ -103,9 +114,3 @@ def alike(a: Any, b: Any) -> bool:
 def shown(value: Number) -> str:
     """Return a number as messages give it."""
     return str(value) if isinstance(value, Fraction) else f"{value:.10g}"
-
-
-def frozen(array: NDArray[Any]) -> NDArray[Any]:
-    """Return the array, read-only from now on."""
-    array.flags.writeable = False
-    return array
