@@ -372,13 +372,13 @@ ridge.coef.round(8), towards_zero.update(Xc, yc, intercept=False).mean.round(8)
 #    \end{aligned}
 #
 # The last line asks for the posterior under the flat prior, :math:`v (Z^\top Z)^{-1} = (v/n) I`. Its step is
-# `gradstep.textbook.chain.sampling_step`. The mean squared residual stands for :math:`v`, and variances are compared
+# `gradstep.textbook.sampling_step`. The mean squared residual stands for :math:`v`, and variances are compared
 # in all directions.
 for rows in (50_000, n):
     table, t = gs.textbook.make_linear([2.0, -3.4], 4.2, rows, noise=0.5)
     table = table @ [[1.0, 0.8], [0.0, 0.6]]  # columns that depend on each other
     Q, R = np.linalg.qr(np.column_stack([table, np.ones(rows)]))
-    step = gs.textbook.chain.sampling_step(rows, p, 10)
+    step = gs.textbook.sampling_step(rows, p, 10)
     sampler = gs.textbook.SGDChain(np.sqrt(rows) * Q, t, step, 10, intercept=False)
     back = np.sqrt(rows) * np.linalg.inv(R)  # w = back u
     cloud = back @ sampler.covariance @ back.T

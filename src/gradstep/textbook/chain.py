@@ -128,14 +128,14 @@ class SGDChain(Frozen):
         # What S -> A S B + B S A is on such vectors, for A = H and B = 1 or H.
         linear, square = (_both_sides(self._H, B, rows, columns, factor) for B in (np.eye(p), self._H))
         b, step = self.batch_size, self.step
-        found: Any = step * linear - step * step * (square / 2 * (1 - 1 / b) + fourth / b)
+        found = step * linear - step * step * (square / 2 * (1 - 1 / b) + fourth / b)
         return np.asarray(found, dtype=np.float64)
 
     @cached_property
     def _losses(self) -> NDArray[np.float64]:
         """Eigenvalues of one less the operator, ascending."""
-        values: NDArray[np.float64] = scipy.linalg.eigvalsh(self._loss)
-        return values
+        values: Any = scipy.linalg.eigvalsh(self._loss)
+        return np.asarray(values, dtype=np.float64)
 
     @cached_property
     def spectral_radius(self) -> float:
@@ -332,7 +332,7 @@ def sampling_step(n: int, p: int, batch_size: int) -> float:
     Examples
     --------
     >>> import gradstep as gs
-    >>> round(gs.textbook.chain.sampling_step(1000, 3, 10), 5)
+    >>> round(gs.textbook.sampling_step(1000, 3, 10), 5)
     0.01972
     """
     n, p, b = (_input.whole(name, value, 1) for name, value in (("n", n), ("p", p), ("batch_size", batch_size)))
