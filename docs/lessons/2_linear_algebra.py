@@ -858,19 +858,19 @@ round(answer_5, 6), round(rough.check.distance, 6)
 # Sources
 # -------
 #
-# - A. Zhang, Z. C. Lipton, M. Li and A. J. Smola, *Dive into Deep Learning*, Cambridge University Press 2023, section
+# - A\. Zhang, Z. C. Lipton, M. Li and A. J. Smola, *Dive into Deep Learning*, Cambridge University Press 2023, section
 #   2.3, for the order of the subject from scalars to norms.
-# - L. N. Trefethen and D. Bau, *Numerical Linear Algebra*, SIAM 1997, lectures 2 (orthogonal matrices), 3 (norms), 4
+# - L\. N. Trefethen and D. Bau, *Numerical Linear Algebra*, SIAM 1997, lectures 2 (orthogonal matrices), 3 (norms), 4
 #   and 5 (singular values), 7 (QR factorisation) and 12 (condition).
-# - G. H. Golub and C. F. Van Loan, *Matrix Computations*, 4th edition, Johns Hopkins 2013, sections 5.3 and 5.5, for
+# - G\. H. Golub and C. F. Van Loan, *Matrix Computations*, 4th edition, Johns Hopkins 2013, sections 5.3 and 5.5, for
 #   least squares of full and of short rank.
-# - T. Hastie, R. Tibshirani and J. Friedman, *The Elements of Statistical Learning*, 2nd edition, Springer 2009,
+# - T\. Hastie, R. Tibshirani and J. Friedman, *The Elements of Statistical Learning*, 2nd edition, Springer 2009,
 #   section 3.2 for standard errors and section 3.4 for ridge and lasso and the picture of their balls.
-# - R. Tibshirani, Regression shrinkage and selection via the lasso, *Journal of the Royal Statistical Society* B 58
+# - R\. Tibshirani, Regression shrinkage and selection via the lasso, *Journal of the Royal Statistical Society* B 58
 #   (1996) 267-288, section 2.
-# - N. Parikh and S. Boyd, Proximal algorithms, *Foundations and Trends in Optimization* 1 (2014), section 6.5.2, for
+# - N\. Parikh and S. Boyd, Proximal algorithms, *Foundations and Trends in Optimization* 1 (2014), section 6.5.2, for
 #   the proximal step of the L1 norm.
-# - V. Rokhlin and M. Tygert, A fast randomized algorithm for overdetermined linear least-squares regression, *PNAS*
+# - V\. Rokhlin and M. Tygert, A fast randomized algorithm for overdetermined linear least-squares regression, *PNAS*
 #   105 (2008) 13212-13217, for R from a sketch. K. L. Clarkson and D. P. Woodruff, Low-rank approximation and
 #   regression in input sparsity time, *Journal of the ACM* 63 (2017), article 54, for sketches of random signs.
 # - Hadley Wickham, *ggplot2: Elegant Graphics for Data Analysis*, Springer 2016, for the diamonds.

@@ -1018,15 +1018,15 @@ print(answer_5, "steps to", theta.round(4))
 #
 # - A\. Zhang, Z. C. Lipton, M. Li and A. J. Smola, *Dive into Deep Learning*, Cambridge 2023, sections 2.4
 #   (calculus), 2.5 (automatic differentiation) and 3.1 (the squared loss): the order of this page follows them.
-# - J. Nocedal and S. J. Wright, *Numerical Optimization*, 2nd edition, Springer 2006, section 8.1: forward and
+# - J\. Nocedal and S. J. Wright, *Numerical Optimization*, 2nd edition, Springer 2006, section 8.1: forward and
 #   central differences, their errors and the step that balances them.
-# - N. J. Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd edition, SIAM 2002, section 2.2: the rounding
+# - N\. J. Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd edition, SIAM 2002, section 2.2: the rounding
 #   of one operation.
-# - K. B. Petersen and M. S. Pedersen, *The Matrix Cookbook*, 2012, section 2: derivatives of matrices, traces and
+# - K\. B. Petersen and M. S. Pedersen, *The Matrix Cookbook*, 2012, section 2: derivatives of matrices, traces and
 #   determinants.
-# - S. Boyd and L. Vandenberghe, *Convex Optimization*, Cambridge 2004, sections 3.1.3, 3.1.4 and 3.2 (convexity
+# - S\. Boyd and L. Vandenberghe, *Convex Optimization*, Cambridge 2004, sections 3.1.3, 3.1.4 and 3.2 (convexity
 #   by tangents and by the Hessian, and of sums), 9.4 (the steepest way down) and 9.5 (Newton's step).
-# - R. T. Rockafellar, *Convex Analysis*, Princeton 1970, sections 23 and 24: subgradients, and those of functions of
+# - R\. T. Rockafellar, *Convex Analysis*, Princeton 1970, sections 23 and 24: subgradients, and those of functions of
 #   one number.
 # - A\. Griewank and A. Walther, *Evaluating Derivatives*, 2nd edition, SIAM 2008, chapter 3: the reverse mode.
 

@@ -744,19 +744,19 @@ print(f"{answer_6:.1e} at most, bound {fit.certificate.bound:.1e}")
 # Sources
 # -------
 #
-# - A. Zhang, Z. C. Lipton, M. Li and A. J. Smola, *Dive into Deep Learning*, Cambridge University Press 2023, section
+# - A\. Zhang, Z. C. Lipton, M. Li and A. J. Smola, *Dive into Deep Learning*, Cambridge University Press 2023, section
 #   3.1 for the model, the analytic solution, minibatch SGD and the normal distribution; section 3.3 for the example.
-# - T. Hastie, R. Tibshirani and J. Friedman, *The Elements of Statistical Learning*, 2nd edition, Springer 2009,
+# - T\. Hastie, R. Tibshirani and J. Friedman, *The Elements of Statistical Learning*, 2nd edition, Springer 2009,
 #   section 3.2, for standard errors and the variance of the residuals.
-# - G. H. Golub and C. F. Van Loan, *Matrix Computations*, 4th edition, Johns Hopkins University Press 2013, section
+# - G\. H. Golub and C. F. Van Loan, *Matrix Computations*, 4th edition, Johns Hopkins University Press 2013, section
 #   5.3, and N. J. Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd edition, SIAM 2002, chapter 20, for
 #   the condition of least squares and of the normal equations.
-# - P. Jain, S. M. Kakade, R. Kidambi, P. Netrapalli and A. Sidford, Parallelizing stochastic gradient descent for
+# - P\. Jain, S. M. Kakade, R. Kidambi, P. Netrapalli and A. Sidford, Parallelizing stochastic gradient descent for
 #   least squares regression, *Journal of Machine Learning Research* 18 (2018), section 3, for the largest stable
 #   step.
-# - L. Bottou, F. E. Curtis and J. Nocedal, Optimization methods for large-scale machine learning, *SIAM Review* 60
+# - L\. Bottou, F. E. Curtis and J. Nocedal, Optimization methods for large-scale machine learning, *SIAM Review* 60
 #   (2018) 223-311, section 4, for SGD with a fixed and with a decaying step.
-# - B. T. Polyak and A. B. Juditsky, Acceleration of stochastic approximation by averaging, *SIAM Journal on Control
+# - B\. T. Polyak and A. B. Juditsky, Acceleration of stochastic approximation by averaging, *SIAM Journal on Control
 #   and Optimization* 30 (1992) 838-855, for the average of the path.
 # - H\. Wickham, *ggplot2: Elegant Graphics for Data Analysis*, Springer 2016, for the diamonds.
 

@@ -4,13 +4,31 @@ r"""
 
 With a constant step, minibatch SGD never comes to rest: the coefficients hover in a cloud about the least-squares
 answer. This page derives the mean and the covariance of the cloud and measures them. Data leave a cloud too, of lines
-that explain noisy rows well. Bayes' theorem says how probable each is. At one step size the two clouds agree.
+that explain noisy rows well. Bayes' theorem says how probable each is. At one step size the two clouds agree. The
+second half, from Bayes on, can be read by itself.
+
+.. list-table:: Letters of this page
+   :widths: 22 78
+
+   * - :math:`x`, :math:`A`, :math:`p`
+     - a row that ends in a 1, the table of n such rows, and their entries
+   * - :math:`w`, :math:`\hat w`, :math:`e`
+     - coefficients, the intercept last; the least-squares ones; :math:`w - \hat w`
+   * - :math:`\eta`, :math:`b`
+     - step size, rows of a batch
+   * - :math:`H = \mathrm E[x x^\top]`
+     - how the loss curves: the mean over rows of :math:`x x^\top`
+   * - :math:`G = \mathrm E[r^2 x x^\top]`
+     - the noise of a row's gradient at :math:`\hat w`, with :math:`r` the residual
+   * - :math:`S`
+     - the covariance of :math:`e`, which a step changes
+   * - :math:`v`
+     - variance of the noise in the responses
 
 A step that needs no past
 -------------------------
 
-The example is the textbook's, with more noise. On this page a row :math:`x` ends in a 1, :math:`A` is the table of
-:math:`n` such rows, :math:`w` has :math:`p` entries, the intercept last, and :math:`b` counts the rows of a batch.
+The example is the textbook's, with more noise.
 """
 
 import matplotlib.pyplot as plt
@@ -32,6 +50,7 @@ print("least squares:", best.round(3))
 # On the right are :math:`w_t` and fresh chance, and nothing older. So the sequence is a **Markov chain**. Its state
 # is a vector of real numbers, and no finite matrix holds its transitions. (`gradstep.fit` with a ``step`` reads each
 # row once an epoch instead. There, the rows still to come belong to the state.) This code walks many chains at once.
+
 rng = np.random.default_rng(0)
 
 
@@ -78,6 +97,7 @@ ax.legend()
 # with :math:`G = \mathrm E[r^2 x x^\top]` and :math:`F(S) = \mathrm E[x x^\top S \, x x^\top]`, because of the pairs
 # of draws in a batch one in :math:`b` is a draw with itself. All but :math:`G` is linear in :math:`S`. So
 # `gradstep.textbook.SGDChain` solves :math:`p (p+1)/2` linear equations for what a step leaves as it is:
+
 step, b = 0.3, 1
 chain = gs.textbook.SGDChain(X, y, step, batch_size=b)
 S, H, r = chain.covariance, A.T @ A / n, A @ chain.mean - y
@@ -124,6 +144,7 @@ axes[1].legend(loc="upper right")
 # largest size of an eigenvalue, is below 1, covariances settle, and a step leaves about :math:`\rho` of their
 # distance from the end. The **mixing time** :math:`-1/\log\rho` is how many steps take off a factor of :math:`e`. The
 # mean asks for less: :math:`|1 - \eta \lambda| < 1` for the eigenvalues :math:`\lambda` of :math:`H`.
+
 sizes = np.linspace(0.02, 2.2, 50)
 fig, ax = plt.subplots()
 for b, style in ((1, "-"), (4, "--"), (16, "-.")):
@@ -140,6 +161,7 @@ ax.legend()
 # With a step of 0.6 and single rows the mean settles and the covariance grows. The library says so. Batches of four
 # are stable there: in :math:`(F(S) - H S H) / b`, the part of the operator that single rows add, they divide by four.
 # :math:`G` has no part in this. Larger batches bear larger steps, up to the limit of the mean.
+
 for b in (4, 1):
     chain = gs.textbook.SGDChain(X, y, step=0.6, batch_size=b)
     print(f"b = {b}: rho {chain.spectral_radius:.2f}, mixing {chain.mixing_time:.1f}")
@@ -156,6 +178,7 @@ except ValueError as problem:
 # :doc:`/course/5_linear_regression`. From :math:`d_0`, its mean square falls by about :math:`\rho` a step to a level:
 #
 # .. math:: \mathrm E \lVert A e_t \rVert^2 / \sigma^2 \approx \rho^t d_0^2 + n \operatorname{tr}(H S) / \sigma^2
+
 unit = n * H / exact.residual_sd**2  # the squared distance of e is e' unit e
 t, start = np.arange(0, 401, 10), best @ unit @ best
 fig, ax = plt.subplots()
@@ -188,6 +211,7 @@ ax.legend(title="step (lines: formula)")
 #
 # The limit takes :math:`\sum_{k \ge 1} (I - \eta H)^k = (\eta H)^{-1} - I` and the fixed point. As :math:`S` shrinks
 # with the step, small steps of any size leave :math:`H^{-1} G H^{-1} / (b T)`.
+
 T = np.unique(np.geomspace(1, 1e5, 60).astype(int))
 fig, ax = plt.subplots()
 for step, style in ((0.02, "-"), (0.1, "--")):
@@ -235,6 +259,7 @@ print(f"step 0.1, 100 steps, simulated over closed form: {ratio:.2f}")
 #    m &= P^{-1} (P_0 m_0 + A^\top y) \\
 #    s &= s_0 + \tfrac12 \lVert y - A m \rVert^2 + \tfrac12 \lVert m - m_0 \rVert_{P_0}^2
 #    \end{aligned}
+
 NormalInverseGamma = gs.textbook.NormalInverseGamma
 m0, P0, a0, s0 = np.zeros(p), 0.1 * np.eye(p), 1.0, 0.5
 prior = NormalInverseGamma(m0, P0, shape=a0, scale=s0)
@@ -247,6 +272,7 @@ np.allclose(posterior.mean, m), posterior.shape == a, np.allclose(posterior.scal
 # %%
 # Rows enter through :math:`A^\top A`, :math:`A^\top y`, :math:`y^\top y` and :math:`n` alone. Fits of small tables,
 # or by ``solver="exact"``, hold these: no row is read again. The posterior of a block is the prior of the next.
+
 from_fit = prior.update_from(gs.fit(X, y))
 in_blocks = prior.update(X[:100], y[:100]).update(X[100:], y[100:])
 for other in (from_fit, in_blocks):
@@ -270,6 +296,7 @@ for other in (from_fit, in_blocks):
 #    * - a new response at :math:`x`: t with :math:`2a` degrees of freedom about :math:`x^\top m`, squared scale
 #        :math:`\frac sa (1 + x^\top P^{-1} x)`
 #      - `~gradstep.textbook.NormalInverseGamma.predictive`
+
 print("noise, 95 %:      ", np.sqrt(posterior.variance().interval(0.95)).round(3))
 print("w1 + w2, 95 %:    ", np.round(posterior.contrast([1, 1, 0]).interval(0.95), 3))
 print("P(w1 > 2 | data): ", round(posterior.contrast([1, 0, 0]).sf(2.0), 3))
@@ -288,6 +315,7 @@ ax.legend()
 # :math:`2a = n - p`, and :math:`s/a` is the squared residual standard deviation. The **credible interval** is then
 # the classical **confidence interval**. The sentences differ. Credible: given these data, the coefficient is inside
 # with probability 0.95. Confidence: of the intervals of many data sets, 95 % hold the true value.
+
 from scipy import optimize, special, stats
 
 flat = NormalInverseGamma.flat(p).update(X, y)
@@ -299,11 +327,12 @@ print(credible.round(3).tolist(), np.allclose(credible, classical))
 # %%
 # The **posterior predictive** law of a new response averages over all lines and variances, as probable as they are.
 # Take eight points. The band of the mean :math:`x^\top w` widens away from them. That of responses adds the noise.
+
 u = rng.uniform(-1, 1, 8)
 seen = 1 + 2 * u + 0.5 * rng.standard_normal(8)
 line = NormalInverseGamma(np.zeros(2), 0.1 * np.eye(2), a0, s0).update(u[:, None], seen)
 at = np.linspace(-2, 2, 60)
-inner = np.transpose([line.contrast([x, 1]).interval(0.9) for x in at])
+inner = line.contrast(np.column_stack([at, np.ones(60)])).interval(0.9)
 fig, ax = plt.subplots()
 outer = line.predictive(at[:, None]).interval(0.9)
 ax.fill_between(at, *outer, color="0.9", label="responses, 90 %")
@@ -325,6 +354,7 @@ ax.legend()
 #    \log p(y) &= \log \frac{\Gamma(a)}{\Gamma(a_0)} + a_0 \log s_0 - a \log s \\
 #      &\quad + \tfrac12 \log \frac{|P_0|}{|P|} - \tfrac n2 \log 2\pi
 #    \end{aligned}
+
 gammas = special.gammaln(a) - special.gammaln(a0) + a0 * np.log(s0) - a * np.log(s)
 roots = (np.linalg.slogdet(P0)[1] - np.linalg.slogdet(P)[1]) / 2
 by_formula = gammas + roots - n / 2 * np.log(2 * np.pi)
@@ -333,6 +363,7 @@ print(f"{posterior.log_evidence:.6f} {by_formula:.6f}")
 # %%
 # One more column never makes the objective larger. But :math:`|P| / |P_0|` grows: a model that could have produced
 # many other data gave less density to these. Here are polynomials for a hundred points of a cubic.
+
 u = np.linspace(-1, 1, 100)
 cubic = 1 - 2 * u + 3 * u**3 + 0.5 * rng.standard_normal(100)
 for k in range(1, 7):
@@ -349,6 +380,7 @@ for k in range(1, 7):
 # :math:`\frac12 \lVert y - X w \rVert^2 + \frac{\alpha n}{2} \lVert w \rVert^2` is least. That is :math:`n` times the
 # objective of `gradstep.l2`. Ridge leaves the intercept out of the penalty. So columns and responses are centred
 # here, and there is no intercept.
+
 Xc, yc, alpha = X - X.mean(axis=0), y - y.mean(), 0.1
 ridge = gs.fit(Xc, yc, penalty=gs.l2(alpha), intercept=False)
 towards_zero = NormalInverseGamma(np.zeros(2), alpha * n * np.eye(2), a0, s0)
@@ -374,6 +406,7 @@ ridge.coef.round(8), towards_zero.update(Xc, yc, intercept=False).mean.round(8)
 # The last line asks for the posterior under the flat prior, :math:`v (Z^\top Z)^{-1} = (v/n) I`. Its step is
 # `gradstep.textbook.sampling_step`. The mean squared residual stands for :math:`v`, and variances are compared
 # in all directions.
+
 for rows in (50_000, n):
     table, t = gs.textbook.make_linear([2.0, -3.4], 4.2, rows, noise=0.5)
     table = table @ [[1.0, 0.8], [0.0, 0.6]]  # columns that depend on each other
@@ -390,6 +423,7 @@ for rows in (50_000, n):
 
 # %%
 # The last of them, the short table, in the picture:
+
 fig, ax = plt.subplots()
 ax.plot(*ellipse(known.mean, target), lw=4, alpha=0.4, label="posterior")
 ax.plot(*ellipse(known.mean, cloud), "--", label="SGD, whitened")
@@ -420,18 +454,21 @@ ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 # -------
 #
 # **Exercise 1.** :math:`S = (1 - \eta)^2 S + \eta^2 v / b` so :math:`S = \eta v / (2b - b\eta)` for :math:`\eta < 2`.
+
 ones = gs.textbook.SGDChain(np.ones((n, 1)), y, 0.5, batch_size=4, intercept=False)
 answer_1 = ones.covariance.item()
 print(f"{answer_1:.6f} {0.5 * y.var() / (4 * (2 - 0.5)):.6f}")
 
 # %%
 # **Exercise 2.** The picture shows that the radius crosses 1 once, between 0.2 and 1.
+
 SGDChain, solve = gs.textbook.SGDChain, optimize.brentq
 answer_2 = solve(lambda step: SGDChain(X, y, step).spectral_radius - 1, 0.2, 1)
 print(f"{answer_2:.6f}")
 
 # %%
 # **Exercise 3.** Rows :math:`K` with :math:`K^\top K = P_0`, and responses :math:`K m_0`, do what the prior does.
+
 K = np.linalg.cholesky(P0).T
 longer = np.vstack([A, K]), np.append(y, K @ m0)
 answer_3 = gs.closed_form(*longer, intercept=False).coef
@@ -439,6 +476,7 @@ print(answer_3.round(8), posterior.mean.round(8))
 
 # %%
 # **Exercise 4.** :math:`p(y) = \prod_i p(y_i \mid y_1, \dots, y_{i-1})`, so they add up to the log evidence.
+
 answer_4, known = 0.0, prior
 for row, response in zip(X, y, strict=True):
     answer_4 += known.predictive([row]).logpdf(response).item()
@@ -456,11 +494,11 @@ print(f"{answer_4:.6f} {posterior.log_evidence:.6f}")
 # -------
 #
 # - A\. Zhang, Z. C. Lipton, M. Li and A. J. Smola, *Dive into Deep Learning*, Cambridge 2023, sections 2.6 and 3.1.
-# - A. Dieuleveut, A. Durmus and F. Bach, Bridging the gap between constant step size stochastic gradient descent and
+# - A\. Dieuleveut, A. Durmus and F. Bach, Bridging the gap between constant step size stochastic gradient descent and
 #   Markov chains, *Annals of Statistics* 48 (2020) 1348-1382: the chain, its law, the moved mean of other losses.
-# - S. Mandt, M. D. Hoffman and D. M. Blei, Stochastic gradient descent as approximate Bayesian inference, *Journal of
+# - S\. Mandt, M. D. Hoffman and D. M. Blei, Stochastic gradient descent as approximate Bayesian inference, *Journal of
 #   Machine Learning Research* 18 (2017) 134, section 4: sampling by small steps.
-# - A. Gelman, J. B. Carlin, H. S. Stern, D. B. Dunson, A. Vehtari and D. B. Rubin, *Bayesian Data Analysis*, 3rd
+# - A\. Gelman, J. B. Carlin, H. S. Stern, D. B. Dunson, A. Vehtari and D. B. Rubin, *Bayesian Data Analysis*, 3rd
 #   edition, CRC 2013, chapter 14: the posterior of a line, the flat prior.
 # - B\. T. Polyak and A. B. Juditsky, Acceleration of stochastic approximation by averaging, *SIAM Journal on Control
 #   and Optimization* 30 (1992) 838-855: averages.
@@ -469,7 +507,7 @@ print(f"{answer_4:.6f} {posterior.log_evidence:.6f}")
 # - T\. Hastie, R. Tibshirani and J. Friedman, *The Elements of Statistical Learning*, 2nd edition, Springer 2009,
 #   section 3.4.1: ridge as the mode of a posterior.
 # - L\. Wasserman, *All of Statistics*, Springer 2004, chapter 6: confidence intervals.
-# - L. Isserlis, On a formula for the product-moment coefficient of any order of a normal frequency distribution in
+# - L\. Isserlis, On a formula for the product-moment coefficient of any order of a normal frequency distribution in
 #   any number of variables, *Biometrika* 12 (1918) 134-139: :math:`F` of Gaussian rows.
 
 # %%
