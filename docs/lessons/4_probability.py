@@ -275,11 +275,7 @@ print(f"the same area: {metres.cdf(1.80) - metres.cdf(1.65):.6f}")
 # :math:`p(x, y) = P(X = x, Y = y)`. Values may be names as well as numbers. `gradstep.textbook.Joint` holds it as a
 # table with a name for each axis. Here are the smaller and the larger of the two faces.
 
-pairs = dice.law(lambda pair: (min(pair), max(pair)))
-joint = gs.textbook.Joint(
-    {"smaller": faces, "larger": faces},
-    [[pairs.get((a, b), 0) for b in faces] for a in faces],
-)
+joint = dice.joint(smaller=min, larger=max)
 print(joint.probability(smaller=2, larger=5), joint.probability(smaller=5, larger=2))
 
 # %%
@@ -306,7 +302,8 @@ side = fig.add_subplot(grid[1, 1], sharey=middle)
 chances = joint.table.astype(float)
 middle.pcolormesh(faces, faces, chances, cmap="Blues", vmax=0.09, edgecolors="w")
 for (i, j), p in np.ndenumerate(joint.table):
-    middle.text(j + 1, i + 1, f"{36 * p}/36" if p else "0", ha="center", va="center")
+    ink = "w" if p > 1 / 24 else "k"
+    middle.text(j + 1, i + 1, f"{36 * p}/36" if p else "0", ha="center", va="center", color=ink)
 top.bar(faces, larger.table.astype(float))
 side.barh(faces, smaller.table.astype(float))
 middle.set(xlabel="larger face", ylabel="smaller face", xticks=faces, yticks=faces)

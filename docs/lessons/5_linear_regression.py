@@ -626,6 +626,7 @@ print("the bound holds in each:", np.all(true <= fit.history.bound))
 
 fig, axes = plt.subplots(1, 2)
 gs.plots.learning_curve(fit, exact, ax=axes[0])
+axes[0].lines[0].set_color("C0")
 axes[0].set(title="The objective is soon flat", xlabel="round")
 passes = fit.history.passes
 axes[1].semilogy(passes, fit.history.bound, "o-", markersize=4, label="certified bound")

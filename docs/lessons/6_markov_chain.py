@@ -276,7 +276,7 @@ np.allclose(posterior.mean, m), posterior.shape == a, np.allclose(posterior.scal
 from_fit = prior.update_from(gs.fit(X, y))
 in_blocks = prior.update(X[:100], y[:100]).update(X[100:], y[100:])
 for other in (from_fit, in_blocks):
-    print(np.allclose(other.factor.T @ other.factor, P), np.allclose(other.mean, m), end=" ")
+    print(np.allclose(other.precision, P), np.allclose(other.mean, m), end=" ")
     print(other.shape == a, np.allclose(other.scale, s))
 
 # %%

@@ -31,7 +31,8 @@ class SampleSpace(Frozen):
     Parameters
     ----------
     probabilities : mapping
-        The probability of each outcome; not negative, of sum 1.
+        The probability of each outcome; not negative, of sum 1. A sum of floats that is at most 1e-6 off, such as of
+        rounded decimals, is brought to 1.
 
     Attributes
     ----------
@@ -77,8 +78,8 @@ class SampleSpace(Frozen):
 
         Raises
         ------
-        ValueError
-            If there is none, or one comes twice.
+        TypeError, ValueError
+            If there is none, one comes twice, or one is not hashable.
 
         Examples
         --------
@@ -104,8 +105,8 @@ class SampleSpace(Frozen):
 
         Raises
         ------
-        ValueError
-            If an outcome is not of this space.
+        TypeError, ValueError
+            If an outcome is not of this space, or no set of outcomes came.
 
         Examples
         --------
@@ -198,6 +199,11 @@ class Event:
         The space.
     outcomes : frozenset
         The outcomes in the event.
+
+    Raises
+    ------
+    ValueError
+        If an outcome is not of the space.
     """
 
     space: SampleSpace
@@ -258,6 +264,11 @@ class Event:
         bool
             Whether no outcome is in both.
 
+        Raises
+        ------
+        TypeError, ValueError
+            If the other is no event, or of another space.
+
         Examples
         --------
         >>> import gradstep as gs
@@ -279,6 +290,11 @@ class Event:
         -------
         bool
             Whether one says nothing about the other.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the other is no event, or of another space.
 
         Examples
         --------
@@ -340,8 +356,9 @@ def bayes(prior: Mapping[Outcome, Any], likelihood: Mapping[Outcome, Any]) -> di
 
     Raises
     ------
-    ValueError
-        If a hypothesis has no likelihood or a negative one, or if the evidence has probability 0.
+    TypeError, ValueError
+        If the prior is no distribution, a hypothesis has no likelihood or a negative one, or the evidence has
+        probability 0.
 
     References
     ----------

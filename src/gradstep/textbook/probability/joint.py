@@ -35,7 +35,7 @@ class Joint(Frozen):
     variables : mapping
         The outcomes of each variable, in the order of the table's axes.
     table : array_like
-        The probability of each combination, an axis for each variable; not negative, of sum 1.
+        The probability of each combination, an axis for each variable; not negative, of sum 1 (floats to 1e-6).
 
     Attributes
     ----------
@@ -304,6 +304,11 @@ class Joint(Frozen):
         Fraction or float
             The variance, in squared units of the value.
 
+        Raises
+        ------
+        TypeError, ValueError
+            As `expectation`.
+
         Examples
         --------
         >>> import gradstep as gs
@@ -326,6 +331,11 @@ class Joint(Frozen):
         float
             The standard deviation, in units of the value.
 
+        Raises
+        ------
+        TypeError, ValueError
+            As `expectation`.
+
         Examples
         --------
         >>> import gradstep as gs
@@ -347,6 +357,11 @@ class Joint(Frozen):
         -------
         Fraction or float
             The covariance, in units of the one value times those of the other.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `expectation`.
 
         Examples
         --------
@@ -373,6 +388,11 @@ class Joint(Frozen):
         -------
         bool
             Whether they are, of floats to rounding.
+
+        Raises
+        ------
+        ValueError
+            If a variable is not of this table, or comes twice.
 
         Examples
         --------

@@ -45,7 +45,8 @@ class MarkovChain(Frozen):
     Parameters
     ----------
     transition : array_like, (states, states)
-        ``transition[i, j]`` is the probability to go from state i to state j; each row sums to 1.
+        ``transition[i, j]`` is the probability to go from state i to state j; each row sums to 1. Sums of floats that
+        are at most 1e-6 off, such as of rounded decimals, are brought to 1.
     states : iterable, optional
         Their names, in the order of the rows; 0, 1, ... unless given.
 
@@ -215,8 +216,8 @@ class MarkovChain(Frozen):
         """
         closed = [of_class for of_class in self.classes if of_class.closed]
         if len(closed) > 1:
-            named = " and ".join(f"{{{listed(of_class.states)}}}" for of_class in closed[:4])
-            named += " and others" if len(closed) > 4 else ""
+            named = " and ".join(f"{{{listed(of_class.states, most=50)}}}" for of_class in closed[:50])
+            named += " and others" if len(closed) > 50 else ""
             raise ValueError(
                 f"transition: the chain has {len(closed)} closed classes, {named}, and so no unique stationary law; "
                 "one closed class is needed: take one of them as a chain of its own."
@@ -286,7 +287,8 @@ class MarkovChain(Frozen):
 
     def _law(self, start: object) -> NDArray[Any]:
         """Return a law, of one state or as it came."""
-        if isinstance(start, Hashable) and (start in self.states or isinstance(start, (str, Real))):
+        alike = {type(state) for state in self.states} | {str}
+        if isinstance(start, Hashable) and (start in self.states or type(start) in alike or isinstance(start, Real)):
             if start not in self.states:
                 raise ValueError(f"start: {start!r} came; one of {listed(self.states)}, or a law, is needed.")
             law: NDArray[Any] = self._identity()[self.states.index(start)]

@@ -82,10 +82,10 @@ def each_once(what: str, outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:
     return each
 
 
-def listed(names: Iterable[object]) -> str:
+def listed(names: Iterable[object], most: int = 8) -> str:
     """Return names as messages give them, the first few of many."""
     each = [name if isinstance(name, str) else repr(name) for name in names]
-    return ", ".join(each[:8]) + (", ..." if len(each) > 8 else "")
+    return ", ".join(each[:most]) + (", ..." if len(each) > most else "")
 
 
 def to_one(what: str, array: NDArray[Any]) -> NDArray[Any]:
