@@ -114,7 +114,7 @@ def test_the_average_beside_its_sum():
 
 def test_tiny_steps_and_columns_far_from_zero():
     X, y = table()
-    for step in (1e-6, 1e-9, 1e-12):
+    for step in (1e-6, 1e-9, 1e-12, 1e-200):
         chain = SGDChain(X, y, step, 4)
         np.testing.assert_allclose(chain.covariance, chain.small_step_covariance, rtol=100 * step + 1e-9)
         assert chain.mixing_time == pytest.approx(1 / (2 * step * np.linalg.eigvalsh(chain._H)[0]), rel=1e-4)
@@ -189,6 +189,9 @@ REFUSED = [
     (lambda: SGDChain(X + 1e9, Y, 1e-20).covariance, ValueError, "X: its columns are of sizes too different"),
     (lambda: setattr(SGDChain(X, Y, 0.05), "step", 0.1), AttributeError, "step: a SGDChain cannot be changed"),
     (lambda: SGDChain(X, Y, 0.05).simulate(0), ValueError, "steps: 0 came"),
+    (lambda: SGDChain(X, Y, 0.05).covariance_of_average(10**200), ValueError, "steps: 1.* came; at most"),
+    (lambda: SGDChain(X * 1e80, Y, 0.05), ValueError, "X, y, step: fourth powers"),
+    (lambda: SGDChain(X, Y * 1e200, 0.05), ValueError, "X, y, step: fourth powers|y"),
     (lambda: SGDChain(X, Y, 0.05).covariance_of_average(0), ValueError, "steps: 0 came"),
     (lambda: sampling_step(10, 0, 1), ValueError, "p: 0 came"),
 ]

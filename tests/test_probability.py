@@ -170,6 +170,42 @@ def test_stationary_law_to_the_last_digit_of_each_entry(matrix, law):
     np.testing.assert_allclose(found, truth, rtol=1e-12)
 
 
+def well(n):
+    """Return a chain of two wells whose law is e-fold deep, and its law by detailed balance, in logarithms."""
+    up = np.where(np.arange(n) < n // 2, 0.1, 0.9)
+    P = np.zeros((n, n))
+    for i in range(n):
+        P[i, min(i + 1, n - 1)] += up[i]
+        P[i, max(i - 1, 0)] += 1 - up[i]
+    log = np.append(0.0, np.cumsum(np.log(up[:-1]) - np.log(1 - up[1:])))
+    law = np.exp(log - log.max())
+    return P, law / law.sum()
+
+
+@pytest.mark.parametrize("n", [101, 801, 1200])
+def test_stationary_laws_beyond_the_range_of_floats(n):
+    P, law = well(n)
+    np.testing.assert_allclose(MarkovChain(P).stationary(), law, rtol=1e-9, atol=1e-300)
+
+
+def test_products_too_small_for_floats():
+    found = MarkovChain([[0, 1, 0], [0, 1, 1e-200], [1e-200, 1, 0]]).stationary()
+    np.testing.assert_allclose(found[1], 1.0, rtol=1e-12)
+    assert np.isfinite(found).all()
+
+
+def test_many_steps_of_a_law_of_floats_in_a_chain_of_fractions():
+    chain = MarkovChain([[F(2, 3), F(1, 3)], [F(1, 2), F(1, 2)]])
+    for n in (1, 5, 40, 10**6):
+        law = chain.law([0.5, 0.5], n)
+        assert law.dtype == np.float64
+        np.testing.assert_allclose(
+            law, [0.5, 0.5] @ np.linalg.matrix_power(chain.transition.astype(float), n), rtol=1e-9
+        )
+    for n in (7, 30, 100):
+        assert chain.law(0, n).tolist() == chain.after(n)[0].tolist()
+
+
 def test_large_chains_of_fractions():
     n = 150
     P = [[F(0)] * n for _ in range(n)]
@@ -203,6 +239,12 @@ def test_what_is_made_stays_as_it_is_and_travels():
             made.table = 1
         for copy in (pickle.loads(pickle.dumps(made)), deepcopy(made)):
             assert str(copy) == str(made)
+            arrays = [value for value in vars(copy).values() if isinstance(value, np.ndarray)]
+            assert not any(array.flags.writeable for array in arrays)
+    event = DICE.event({(1, 1)})
+    assert pickle.loads(pickle.dumps(event)) == deepcopy(event) == event
+    with pytest.raises(AttributeError, match="cannot be changed"):
+        del WEATHER.table
     with pytest.raises(ValueError, match="read-only"):
         WEATHER.table[0, 0] = 1
 
@@ -350,12 +392,19 @@ REFUSED = [
     (lambda: Event(DICE, frozenset({99})), ValueError, "which: 99 came, which is none of"),
     (lambda: Joint({0: [0, 1]}, [0.5, 0.5]), TypeError, "variables: 0 came for a name"),
     (lambda: Joint({"x": 3}, [0.5, 0.5]), TypeError, r"variables\['x'\]: 3 came"),
-    (lambda: Joint.from_conditional("abc", {}, {}), ValueError, "names: 'abc' came; two different names"),
-    (lambda: Joint.from_conditional("vv", {}, {}), ValueError, "names: 'vv' came; two different names"),
+    (lambda: Joint.from_conditional("abc", {}, {}), TypeError, "names: 'abc' came; a tuple of two"),
+    (lambda: Joint.from_conditional(("v", "v"), {}, {}), ValueError, "names: .* came; two different names"),
+    (lambda: WEATHER.marginal(["sky", "rain"]), ValueError, "variable: .* came; one of sky, rain"),
+    (lambda: WEATHER.given(rain=np.array([1])), ValueError, "rain: .* came; one of the outcomes"),
+    (lambda: DICE.law("sum"), TypeError, "of: 'sum' came; a function"),
+    (lambda: DICE.joint(both=list), TypeError, "of: .* came for .*; a hashable value"),
+    (lambda: SampleSpace({1: 10**400, 2: 0.5}), ValueError, "probabilities: a whole number beyond float64"),
+    (lambda: Joint({"x": [0, 1]}, [np.ma.masked_array([0.5]), 0.5]), TypeError, "table: a masked array came"),
+    (lambda: DICE.joint(pair=lambda pair: pair).expectation("pair"), (TypeError, ValueError), "the values of pair"),
     (lambda: MarkovChain(P, 5), TypeError, "states: 5 came"),
     (lambda: SampleSpace(np.ma.masked_array([1.0])), TypeError, "probabilities: masked_array"),
     (lambda: MarkovChain(np.ma.masked_array([[1.0]])), TypeError, "transition: a masked array came"),
-    (lambda: MarkovChain(np.eye(6)).stationary(), ValueError, "6 closed classes, .* and {4} and {5}, and so"),
+    (lambda: MarkovChain(np.eye(6)).stationary(), ValueError, r"6 closed classes, .* and \{4\} and \{5\}, and so"),
     (lambda: MarkovChain([[0.5, 0.6], [0, 1]]), ValueError, r"transition, row 0: the probabilities sum to 1\.1"),
     (lambda: MarkovChain([[1, 0], [1.5, -0.5]], "ab"), ValueError, r"transition, row 'b': -0\.5 came for 'b'"),
     (lambda: MarkovChain([[1, 0]]), ValueError, r"transition: shape \(1, 2\) came; \(states, states\)"),
@@ -363,7 +412,7 @@ REFUSED = [
     (lambda: MarkovChain([[1]], "ab"), ValueError, "states: 2 names came; 1 are needed"),
     (lambda: MarkovChain(np.eye(3), "abc").stationary(), ValueError, "3 closed classes, {a} and {b} and {c}"),
     (lambda: MarkovChain(P).simulate(3, "sun"), ValueError, "start: 'sun' came; one of 0, 1, 2"),
-    (lambda: MarkovChain(P, [("a", 1), ("b", 1), ("c", 1)]).law(("z", 1), 3), ValueError, "start: .'z', 1. came; one of"),
+    (lambda: MarkovChain(P, [("a", 1), ("b", 1), ("c", 1)]).law(("z", 1), 3), ValueError, "start: .'z', 1. came"),
     (lambda: MarkovChain(P).law([1, 0], 3), ValueError, r"start: shape \(2,\) came; \(3,\) is needed"),
     (lambda: MarkovChain(P).law([2, -1, 0], 3), ValueError, "start: -1 came for 1"),
     (lambda: MarkovChain(P).law([0.5, 0.1, 0.1], 3), ValueError, r"start: the probabilities sum to 0\.7"),

@@ -76,7 +76,7 @@ def to_device(x: ArrayLike, device: str) -> Any:
     >>> x.shape, gs.device_of(x)
     ((2, 2), 'cpu')
     """
-    if device not in {"cpu", "cuda"}:
+    if device not in ("cpu", "cuda"):
         raise (ValueError if isinstance(device, str) else TypeError)(
             f'device: {device!r} came; "cpu" or "cuda" is needed.'
         )

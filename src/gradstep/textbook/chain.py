@@ -21,7 +21,8 @@ from gradstep.textbook.normal_inverse_gamma import with_ones
 _MOST_COLUMNS = 30  # whose covariances have about 500 entries each
 _ROWS_PER_BLOCK = 1 << 12
 _LONGEST_BURN_IN = 10**9
-_LARGEST_BATCH = 1 << 24  # that is simulated
+_LARGEST_BATCH = 1 << 24
+_LONGEST_AVERAGE = 10**15
 _TOLD_APART = 1e-13  # relative, of eigenvalues: below it lies rounding
 _DRAWS_AT_ONCE = 1 << 18  # rows: a few milliseconds of steps, so that Ctrl-C is answered
 
@@ -93,6 +94,8 @@ class SGDChain(Frozen):
                 f"has {p * (p + 1) // 2} rows and columns."
             )
         self.step, self.batch_size = _input.rate(step), _input.whole("batch_size", batch_size, 1)
+        if self.batch_size > _LARGEST_BATCH:
+            raise ValueError(f"batch_size: {batch_size} came; at most {_LARGEST_BATCH} is needed.")
         exact = closed_form(rows.X, rows.y, intercept=intercept)
         if exact.dependent:
             named = ", ".join(map(str, exact.dependent))
@@ -102,7 +105,11 @@ class SGDChain(Frozen):
         self._X, self._y = table, rows.y.astype(np.float64)
         self._H = table.T @ table / n
         residuals = self._y - table @ mean
-        self._noise = (table * np.square(residuals)[:, np.newaxis]).T @ table / n / self.batch_size
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._noise = (table * np.square(residuals)[:, np.newaxis]).T @ table / n / self.batch_size
+            largest = np.abs(table).max() ** 4 * max(1.0, self.step)
+        if not (np.isfinite(largest) and np.isfinite(self._noise).all()):
+            raise ValueError("X, y, step: fourth powers of them overflow float64; other units are needed.")
         self._freeze()
 
     @cached_property
@@ -112,11 +119,11 @@ class SGDChain(Frozen):
         It acts on the entries of S on and below the diagonal, those below it times the root of 2: so the product of two
         such vectors is the trace of the product of the matrices.
         """
-        return frozen(np.eye(len(self._loss)) - self._loss)
+        return frozen(np.eye(len(self._loss)) - self.step * self._loss)
 
     @cached_property
     def _loss(self) -> NDArray[np.float64]:
-        """One less the operator, by itself: of small steps little is left of the difference."""
+        """One less the operator, over the step, by itself: of small steps little is left of the difference."""
         p = len(self.mean)
         rows, columns, factor = _half(p)
         fourth = np.zeros((len(rows), len(rows)))
@@ -128,13 +135,13 @@ class SGDChain(Frozen):
         # What S -> A S B + B S A is on such vectors, for A = H and B = 1 or H.
         linear, square = (_both_sides(self._H, B, rows, columns, factor) for B in (np.eye(p), self._H))
         b, step = self.batch_size, self.step
-        found = step * linear - step * step * (square / 2 * (1 - 1 / b) + fourth / b)
-        return np.asarray(found, dtype=np.float64)
+        found = linear - step * (square / 2 * (1 - 1 / b) + fourth / b)
+        return frozen(np.asarray(found, dtype=np.float64))
 
     @cached_property
     def _losses(self) -> NDArray[np.float64]:
         """Eigenvalues of one less the operator, ascending."""
-        values: Any = scipy.linalg.eigvalsh(self._loss)
+        values: Any = self.step * scipy.linalg.eigvalsh(self._loss)
         return np.asarray(values, dtype=np.float64)
 
     @cached_property
@@ -173,7 +180,7 @@ class SGDChain(Frozen):
                 "smaller one is needed for a stationary law with a covariance."
             )
         rows, columns, factor = _half(len(self.mean))
-        noise = self.step**2 * self._noise[rows, columns] * factor
+        noise = self.step * self._noise[rows, columns] * factor
         found = scipy.linalg.solve(self._loss, noise, assume_a="sym") / factor
         S = np.empty_like(self._H)
         S[rows, columns] = S[columns, rows] = found
@@ -220,10 +227,12 @@ class SGDChain(Frozen):
         >>> bool(chain.covariance_of_average(1000)[0, 0] < chain.covariance[0, 0] / 50)
         True
         """
-        T = _input.whole("steps", steps, 1)
+        T, covariance = _input.whole("steps", steps, 1), self.covariance
+        if T > _LONGEST_AVERAGE:
+            raise ValueError(f"steps: {steps} came; at most {_LONGEST_AVERAGE} is needed.")
         values, vectors = scipy.linalg.eigh(self._H)
-        ahead = (vectors * _weighted_powers(1 - self.step * values, T)) @ vectors.T @ self.covariance
-        found: NDArray[np.float64] = (T * self.covariance + ahead + ahead.T) / T**2
+        ahead = (vectors * _weighted_powers(1 - self.step * values, T)) @ vectors.T @ covariance
+        found: NDArray[np.float64] = (T * covariance + ahead + ahead.T) / T**2
         return found
 
     def simulate(
@@ -276,8 +285,6 @@ class SGDChain(Frozen):
                     "burn_in, is needed."
                 )
         skip = _input.whole("burn_in", burn_in, 0)
-        if self.batch_size > _LARGEST_BATCH:
-            raise ValueError(f"batch_size: {self.batch_size} came; at most {_LARGEST_BATCH} are simulated.")
         rng, (n, p), b = stream("sgd chain", seed), self._X.shape, self.batch_size
         w, mean, second = self.mean.copy(), np.zeros(p), np.zeros((p, p))
         total, at_once = skip + steps, max(1, _DRAWS_AT_ONCE // b)

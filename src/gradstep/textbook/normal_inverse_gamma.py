@@ -234,11 +234,13 @@ class Laws(Frozen):
         self._proper()
         from scipy import stats  # noqa: PLC0415
 
-        of = np.asarray(c)
-        rows = np.array([self._weights(row, "c") for row in (of if of.ndim == 2 else [of])])
+        several = _array("c", c).ndim == 2
+        rows = matrix("c", c) if several else self._weights(c, "c")[np.newaxis]
+        if rows.shape[1] != len(self.mean):
+            raise ValueError(f"c: shape {rows.shape} came; {('m', len(self.mean))} is needed.")
         if not rows.any(axis=1).all():
             raise ValueError("c: nothing but zeros came; a combination of at least one coefficient is needed.")
-        loc, spread = self._scores(rows if of.ndim == 2 else rows[0])
+        loc, spread = self._scores(rows if several else rows[0])
         return stats.t(2 * self.shape, loc, math.sqrt(self.scale / self.shape) * spread)
 
     def predictive(self, X: ArrayLike, *, intercept: bool = True) -> Any:
@@ -346,7 +348,7 @@ class Laws(Frozen):
     def _scores(self, rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return ``x mean`` and ``norm(R^-T x)`` of a row or of several."""
         white: NDArray[np.float64] = scipy.linalg.solve_triangular(self.factor, rows.T, trans="T")
-        return rows @ self.mean, np.sqrt(np.square(white).sum(axis=0))
+        return rows @ self.mean, norms(white) if white.ndim == 2 else norms(white[:, np.newaxis])[0]
 
     def _inverse(self) -> NDArray[np.float64]:
         inverse: NDArray[np.float64] = scipy.linalg.solve_triangular(self.factor, np.eye(len(self.mean)))
@@ -358,9 +360,18 @@ def log_root(factor: NDArray[np.float64]) -> float:
     return float(np.log(np.abs(factor.diagonal())).sum())
 
 
+def _array(name: str, value: ArrayLike) -> NDArray[Any]:
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name}: a masked array came; an array without masked entries is needed.")
+    try:
+        return np.array(value, dtype=object)
+    except ValueError as error:
+        raise ValueError(f"{name}: no array came ({error}); rows of equal length are needed.") from None
+
+
 def vector(name: str, value: ArrayLike) -> NDArray[np.float64]:
     """Return a vector (p,) of float64, a copy."""
-    found = np.asarray(value, dtype=object)
+    found = _array(name, value)
     if found.ndim != 1 or found.size == 0:
         raise ValueError(f"{name}: shape {found.shape} came; (p,) is needed.")
     return np.array([real(f"{name}[{i}]", entry) for i, entry in enumerate(found)])
@@ -368,11 +379,8 @@ def vector(name: str, value: ArrayLike) -> NDArray[np.float64]:
 
 def matrix(name: str, value: ArrayLike) -> NDArray[np.float64]:
     """Return a matrix of float64, a copy."""
-    try:
-        found = np.asarray(value, dtype=object)
-    except ValueError as error:
-        raise ValueError(f"{name}: no array came ({error}); rows of equal length are needed.") from None
-    if found.ndim != 2:
+    found = _array(name, value)
+    if found.ndim != 2 or found.size == 0:
         raise ValueError(f"{name}: shape {found.shape} came; (p, p) is needed.")
     rows = ([real(f"{name}[{i}, {j}]", x) for j, x in enumerate(row)] for i, row in enumerate(found))
     return np.array(list(rows), dtype=np.float64).reshape(found.shape)

@@ -81,7 +81,9 @@ class NormalInverseGamma(Laws):
             )
         # In columns brought to one scale, so that units do not matter to what is symmetric or definite.
         unit = np.sqrt(about.diagonal())
-        scaled = about / unit / unit[:, np.newaxis]
+        with np.errstate(over="ignore"):
+            scaled = about / unit / unit[:, np.newaxis]
+        scaled = np.clip(scaled, -2.0, 2.0)  # beyond 1 it is not definite, however far
         gap = np.abs(scaled - scaled.T)
         if gap.max() > _SYMMETRIC:
             i, j = (int(where) for where in np.unravel_index(int(gap.argmax()), gap.shape))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -137,6 +137,11 @@ class SampleSpace(Frozen):
         dict
             The probability of each value, in the order in which the outcomes take them.
 
+        Raises
+        ------
+        TypeError
+            If it is no function, or a value is not hashable.
+
         Examples
         --------
         >>> import gradstep as gs
@@ -144,12 +149,17 @@ class SampleSpace(Frozen):
         >>> die.law(lambda face: face % 3)
         {1: Fraction(1, 3), 2: Fraction(1, 3), 0: Fraction(1, 3)}
         """
+        if not callable(of):
+            raise TypeError(f"of: {of!r} came; a function of the outcome is needed.")
         shares: dict[Outcome, list[Number]] = {}
         for outcome, probability in self._probability.items():
-            shares.setdefault(of(outcome), []).append(probability)
+            value = of(outcome)
+            if not isinstance(value, Hashable):
+                raise TypeError(f"of: {value!r} came for {outcome!r}; a hashable value is needed, such as a tuple.")
+            shares.setdefault(value, []).append(probability)
         return {value: added(each) for value, each in shares.items()}
 
-    def joint(self, **variables: Callable[[Any], Outcome]) -> Joint:
+    def joint(self, /, **variables: Callable[[Any], Outcome]) -> Joint:
         """Return the joint law of random variables, with their expectations, covariances and conditional laws.
 
         Parameters
@@ -164,8 +174,8 @@ class SampleSpace(Frozen):
 
         Raises
         ------
-        TypeError
-            If there is none.
+        TypeError, ValueError
+            If there is none, or a value is not hashable.
 
         Examples
         --------
@@ -184,6 +194,12 @@ class SampleSpace(Frozen):
             assert isinstance(values, tuple)  # noqa: S101 - of the function above
             table[tuple(of.index(value) for of, value in zip(laws.values(), values, strict=True))] = probability
         return Joint(laws, table)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, SampleSpace) and self._probability == other._probability)
+
+    def __hash__(self) -> int:
+        return hash(self.outcomes)
 
     def __repr__(self) -> str:
         return f"<SampleSpace of {len(self.outcomes)} outcomes: {listed(self.outcomes)}>"
@@ -211,9 +227,9 @@ class Event:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "outcomes", frozenset(self.outcomes))
-        for outcome in self.outcomes:
-            if outcome not in self.space.outcomes:
-                raise ValueError(f"which: {outcome!r} came, which is none of {listed(self.space.outcomes)}.")
+        unknown = self.outcomes - self.space._probability.keys()  # noqa: SLF001 - of the same file
+        if unknown:
+            raise ValueError(f"which: {next(iter(unknown))!r} came, which is none of {listed(self.space.outcomes)}.")
 
     @property
     def probability(self) -> Number:
@@ -322,10 +338,10 @@ class Event:
         return outcome in self.outcomes
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Event) and self.space is other.space and self.outcomes == other.outcomes
+        return isinstance(other, Event) and self.outcomes == other.outcomes and self.space == other.space
 
     def __hash__(self) -> int:
-        return hash((id(self.space), self.outcomes))
+        return hash(self.outcomes)
 
     def __repr__(self) -> str:
         inside = (outcome for outcome in self.space.outcomes if outcome in self.outcomes)
@@ -334,7 +350,7 @@ class Event:
     def _with(self, other: object, operation: Callable[[Any], frozenset[Outcome]]) -> Event:
         if not isinstance(other, Event):
             raise TypeError(f"other: {other!r} came; an Event is needed.")
-        if other.space is not self.space:
+        if other.space != self.space:
             raise ValueError("other: an event of another sample space came; one of the same space is needed.")
         return Event(self.space, operation(other.outcomes))
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from fractions import Fraction
 from types import MappingProxyType
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradstep.textbook.frozen import Frozen, frozen
+from gradstep.textbook.probability.functions import parameters, values_of
 from gradstep.textbook.probability.rational import (
     Number,
     Outcome,
@@ -125,7 +125,9 @@ class Joint(Frozen):
         >>> round(joint.given(test="+").probability(disease="ill"), 4)
         0.0833
         """
-        if len(names) != 2 or len(set(names)) != 2:
+        if not isinstance(names, (tuple, list)) or [isinstance(name, str) for name in names] != [True, True]:
+            raise TypeError(f"names: {names!r} came; a tuple of two texts is needed.")
+        if names[0] == names[1]:
             raise ValueError(f"names: {names!r} came; two different names are needed.")
         first = distribution("prior", prior)
         if not isinstance(conditional, Mapping) or set(conditional) != set(first):
@@ -419,7 +421,7 @@ class Joint(Frozen):
         return "\n".join(lines)
 
     def _axis(self, name: object) -> int:
-        if name not in self.variables:
+        if not isinstance(name, str) or name not in self.variables:
             raise ValueError(f"variable: {name!r} came; one of {listed(self.variables)} is needed.")
         return list(self.variables).index(str(name))
 
@@ -427,7 +429,7 @@ class Joint(Frozen):
         where: list[Any] = [slice(None)] * len(self.variables)
         for name, value in values.items():
             axis, outcomes = self._axis(name), self.variables.get(name, ())
-            if value not in outcomes:
+            if not isinstance(value, Hashable) or value not in outcomes:
                 raise ValueError(f"{name}: {value!r} came; one of the outcomes {listed(outcomes)} is needed.")
             where[axis] = outcomes.index(value)
         return tuple(where)
@@ -435,7 +437,7 @@ class Joint(Frozen):
     def _values(self, of: str | Callable[..., Any]) -> tuple[list[Any], NDArray[Any]]:
         """Return all probabilities, and the value of a variable or a function at each."""
         if callable(of):
-            names, function = _parameters(of), of
+            names, function = parameters(of), of
         else:
             names, function = [of], lambda value: value
         axes = [self._axis(name) for name in names]
@@ -444,21 +446,4 @@ class Joint(Frozen):
             function(*(of_one[where[axis]] for of_one, axis in zip(outcomes, axes, strict=True)))
             for where in np.ndindex(self.table.shape)
         ]
-        what = f"the values of {of}" if isinstance(of, str) else "the values of the function"
-        # What is true counts as 1, so that the expectation of a condition is its probability.
-        return list(self.table.flat), numbers(what, [int(v) if isinstance(v, (bool, np.bool_)) else v for v in found])
-
-
-def _parameters(function: Callable[..., Any]) -> list[str]:
-    """Return the names of the variables that a function is of."""
-    try:
-        found = inspect.signature(function).parameters.values()
-    except ValueError:  # a built-in one
-        found = {}.values()
-    named = [p.name for p in found if p.kind is p.POSITIONAL_OR_KEYWORD and p.default is p.empty]
-    if not named:
-        raise TypeError(
-            f"of: {function!r} came, a function without parameters that are names of variables; one with them is "
-            "needed, such as lambda x, y: x * y."
-        )
-    return named
+        return list(self.table.flat), values_of(of, found)

@@ -124,9 +124,7 @@ class MarkovChain(Frozen):
             if left & 1:
                 power = power @ square
             left >>= 1
-            square = square @ square if left else square
-            if square.dtype != object:  # of many steps rounding would add up
-                square = square / square.sum(axis=1, keepdims=True)
+            square = _squared(square) if left else square
         return power
 
     def law(self, start: object, steps: int) -> NDArray[Any]:
@@ -158,11 +156,14 @@ class MarkovChain(Frozen):
         law, step, n = self._law(start), self.transition, _input.whole("steps", steps, 0)
         if law.dtype != step.dtype:
             law, step = law.astype(np.float64), step.astype(np.float64)
-        if n > len(self.states):  # then a power by repeated squaring is cheaper than so many steps
-            after: NDArray[Any] = law @ (self.after(n) if step.dtype == self.transition.dtype else self.after(n) * 1.0)
-            return after
-        for _ in range(n):
-            law = law @ step
+        if n <= 2 * len(self.states) * n.bit_length():  # so many steps of one law are cheaper than a square of all
+            for _ in range(n):
+                law = law @ step
+            return law
+        while n:
+            law = law @ step if n & 1 else law
+            n >>= 1
+            step = _squared(step) if n else step
         return law
 
     @property
@@ -322,15 +323,41 @@ def _period(edges: NDArray[np.bool_]) -> int:
 
 def _stationary(P: NDArray[Any]) -> NDArray[Any]:
     """Return the stationary law of an irreducible chain: states are left out from the last on, then brought back."""
-    P, states = P.copy(), len(P)
+    whole, states = P, len(P)
+    P = P.copy()
     for k in range(states - 1, 0, -1):
         into, out = np.flatnonzero(P[:k, k]), np.flatnonzero(P[k, :k])
+        if len(into) == 0 or len(out) == 0:  # a product of small probabilities was too small for float64
+            return _stationary(_in_fractions(whole)).astype(np.float64)
         P[into, k] /= P[k, out].sum()
         P[np.ix_(into, out)] += P[into, k, np.newaxis] * P[k, out]
-    law = P[0] * 0
-    law[0] += 1
+    if P.dtype == object:
+        law = np.array([Fraction(1)] * states, dtype=object)
+        for k in range(1, states):
+            law[k] = law[:k] @ P[:k, k]
+        exact: NDArray[Any] = law / law.sum()
+        return exact
+    # Each entry with an exponent of its own: the first may be beyond float64 beside the last.
+    part, exponent = np.ones(states), np.zeros(states, dtype=np.int64)
     for k in range(1, states):
         into = np.flatnonzero(P[:k, k])
-        law[k] = (law[into] * P[into, k]).sum()
-    total: NDArray[Any] = law / law.sum()
-    return total
+        terms, powers = np.frexp(part[into] * P[into, k])
+        powers = powers + exponent[into]
+        part[k], by = np.frexp(np.ldexp(terms, powers - powers.max()).sum())
+        exponent[k] = powers.max() + by
+    relative: NDArray[Any] = np.ldexp(part, exponent - exponent.max())
+    relative /= relative.sum()
+    return relative
+
+
+def _in_fractions(P: NDArray[np.float64]) -> NDArray[Any]:
+    """Return a matrix of floats as fractions, its rows brought to one."""
+    exact = np.array([[Fraction(p) for p in row] for row in P.tolist()], dtype=object)
+    rows: NDArray[Any] = exact / exact.sum(axis=1)[:, np.newaxis]
+    return rows
+
+
+def _squared(P: NDArray[Any]) -> NDArray[Any]:
+    """Return the transition matrix of twice as many steps; of many steps rounding would add up."""
+    twice: NDArray[Any] = P @ P
+    return twice if twice.dtype == object else twice / twice.sum(axis=1, keepdims=True)

@@ -24,10 +24,11 @@ _ALIKE = 1e-12  # relative, of products of such numbers
 
 def numbers(what: str, values: object) -> NDArray[Any]:
     """Return real numbers as an array: of Fractions where all are rational, else of float64."""
-    if isinstance(values, np.ma.MaskedArray):
+    rows = values if isinstance(values, (list, tuple)) else ()
+    if isinstance(values, np.ma.MaskedArray) or any(isinstance(row, np.ma.MaskedArray) for row in rows):
         raise TypeError(f"{what}: a masked array came; an array without masked entries is needed.")
     if isinstance(values, np.ndarray) and values.dtype.kind == "f" and np.isfinite(values).all():
-        return values.astype(np.float64)
+        return np.array(values, dtype=np.float64)
     try:
         array = np.array(values, dtype=object)
     except ValueError as error:
@@ -46,7 +47,12 @@ def numbers(what: str, values: object) -> NDArray[Any]:
         if not math.isfinite(value):
             raise ValueError(f"{what}{at}: {value!r} came; a finite number is needed.")
     if not exact:
-        return array.astype(np.float64)
+        try:
+            return array.astype(np.float64)
+        except OverflowError:
+            raise ValueError(
+                f"{what}: a whole number beyond float64 came beside floats; smaller ones are needed."
+            ) from None
     fractions: NDArray[Any] = np.empty(array.shape, dtype=object)
     for where, value in np.ndenumerate(array):
         fractions[where] = Fraction(int(value.numerator), int(value.denominator))
