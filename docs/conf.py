@@ -31,7 +31,6 @@ templates_path = ["_templates"]
 exclude_patterns = ["_build", "lessons"]
 default_role = "py:obj"  # a name in single backticks is a link
 myst_heading_anchors = 3
-myst_enable_extensions = ["dollarmath"]
 
 _made = Path(__file__).parent / "_build" / "made"  # what is served beside _static
 mathjax_path = _course.mathjax(_made)

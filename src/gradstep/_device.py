@@ -36,8 +36,7 @@ def device_of(x: object) -> str:
     """
     if isinstance(x, (np.ndarray, np.generic)):
         return "cpu"
-    # The simulator's arrays have no such interface, but copy themselves as those of a device do.
-    if hasattr(x, "__cuda_array_interface__") or hasattr(x, "copy_to_host"):
+    if _on_cuda(x):
         return "cuda"
     raise TypeError(f"x: a {type(x).__name__} came; a NumPy array or an array on a CUDA device is needed.")
 
@@ -81,7 +80,7 @@ def to_device(x: ArrayLike, device: str) -> Any:
             f'device: {device!r} came; "cpu" or "cuda" is needed.'
         )
     name = device
-    there = hasattr(x, "__cuda_array_interface__") or hasattr(x, "copy_to_host")
+    there = _on_cuda(x)
     if there and name == "cuda":
         return x
     if name == "cpu" and not there:
@@ -89,6 +88,11 @@ def to_device(x: ArrayLike, device: str) -> Any:
     from gradstep._kernels import cuda  # noqa: PLC0415 - a device has been asked for
 
     return cuda.copied_to_host(x) if there else cuda.copied(_numbers(x))
+
+
+def _on_cuda(x: object) -> bool:
+    # The simulator's arrays have no such interface, but copy themselves as those of a device do.
+    return hasattr(x, "__cuda_array_interface__") or hasattr(x, "copy_to_host")
 
 
 def _numbers(x: ArrayLike) -> Any:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gradstep import _input
 from gradstep._certificate import EXACT_WITHIN, Certificate, certify
+from gradstep._numbers import frozen
 from gradstep._result import Entry, Progress, Stop
 from gradstep._solvers import certified
 from gradstep._solvers.textbook import Textbook
@@ -261,6 +262,4 @@ def intercept_of(w: NDArray[np.float64]) -> float | NDArray[np.float64]:
     """Return the intercept of weights: a number, or a read-only array of one for each output."""
     if w.ndim == 1:
         return float(w[-1])
-    b: NDArray[np.float64] = w[-1].copy()
-    b.flags.writeable = False
-    return b
+    return frozen(w[-1].copy())

@@ -15,7 +15,7 @@ from gradstep import _blas, _closed_form, _cost, _guard, _input, _report
 from gradstep._closed_form import ClosedForm
 from gradstep._driver import Certifying, Limits, Run, drive, intercept_of
 from gradstep._input import Steps
-from gradstep._numbers import real
+from gradstep._numbers import frozen, real
 from gradstep._result import (
     Check,
     ConvergenceWarning,
@@ -234,7 +234,7 @@ def fit(
     w = run.w
     before = start.history if start is not None and isinstance(method, Textbook) else None
     result = Fit(
-        coef=_frozen(w[:-1].copy()), intercept=intercept_of(w), objective=found.objective, r2=found.r2, stop=stop,
+        coef=frozen(w[:-1].copy()), intercept=intercept_of(w), objective=found.objective, r2=found.r2, stop=stop,
         history=lengthened(before, run.entries), certificate=run.certificate,
         check=found.check, check_note=found.check_note, loss=loss, penalty=penalty, solver=options, step=steps.step,
         batch_size=_batch(method, table), seed=seed, device=device, cost=cost,
@@ -381,14 +381,9 @@ def _r2(
     whole = (weight * about * about).sum(axis=0) / len(y)
     varies = whole > np.square(4 * _EPS * mean)
     shares = 1 - np.divide(2 * losses, whole, out=np.full(len(losses), np.nan), where=varies)
-    return _frozen(shares) if rows.y.ndim == 2 else float(shares[0])
+    return frozen(shares) if rows.y.ndim == 2 else float(shares[0])
 
 
 def _log_weights(weight: NDArray[np.float64]) -> float:
     present = weight[weight > 0]
     return float(np.log(present / present.mean()).sum()) if weight.size > 1 else 0.0
-
-
-def _frozen(array: NDArray[np.float64]) -> NDArray[np.float64]:
-    array.flags.writeable = False
-    return array

@@ -2,8 +2,10 @@
 
 import math
 from numbers import Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 _OURS = 0x67726164_73746570  # so that no stream is one that a caller draws a table from
 
@@ -37,6 +39,12 @@ def stream(purpose: str, seed: int, *numbers: int) -> np.random.Generator:
     NumPy takes ``default_rng((seed, 0))`` for ``default_rng(seed)``, which may be what a table was drawn from.
     """
     return np.random.default_rng((_OURS, int.from_bytes(purpose.encode()), seed, *numbers, len(numbers)))
+
+
+def frozen(array: NDArray[Any]) -> NDArray[Any]:
+    """Return the array, read-only from now on."""
+    array.flags.writeable = False
+    return array
 
 
 def _range(least: float, above: float, most: float, below: float) -> str:

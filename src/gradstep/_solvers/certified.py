@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gradstep import _preconditioner
 from gradstep._dense_algebra import norms, triangle
+from gradstep._numbers import frozen
 from gradstep._preconditioner import Preconditioner
 from gradstep._table.dense import Dense
 from gradstep._table.terms import NO_ORDER, Evidence, Units
@@ -147,9 +148,7 @@ def callers_factor(table: Dense, preconditioner: Preconditioner) -> NDArray[np.f
     exponents = np.frexp(p.units.scale)[1] - 1
     with np.errstate(over="ignore", under="ignore"):
         factor: NDArray[np.float64] = np.ldexp(rows, -np.append(exponents, np.zeros(int(p.intercept), dtype=np.int32)))
-    factor *= math.sqrt(table.present / table.n)
-    factor.flags.writeable = False
-    return factor
+    return frozen(factor * math.sqrt(table.present / table.n))
 
 
 def rounded(table: Dense, state: State) -> State | None:

@@ -14,9 +14,9 @@ from gradstep import _input
 from gradstep._closed_form import closed_form
 from gradstep._kernels.chains import sgd_walk
 from gradstep._kernels.first_call import interrupts_held
-from gradstep._numbers import stream
-from gradstep.textbook.frozen import Frozen, frozen
-from gradstep.textbook.normal_inverse_gamma import with_ones
+from gradstep._numbers import frozen, stream
+from gradstep.textbook.frozen import Frozen
+from gradstep.textbook.rows import one_response
 
 _MOST_COLUMNS = 30  # whose covariances have about 500 entries each
 _ROWS_PER_BLOCK = 1 << 12
@@ -83,26 +83,24 @@ class SGDChain(Frozen):
     """
 
     def __init__(self, X: ArrayLike, y: ArrayLike, step: float, batch_size: int = 1, *, intercept: bool = True) -> None:
-        rows = _input.rows(X, y)
-        if rows.y.ndim != 1:
-            raise ValueError(f"y: shape {rows.y.shape} came; one response, (n,), is needed.")
-        table = with_ones(rows.X, intercept=_input.flag("intercept", intercept))
+        table, responses = one_response(X, y, intercept=intercept)
         n, p = table.shape
-        if rows.X.shape[1] > _MOST_COLUMNS:
+        d = p - intercept
+        if d > _MOST_COLUMNS:
             raise ValueError(
-                f"X: {rows.X.shape[1]} columns came; at most {_MOST_COLUMNS} are needed: the operator on covariances "
+                f"X: {d} columns came; at most {_MOST_COLUMNS} are needed: the operator on covariances "
                 f"has {p * (p + 1) // 2} rows and columns."
             )
         self.step, self.batch_size = _input.rate(step), _input.whole("batch_size", batch_size, 1)
         if self.batch_size > _LARGEST_BATCH:
             raise ValueError(f"batch_size: {batch_size} came; at most {_LARGEST_BATCH} is needed.")
-        exact = closed_form(rows.X, rows.y, intercept=intercept)
+        exact = closed_form(table[:, :d], responses, intercept=intercept)
         if exact.dependent:
             named = ", ".join(map(str, exact.dependent))
             raise ValueError(f"X: column {named} came, which depends on those before; columns that do not are needed.")
         mean = np.append(exact.coef, exact.intercept)[:p]
-        self.mean: NDArray[np.float64] = frozen(mean)
-        self._X, self._y = table, rows.y.astype(np.float64)
+        self.mean: NDArray[np.float64] = mean
+        self._X, self._y = table, responses
         self._H = table.T @ table / n
         residuals = self._y - table @ mean
         with np.errstate(over="ignore", invalid="ignore"):

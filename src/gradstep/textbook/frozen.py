@@ -1,15 +1,16 @@
-"""Objects and arrays that cannot be changed once they are made."""
+"""Objects that cannot be changed once they are made."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from gradstep._numbers import frozen
 
 
 class Frozen:
-    """What cannot be changed after `_freeze`, so that what was worked out from it stays true.
+    """What cannot be changed after `_freeze`, its arrays neither, so that what was worked out from it stays true.
 
     A subclass that adds attributes sets them before it calls the constructor of what it is made from.
     """
@@ -29,11 +30,5 @@ class Frozen:
     def _freeze(self) -> None:
         for value in self.__dict__.values():
             if isinstance(value, np.ndarray):
-                value.flags.writeable = False
+                frozen(value)
         self.__dict__["_is_frozen"] = True
-
-
-def frozen(array: NDArray[Any]) -> NDArray[Any]:
-    """Return the array, read-only from now on."""
-    array.flags.writeable = False
-    return array

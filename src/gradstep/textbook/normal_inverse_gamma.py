@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from gradstep import _input
 from gradstep._dense_algebra import norms
-from gradstep._numbers import real, stream
-from gradstep.textbook.frozen import Frozen, frozen
+from gradstep._numbers import frozen, real, stream
+from gradstep.textbook.frozen import Frozen
+from gradstep.textbook.rows import with_ones
 
 LOG_2_PI = math.log(2 * math.pi)
 _EPS = float(np.finfo(np.float64).eps)
@@ -32,15 +33,15 @@ class Laws(Frozen):
         *, whole: bool, mean: NDArray[np.float64] | None = None,
     ) -> None:  # fmt: skip
         """Take R, ``R mean``, which holds where R is singular too, and the rest; `whole`: R is surely not singular."""
-        self.factor, self.shape, self.scale, self.log_evidence = frozen(factor), shape, scale, log_evidence
-        self._image = frozen(image)
+        self.factor, self.shape, self.scale, self.log_evidence = factor, shape, scale, log_evidence
+        self._image = image
         diagonal, largest = np.abs(factor.diagonal()), np.abs(factor).max(axis=0)
         lengths = largest * norms(factor / np.where(largest > 0, largest, 1.0))
         least = 0.0 if whole else len(factor) * _EPS * lengths
         self._whole = bool((diagonal > least).all())
         if mean is None:
             mean = scipy.linalg.solve_triangular(factor, image) if self._whole else np.full(len(image), np.nan)
-        self.mean = frozen(mean)
+        self.mean = mean
         self._freeze()
 
     @property
@@ -274,7 +275,7 @@ class Laws(Frozen):
         self._proper()
         from scipy import stats  # noqa: PLC0415
 
-        rows = with_ones(_input.predictors(X), intercept=_input.flag("intercept", intercept))
+        rows = with_ones(_input.predictors(X), intercept=intercept)
         self._fits(rows.shape[1], "X")
         loc, spread = self._scores(rows)
         return stats.t(2 * self.shape, loc, math.sqrt(self.scale / self.shape) * np.hypot(1.0, spread))
@@ -384,9 +385,3 @@ def matrix(name: str, value: ArrayLike) -> NDArray[np.float64]:
         raise ValueError(f"{name}: shape {found.shape} came; (p, p) is needed.")
     rows = ([real(f"{name}[{i}, {j}]", x) for j, x in enumerate(row)] for i, row in enumerate(found))
     return np.array(list(rows), dtype=np.float64).reshape(found.shape)
-
-
-def with_ones(X: NDArray[np.floating], *, intercept: bool) -> NDArray[np.float64]:
-    """Return rows in float64, with a one at the end of each where there is an intercept."""
-    rows: NDArray[np.float64] = X.astype(np.float64)
-    return np.column_stack((rows, np.ones(len(rows)))) if intercept else rows

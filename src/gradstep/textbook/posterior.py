@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from gradstep import _input
 from gradstep._numbers import real
 from gradstep._result import Fit
-from gradstep.textbook.normal_inverse_gamma import LOG_2_PI, Laws, log_root, matrix, vector, with_ones
+from gradstep.textbook.normal_inverse_gamma import LOG_2_PI, Laws, log_root, matrix, vector
+from gradstep.textbook.rows import one_response
 
 _SYMMETRIC = 1e-10
 _EPS = float(np.finfo(np.float64).eps)
@@ -174,12 +175,9 @@ class NormalInverseGamma(Laws):
         >>> prior.update([[1.0], [1.0]], [2.0, 4.0], intercept=False).mean
         array([2.])
         """
-        rows = _input.rows(X, y)
-        if rows.y.ndim != 1:
-            raise ValueError(f"y: shape {rows.y.shape} came; one response, (n,), is needed.")
-        table = with_ones(rows.X, intercept=_input.flag("intercept", intercept))
-        self._fits(table.shape[1], "X")
-        return self._seen(table, rows.y, 0.0, len(table))
+        rows, responses = one_response(X, y, intercept=intercept)
+        self._fits(rows.shape[1], "X")
+        return self._seen(rows, responses, 0.0, len(rows))
 
     def update_from(self, fit: Fit) -> NormalInverseGamma:
         """Return what is known after the rows of a fit, from the factor that it holds: no row is read again.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradstep.textbook.frozen import Frozen, frozen
+from gradstep.textbook.frozen import Frozen
 from gradstep.textbook.probability.functions import parameters, values_of
 from gradstep.textbook.probability.rational import (
     Number,
@@ -80,7 +80,7 @@ class Joint(Frozen):
             if value < 0:
                 at = ", ".join(f"{name}={of[i]!r}" for (name, of), i in zip(outcomes.items(), where, strict=True))
                 raise ValueError(f"table: {shown(value)} came at {at}; probabilities are not negative.")
-        self.table: NDArray[Any] = frozen(to_one("table", found))
+        self.table: NDArray[Any] = to_one("table", found)
         self._variables = outcomes
         self._freeze()
 

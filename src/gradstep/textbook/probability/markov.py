@@ -15,7 +15,7 @@ from gradstep import _input
 from gradstep._kernels.chains import alias_tables, walk
 from gradstep._kernels.first_call import interrupts_held
 from gradstep._numbers import stream
-from gradstep.textbook.frozen import Frozen, frozen
+from gradstep.textbook.frozen import Frozen
 from gradstep.textbook.probability.rational import each_once, listed, numbers, shown, to_one
 
 _DRAWS_AT_ONCE = 1 << 18  # of a walk: a few milliseconds, so that Ctrl-C is answered
@@ -90,7 +90,7 @@ class MarkovChain(Frozen):
                     f"transition, row {name!r}: {shown(row[j])} came for {names[j]!r}; probabilities are not negative."
                 )
             row[...] = to_one(f"transition, row {name!r}", row)
-        self.transition: NDArray[Any] = frozen(P)
+        self.transition: NDArray[Any] = P
         self.states: tuple[Hashable, ...] = names
         self._freeze()
 
@@ -288,8 +288,8 @@ class MarkovChain(Frozen):
 
     def _law(self, start: object) -> NDArray[Any]:
         """Return a law, of one state or as it came."""
-        alike = {type(state) for state in self.states} | {str}
-        if isinstance(start, Hashable) and (start in self.states or type(start) in alike or isinstance(start, Real)):
+        kinds = {type(state) for state in self.states} | {str}
+        if isinstance(start, Hashable) and (start in self.states or type(start) in kinds or isinstance(start, Real)):
             if start not in self.states:
                 raise ValueError(f"start: {start!r} came; one of {listed(self.states)}, or a law, is needed.")
             law: NDArray[Any] = self._identity()[self.states.index(start)]
