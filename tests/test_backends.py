@@ -6,7 +6,8 @@ import pytest
 import gradstep as gs
 from gradstep._kernels import cuda
 from gradstep._kernels.formula import examples
-from gradstep._solvers.textbook import Textbook, row_order
+from gradstep._solvers.textbook import Textbook
+from gradstep._table.order import row_order
 from gradstep._table.dense import Dense
 from gradstep._table.terms import Rows, Settings
 from gradstep.losses import DOMAINS, LOSSES

@@ -18,7 +18,7 @@ from conftest import needs_jit
 from gradstep._guard import largest_stable_step
 from gradstep._kernels.first_call import interrupts_held
 from gradstep._kernels.formula import examples
-from gradstep._solvers.textbook import row_order
+from gradstep._table.order import row_order
 from gradstep.penalties import PENALTIES
 
 # NumPy's scalars, which stand in for compiled code with the JIT off, say so when they overflow.

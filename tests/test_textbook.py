@@ -7,7 +7,7 @@ import pytest
 
 import gradstep as gs
 from gradstep._kernels.formula import examples
-from gradstep._solvers.textbook import row_order
+from gradstep._table.order import row_order
 from gradstep.losses import DOMAINS, LOSSES
 from gradstep.textbook import gradient, linear, make_linear, minibatches, sgd_step
 from reference import sgd

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gradstep._kernels.rows import EPS
 from gradstep._preconditioner import Preconditioner, noisy
 from gradstep._stretch import CHANCE
-from gradstep._table.dense import Dense
+from gradstep._table.table import Table
 from gradstep._table.terms import Evidence
 
 EXACT_WITHIN = 1e-10
@@ -120,7 +120,7 @@ class Certificate:
     outputs: Outputs = field(repr=False)
 
 
-def certify(preconditioner: Preconditioner, evidence: Evidence, w: NDArray[np.float64], table: Dense) -> Certificate:
+def certify(preconditioner: Preconditioner, evidence: Evidence, w: NDArray[np.float64], table: Table) -> Certificate:
     """Return the certificate of weights (d + 1, k) of scaled, uncentred rows, by the gradient taken at them."""
     p = preconditioner
     present = table.present

@@ -27,7 +27,7 @@ from gradstep._dense_algebra import gram, singular, tall_triangle
 from gradstep._kernels import cache, threads
 from gradstep._solvers.certified import is_whole
 from gradstep._solvers.textbook import Sgd
-from gradstep._table.dense import Dense
+from gradstep._table.table import Table
 
 _log = logging.getLogger("gradstep.cost")
 
@@ -59,7 +59,7 @@ _SHARE = 0.3  # of sqrt(d / n), which an epoch leaves of the distance
 _MARGIN = 1.25  # of a bound over the distance
 
 
-def chosen(solver: Sgd | str, table: Dense, tol: float, *, intercept: bool, warm: bool) -> tuple[Sgd | str, str]:
+def chosen(solver: Sgd | str, table: Table, tol: float, *, intercept: bool, warm: bool) -> tuple[Sgd | str, str]:
     """Return the solver that is meant, and what the model says: all three costs of "auto", and that "exact" is cheaper.
 
     With an earlier fit to go on from, "auto" leaves "exact" out, which begins anew.
@@ -82,7 +82,7 @@ def chosen(solver: Sgd | str, table: Dense, tol: float, *, intercept: bool, warm
     return best, f"by the cost model {model}: {best} is taken"
 
 
-def predicted(machine: Machine, table: Dense, tol: float, *, intercept: bool) -> dict[str, float]:
+def predicted(machine: Machine, table: Table, tol: float, *, intercept: bool) -> dict[str, float]:
     """Return the seconds that each solver will take, about."""
     n, d, k = table.n, table.d, table.k
     columns = d + intercept

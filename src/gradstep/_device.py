@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 
 def device_of(x: object) -> str:
@@ -14,8 +14,8 @@ def device_of(x: object) -> str:
     Parameters
     ----------
     x : ndarray or device array
-        A NumPy array, or an array on a CUDA device: one of `to_device`, of Numba, or any other with
-        ``__cuda_array_interface__``.
+        A NumPy array, or an array of Numba, CuPy, PyTorch or JAX, or of any other library whose arrays have
+        ``__dlpack_device__`` or ``__cuda_array_interface__``.
 
     Returns
     -------
@@ -36,8 +36,10 @@ def device_of(x: object) -> str:
     """
     if isinstance(x, (np.ndarray, np.generic)):
         return "cpu"
-    if _on_cuda(x):
+    if on_cuda(x):
         return "cuda"
+    if callable(getattr(x, "__dlpack_device__", None)):
+        return "cpu"
     raise TypeError(f"x: a {type(x).__name__} came; a NumPy array or an array on a CUDA device is needed.")
 
 
@@ -80,19 +82,66 @@ def to_device(x: ArrayLike, device: str) -> Any:
             f'device: {device!r} came; "cpu" or "cuda" is needed.'
         )
     name = device
-    there = _on_cuda(x)
+    there = on_cuda(x)
     if there and name == "cuda":
         return x
     if name == "cpu" and not there:
         return _numbers(x)
     from gradstep._kernels import cuda  # noqa: PLC0415 - a device has been asked for
 
-    return cuda.copied_to_host(x) if there else cuda.copied(_numbers(x))
+    return home(x) if there else cuda.copied(_numbers(x))
 
 
-def _on_cuda(x: object) -> bool:
-    # The simulator's arrays have no such interface, but copy themselves as those of a device do.
-    return hasattr(x, "__cuda_array_interface__") or hasattr(x, "copy_to_host")
+def on_cuda(x: object) -> bool:
+    """Whether an array lies on a CUDA device: Numba's, CuPy's, PyTorch's, JAX's, or any that says so."""
+    if isinstance(x, (np.ndarray, np.generic)):
+        return False
+    # The simulator's arrays have no interface, but copy themselves as those of a device do.
+    if hasattr(x, "copy_to_host"):
+        return True
+    ask = getattr(x, "__dlpack_device__", None)
+    if callable(ask):
+        return int(ask()[0]) in _CUDA
+    return hasattr(x, "__cuda_array_interface__")
+
+
+def gpu_of(x: Any) -> int:
+    """Return the number of the GPU that an array lies on."""
+    ask = getattr(x, "__dlpack_device__", None)
+    if callable(ask):
+        return int(ask()[1])
+    from gradstep._kernels.cuda import target  # noqa: PLC0415 - the array is on one
+
+    return target.number()  # Numba's own arrays are made there
+
+
+def in_place(name: str, x: Any) -> Any:
+    """Return an array on a GPU as Numba's, without a copy; raise where it lies on another than kernels run on."""
+    from gradstep._kernels import cuda  # noqa: PLC0415
+
+    cuda.require()
+    here, there = cuda.target.number(), gpu_of(x)
+    if there != here:
+        raise ValueError(
+            f"{name}: an array on GPU {there} came, and kernels run on GPU {here}: call "
+            f"numba.cuda.select_device({there}) first, or move it."
+        )
+    if getattr(x, "requires_grad", False):
+        raise TypeError(f"{name}: a tensor that records gradients came: pass {name}.detach().")
+    return x if hasattr(x, "copy_to_host") else cuda.view(x)
+
+
+def home(x: Any) -> NDArray[Any]:
+    """Return an array in host memory: itself where it is there."""
+    if not on_cuda(x):
+        found: NDArray[Any] = x
+        return found
+    from gradstep._kernels import cuda  # noqa: PLC0415
+
+    return cuda.copied_to_host(in_place("x", x))
+
+
+_CUDA = (2, 13)  # of DLPack's kinds of devices: CUDA's own memory, and managed memory
 
 
 def _numbers(x: ArrayLike) -> Any:

@@ -17,7 +17,7 @@ from gradstep._numbers import frozen
 from gradstep._result import Entry, Progress, Stop
 from gradstep._solvers import certified
 from gradstep._solvers.textbook import Textbook
-from gradstep._table.dense import Dense
+from gradstep._table.table import Table
 
 _SETTLED = 1 / 3
 """Where a round leaves more than this of the distance, further rounds are stopped by rounding."""
@@ -29,10 +29,10 @@ _NEGLIGIBLE = 1e-8
 class Certifying(Protocol):
     """A solver whose rounds are certified."""
 
-    def start(self, table: Dense, earlier: Any) -> certified.State:
+    def start(self, table: Table, earlier: Any) -> certified.State:
         """Return the state before the first round, or after a look at where it begins."""
 
-    def advance(self, table: Dense, state: Any) -> certified.State:
+    def advance(self, table: Table, state: Any) -> certified.State:
         """Return the state after one more round."""
 
     def reads(self, state: Any) -> int:
@@ -55,7 +55,7 @@ class Run:
     certifying solvers are `certified.State`.
     """
 
-    def __init__(self, method: Textbook | Certifying, table: Dense, limits: Limits, began: float) -> None:
+    def __init__(self, method: Textbook | Certifying, table: Table, limits: Limits, began: float) -> None:
         self.state: Any = None
         self.stop: Stop | None = None
         self.certificate: Certificate | None = None
@@ -235,7 +235,7 @@ class Run:
 
 
 def drive(
-    method: Textbook | Certifying, table: Dense, earlier: Any, limits: Limits,
+    method: Textbook | Certifying, table: Table, earlier: Any, limits: Limits,
     callbacks: Sequence[Callable[[Progress], object]], began: float,
 ) -> Run:  # fmt: skip
     """Advance a solver until there is a reason to stop."""

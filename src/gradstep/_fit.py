@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gradstep import _blas, _closed_form, _cost, _guard, _input, _report
 from gradstep._closed_form import ClosedForm
+from gradstep._device import home
 from gradstep._driver import Certifying, Limits, Run, drive, intercept_of
 from gradstep._input import Steps
 from gradstep._numbers import frozen, real
@@ -30,7 +31,8 @@ from gradstep._solvers.cg import Cg
 from gradstep._solvers.exact import Exact
 from gradstep._solvers.sgd import Minibatch
 from gradstep._solvers.textbook import Sgd, Textbook
-from gradstep._table.dense import Dense
+from gradstep._table.devices import table_on
+from gradstep._table.table import Table
 from gradstep._table.terms import Rows, Settings
 from gradstep.losses import Loss, squared
 from gradstep.penalties import Penalty
@@ -205,16 +207,14 @@ def fit(
     )  # fmt: skip
     intercept = _input.flag("intercept", intercept)
     seed = _input.whole("seed", seed, 0)
-    device = _input.device(device)
+    device = _input.device(device, X)
     wanted = _input.check(check)
     functions = _input.callbacks(callbacks)
     if not _closed_form.exists(loss, penalty):
         _input.needs_closed_form(options, wanted, loss, penalty)
-    if isinstance(options, str):
-        _input.on_cpu(options, device)
-    rows = _input.rows(X, y, sample_weight, loss)
-    earlier = _input.start(start, rows.X.shape[1], rows.y.shape[1:], options, intercept=intercept)
-    table = Dense(rows, loss, penalty, device)
+    rows = _input.rows(X, y, sample_weight, loss, device)
+    earlier = _input.start(start, int(rows.X.shape[1]), tuple(rows.y.shape[1:]), options, intercept=intercept)
+    table = table_on(device, rows, loss, penalty)
     options, cost = _cost.chosen(options, table, limits.tol, intercept=intercept, warm=start is not None)
     method = _method(options, steps, table, loss, penalty, limits, seed, intercept=intercept)
     if start is not None and isinstance(method, Textbook):  # its steps go on
@@ -258,7 +258,7 @@ class _Judgement:
     concern: str = ""
 
     def judge(
-        self, run: Run, method: Textbook | Certifying, table: Dense, rows: Rows, loss: Loss, penalty: Penalty | None,
+        self, run: Run, method: Textbook | Certifying, table: Table, rows: Rows, loss: Loss, penalty: Penalty | None,
         wanted: bool | None,
     ) -> None:  # fmt: skip
         """Look at objective, check and what a user has to be warned of; raise `Diverged` for a fit that did."""
@@ -276,7 +276,7 @@ class _Judgement:
             intercept, self.objective = state.preconditioner.intercept, state.running
             losses, unit = state.scaled_losses, state.preconditioner.units.y_scale
         if loss == _SQUARED:
-            self.r2 = _r2(rows, losses, unit, intercept=intercept)
+            self.r2 = _r2(table, losses, unit, intercept=intercept)
         exact, self.check_note = _closed_form_of(rows, loss, penalty, wanted, intercept=intercept)
         if exact is not None:
             self.check = _closed_form.compare(exact, w, self.objective)
@@ -295,7 +295,7 @@ class _Judgement:
 
 
 def _method(
-    options: Sgd | str, steps: Steps, table: Dense, loss: Loss, penalty: Penalty | None, limits: Limits, seed: int, *,
+    options: Sgd | str, steps: Steps, table: Table, loss: Loss, penalty: Penalty | None, limits: Limits, seed: int, *,
     intercept: bool,
 ) -> Textbook | Certifying:  # fmt: skip
     """Return the solver that options name, with what it is told."""
@@ -314,7 +314,7 @@ def _method(
     return Minibatch(alpha, intercept, seed, limits.tol, limits.max_passes, steps.batch_size)
 
 
-def _batch(method: Textbook | Certifying, table: Dense) -> int | None:
+def _batch(method: Textbook | Certifying, table: Table) -> int | None:
     if isinstance(method, Textbook):
         return method.settings.batch
     return method.batch(table) if isinstance(method, Minibatch) else None
@@ -329,8 +329,8 @@ def _closed_form_of(
     if not _closed_form.exists(loss, penalty):
         with_penalty = f" with the penalty {penalty.name}" if penalty else ""
         return None, f"not made: the {loss.name} loss{with_penalty} has no closed form"
-    n, d = rows.X.shape
-    k = rows.y.size // n
+    n, d = map(int, rows.X.shape)
+    k = int(rows.y.shape[1]) if len(rows.y.shape) == 2 else 1
     for amount, limit, what in (
         (2.0 * n * d * (d + k), CHECK_OPERATIONS, "2 n d (d + k) = {:.2g} operations"),
         (1.0 * n * (d + k), CHECK_CELLS, "{:.2g} cells"),
@@ -338,7 +338,7 @@ def _closed_form_of(
         if wanted is None and amount > limit:
             return None, f'not made: {what.format(amount)}, where check="auto" goes to {limit:.0e}; check=True makes it'
     alpha = _closed_form.ridge_strength(penalty)
-    return _closed_form.solve(rows.X, rows.y, rows.weight, alpha, intercept=intercept), ""
+    return _closed_form.solve(home(rows.X), home(rows.y), rows.weight, alpha, intercept=intercept), ""
 
 
 def _disagreement(run: Run, checked: Check | None, closed_form: ClosedForm | None) -> str:
@@ -366,22 +366,16 @@ def _disagreement(run: Run, checked: Check | None, closed_form: ClosedForm | Non
 
 
 def _r2(
-    rows: Rows, losses: NDArray[np.float64], unit: NDArray[np.float64], *, intercept: bool
+    table: Table, losses: NDArray[np.float64], unit: NDArray[np.float64], *, intercept: bool
 ) -> float | NDArray[np.float64]:
     """Return the share of the responses' squares, about their mean with an intercept, that the fit explains.
 
     `losses` are those of responses times `unit`.
     """
-    y = rows.y.reshape(len(rows.y), -1) * unit
-    weight = rows.weight[:, np.newaxis] if rows.weight.size > 1 else 1.0
-    mean = (weight * y).sum(axis=0) / len(y) if intercept else np.zeros(y.shape[1])
-    about = y - mean
-    if intercept:  # what is left is the rounding of the mean
-        about -= (weight * about).sum(axis=0) / len(y)
-    whole = (weight * about * about).sum(axis=0) / len(y)
+    whole, mean = table.response_squares(unit, intercept=intercept)
     varies = whole > np.square(4 * _EPS * mean)
     shares = 1 - np.divide(2 * losses, whole, out=np.full(len(losses), np.nan), where=varies)
-    return frozen(shares) if rows.y.ndim == 2 else float(shares[0])
+    return frozen(shares) if table.outputs else float(shares[0])
 
 
 def _log_weights(weight: NDArray[np.float64]) -> float:

@@ -8,6 +8,7 @@ from contextlib import suppress
 import numpy as np
 from numpy.typing import NDArray
 
+from gradstep._device import home
 from gradstep._result import Check, Diverged
 from gradstep._table.dense import Dense
 from gradstep._table.terms import Rows, Settings
@@ -23,9 +24,9 @@ def worse_than_mean(
     A fit that ended above where it started is raised as `Diverged`, if its step is above the largest stable one or its
     objective has doubled.
     """
-    # The table without its columns: predicting a constant reads no X.
-    constant = Dense(rows._replace(X=rows.X[:, :0]), loss, None)
-    from_mean = constant.gradient(_best_constants(rows, loss))[0]
+    responses = _without_columns(rows)
+    constant = Dense(responses, loss, None)
+    from_mean = constant.gradient(_best_constants(responses, loss))[0]
     if np.all(losses <= from_mean):
         return ""
     from_zero = constant.gradient(constant.zeros())[0]
@@ -51,6 +52,11 @@ def worse_than_mean(
         reason = "too few steps, a step too small or too large, or columns in need of standardising"
         reason += "" if settings.intercept else "; and no intercept is fitted"
     return f"{found}: {reason}."
+
+
+def _without_columns(rows: Rows) -> Rows:
+    """Return the table without its columns, on the host: predicting a constant reads no X."""
+    return rows._replace(X=np.empty((int(rows.X.shape[0]), 0)), y=home(rows.y))
 
 
 def _best_constants(rows: Rows, loss: Loss) -> NDArray[np.float64]:
@@ -95,9 +101,10 @@ def _few_rows(response: NDArray[np.float64], weight: NDArray[np.float64]) -> Row
 def diverged(rows: Rows, loss: Loss, settings: Settings, rate: float, found: str) -> Diverged:
     """Return the exception of a step too large: what was found, and the largest stable step."""
     largest = _largest_stable_step(rows, loss, settings)
+    responses = _without_columns(rows)
     with np.errstate(over="ignore"):
-        too_large = not np.isfinite(np.square(rows.y).sum())
-    at_zero = Dense(rows._replace(X=rows.X[:, :0]), loss, None)
+        too_large = not np.isfinite(np.square(responses.y).sum())
+    at_zero = Dense(responses, loss, None)
     if not np.isfinite(at_zero.gradient(at_zero.zeros())[0]).all() and not too_large:
         remedy = f"the {loss.name} loss is not finite at scores of 0, where a fit begins: no step helps"
     elif np.isnan(largest):
@@ -125,7 +132,7 @@ def diverged(rows: Rows, loss: Loss, settings: Settings, rate: float, found: str
 def _largest_stable_step(rows: Rows, loss: Loss, settings: Settings) -> float:
     if loss != squared() or settings.momentum > 0:
         return np.nan
-    return largest_stable_step(rows.X, rows.weight, settings.batch, intercept=settings.intercept)
+    return largest_stable_step(home(rows.X), rows.weight, settings.batch, intercept=settings.intercept)
 
 
 _MOST_COLUMNS_OF_MOMENTS = 2000  # the matrices of moments cost n d^2 operations and two d x d arrays

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from gradstep import _stretch
 from gradstep._dense_algebra import gram, norms, orthonormal, product, singular, symmetric, tall_triangle, triangle
 from gradstep._kernels.rows import EPS
 from gradstep._numbers import stream
-from gradstep._table.dense import Dense
+from gradstep._table.table import Table
 from gradstep._table.terms import NO_ORDER, Evidence, Units
 
 SAMPLED_PER_COLUMN = 20  # rows of a sample that tells units, and rank to begin with
@@ -112,18 +112,19 @@ class Preconditioner:
         """Return the norms (k,) of the fitted values about their means, by the factor, and those of the means."""
         return norms(self.factor.R @ w[:-1]), math.sqrt(self.total) * np.abs(w[-1] + self.centre @ w[:-1])
 
-    def evidence(self, table: Dense, w: NDArray[np.float64]) -> Evidence:
+    def evidence(self, table: Table, w: NDArray[np.float64]) -> Evidence:
         """Return the gradient at weights (d + 1, k) of scaled, uncentred rows, in one read."""
         return self._ridged(table.wide_gradient(self.units, self.factor.mean, w, intercept=self.intercept)[0], w)
 
-    def evidence_and_leverages(
-        self, table: Dense, w: NDArray[np.float64], seed: int
-    ) -> tuple[Evidence, NDArray[np.float64]]:
-        """Return the gradient and each row's leverage, by 16 random projections: a quarter off at the median."""
+    def evidence_and_norms(self, table: Table, w: NDArray[np.float64], seed: int) -> tuple[Evidence, Any]:
+        """Return the gradient and each row's leverage, by 16 random projections: a quarter off at the median.
+
+        The share of the intercept is not in it.
+        """
         evidence, norms = table.wide_gradient(
             self.units, self.factor.mean, w, intercept=self.intercept, probes=self.probes(seed)
         )
-        return self._ridged(evidence, w), norms + table.weight / self.total * self.intercept
+        return self._ridged(evidence, w), norms
 
     def _ridged(self, evidence: Evidence, w: NDArray[np.float64]) -> Evidence:
         if self.ridged:
@@ -167,7 +168,7 @@ def noisy(
 
 
 def units_of(
-    table: Dense, order: NDArray[np.int64], *, intercept: bool, alpha: float = 0.0, copied: bool = False
+    table: Table, order: NDArray[np.int64], *, intercept: bool, alpha: float = 0.0, copied: bool = False
 ) -> tuple[Units, NDArray[np.bool_]]:
     """Return units from some rows, or from all if `order` is empty, and which columns are constant in them.
 
@@ -183,7 +184,7 @@ def units_of(
 
 
 def preconditioner(
-    table: Dense, units: Units, factor: Factor, alpha: float, *, intercept: bool,
+    table: Table, units: Units, factor: Factor, alpha: float, *, intercept: bool,
     kind: str = "exact", length: NDArray[np.float64] | None = None,
 ) -> Preconditioner:  # fmt: skip
     """Return the preconditioner that a factor gives, with a ridge of strength alpha: rank, condition, basis.
@@ -301,7 +302,7 @@ def _reflected(A: NDArray[np.float64], column: NDArray[np.float64], size: float)
     return turned
 
 
-def of_all_rows(table: Dense, units: Units, constant: NDArray[np.bool_], *, intercept: bool) -> Factor:
+def of_all_rows(table: Table, units: Units, constant: NDArray[np.bool_], *, intercept: bool) -> Factor:
     """Return the factor of all rows of positive weight by Householder's QR, exact to rounding; it copies them."""
     order = NO_ORDER if table.present == table.n else np.flatnonzero(table.weight)
     return factor_of_rows(table.scaled(units, order, 0, table.present), constant, intercept=intercept)
@@ -328,7 +329,7 @@ def sketch_rows(columns: int) -> int:
     return max(_SKETCH_PER_COLUMN * columns, _SKETCH_ROWS)
 
 
-def drawn(table: Dense, seed: int, *, alpha: float, intercept: bool) -> Preconditioner:
+def drawn(table: Table, seed: int, *, alpha: float, intercept: bool) -> Preconditioner:
     """Return a preconditioner of a sketch in the units of a few rows, or of all where those are too far from others."""
     order = sample(table, SAMPLED_PER_COLUMN * (table.d + 1), seed)
     none = np.zeros(table.d, dtype=bool)
@@ -343,7 +344,7 @@ def drawn(table: Dense, seed: int, *, alpha: float, intercept: bool) -> Precondi
 
 
 def sketched(
-    table: Dense, units: Units, constant: NDArray[np.bool_], seed: int, *, alpha: float, intercept: bool,
+    table: Table, units: Units, constant: NDArray[np.bool_], seed: int, *, alpha: float, intercept: bool,
     far: float = math.inf, effective: float = math.inf,
 ) -> Preconditioner | None:  # fmt: skip
     """Return a preconditioner in one read: of stacked sparse signs, or beyond 1 GB of those of repaired rows.
@@ -370,7 +371,7 @@ def sketched(
     return replace(found, stretch=_stretch.of_signs(found.degrees + intercept, m), rows=m)
 
 
-def _effective(table: Dense, units: Units, order: NDArray[np.int64], alpha: float, *, intercept: bool) -> float:
+def _effective(table: Table, units: Units, order: NDArray[np.int64], alpha: float, *, intercept: bool) -> float:
     """Return twice the directions that a ridge leaves free as seen in some rows; infinite if they cannot tell."""
     if table.d <= _MANY_COLUMNS:
         return math.inf
@@ -389,7 +390,7 @@ def _effective(table: Dense, units: Units, order: NDArray[np.int64], alpha: floa
 
 
 def sampled(
-    table: Dense, units: Units, constant: NDArray[np.bool_], seed: int, *, alpha: float, intercept: bool
+    table: Table, units: Units, constant: NDArray[np.bool_], seed: int, *, alpha: float, intercept: bool
 ) -> Preconditioner:
     """Return a preconditioner of ``64 d`` random rows; it may miss directions: its certificate is an estimate."""
     order = sample(table, _REPAIR_PER_COLUMN * (table.d + intercept), seed)
@@ -399,7 +400,7 @@ def sampled(
     return replace(found, stretch=_stretch.of_sample(table.d + intercept), rows=len(order))
 
 
-def repaired(table: Dense, rough: Preconditioner, seed: int, alpha: float) -> Preconditioner:
+def repaired(table: Table, rough: Preconditioner, seed: int, alpha: float) -> Preconditioner:
     """Return a sampled preconditioner whose heavy rows stand in it as they are, found by their leverage in one read.
 
     M. B. Cohen, Y. T. Lee, C. Musco, C. Musco, R. Peng and A. Sidford, Uniform sampling for matrix approximation,
@@ -412,10 +413,9 @@ def repaired(table: Dense, rough: Preconditioner, seed: int, alpha: float) -> Pr
     signs = stream("outside", seed).choice((-1.0, 1.0), (_PROJECTIONS, table.d))
     outside = product(signs / math.sqrt(_PROJECTIONS * EPS * present), _outside(rough).T)
     leverage = table.squared_norms(rough.units, rough.centre, np.vstack((rough.probes(seed), outside)))
-    heavy = leverage > min(d / (4 * m), m / (16 * present))
-    light = order[~heavy[order]]
-    share = math.sqrt((present - np.count_nonzero(heavy)) / max(len(light), 1))
-    at = np.flatnonzero(heavy)
+    at = table.above(leverage, min(d / (4 * m), m / (16 * present)))
+    light = np.setdiff1d(order, at, assume_unique=True)
+    share = math.sqrt((present - len(at)) / max(len(light), 1))
     rows = [share * table.scaled(rough.units, light, 0, len(light)), table.scaled(rough.units, at, 0, len(at))]
     factor = factor_of_rows(np.vstack(rows), np.zeros(table.d, dtype=bool), intercept=rough.intercept)
     found = preconditioner(table, rough.units, factor, alpha, intercept=rough.intercept, kind="probable")
@@ -429,7 +429,7 @@ def _outside(rough: Preconditioner) -> NDArray[np.float64]:
     return projection
 
 
-def sample(table: Dense, m: int, seed: int) -> NDArray[np.int64]:
+def sample(table: Table, m: int, seed: int) -> NDArray[np.int64]:
     """Return the numbers of m random rows of positive weight, or of all there are, in order."""
     rng = stream("sample", seed, m)
     m = min(m, table.present)
@@ -441,7 +441,7 @@ def sample(table: Dense, m: int, seed: int) -> NDArray[np.int64]:
     return np.sort(chosen).astype(np.int64)
 
 
-def flat(table: Dense, units: Units, factor: Factor) -> NDArray[np.bool_]:
+def flat(table: Table, units: Units, factor: Factor) -> NDArray[np.bool_]:
     """Return the columns whose entries differ by the rounding of their values at most."""
     size = np.sqrt(np.square(factor.R).sum(axis=0) / table.n)
     found: NDArray[np.bool_] = (size > 0) & (size <= 4 * EPS * np.abs(units.centre + factor.mean))

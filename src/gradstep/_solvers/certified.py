@@ -13,7 +13,7 @@ from gradstep import _preconditioner
 from gradstep._dense_algebra import norms, triangle
 from gradstep._numbers import frozen
 from gradstep._preconditioner import Preconditioner
-from gradstep._table.dense import Dense
+from gradstep._table.table import Table
 from gradstep._table.terms import NO_ORDER, Evidence, Units
 
 SMALL = 20_000
@@ -133,7 +133,7 @@ def _exponents(units: Units) -> NDArray[np.int32]:
     return np.append(of_columns, 1)[:, np.newaxis] - of_responses
 
 
-def callers_factor(table: Dense, preconditioner: Preconditioner) -> NDArray[np.float64] | None:
+def callers_factor(table: Table, preconditioner: Preconditioner) -> NDArray[np.float64] | None:
     """Return R with ``R' R = [X 1]' [X 1]`` of the weighted rows in the caller's units, of a factor of all rows.
 
     Weights have mean 1 over the rows of positive weight, as if the others were not there.
@@ -151,7 +151,7 @@ def callers_factor(table: Dense, preconditioner: Preconditioner) -> NDArray[np.f
     return frozen(factor * math.sqrt(table.present / table.n))
 
 
-def rounded(table: Dense, state: State) -> State | None:
+def rounded(table: Table, state: State) -> State | None:
     """Return another state where rounding is felt in the fitted values: see `nearest`. One read of the rows.
 
     Otherwise each weight keeps its own digits: they are right to the last up to a condition of about 1e7, beyond
@@ -166,12 +166,12 @@ def rounded(table: Dense, state: State) -> State | None:
     return replace(state, scaled=scaled, evidence=preconditioner.evidence(table, scaled), epoch=state.epoch + 1)
 
 
-def is_small(table: Dense) -> bool:
+def is_small(table: Table) -> bool:
     """Whether a table is solved to the last digit whatever is asked for."""
     return table.present * table.d <= SMALL or table.present <= table.d
 
 
-def refined(table: Dense, state: State) -> State:
+def refined(table: Table, state: State) -> State:
     """Return the state after one full step with a factor of all rows."""
     preconditioner = state.preconditioner
     evidence = state.evidence or preconditioner.evidence(table, state.scaled)
@@ -183,12 +183,12 @@ def refined(table: Dense, state: State) -> State:
     return State(preconditioner, scaled, preconditioner.evidence(table, scaled), state.epoch + 1)
 
 
-def is_whole(table: Dense, intercept: bool) -> bool:
+def is_whole(table: Table, intercept: bool) -> bool:
     """Whether a sketch would be no smaller than the table, so that the table stands for itself."""
     return is_small(table) or table.present <= _preconditioner.sketch_rows(table.d + intercept)
 
 
-def whole(table: Dense, alpha: float, earlier: NDArray[np.float64] | None, *, intercept: bool) -> State:
+def whole(table: Table, alpha: float, earlier: NDArray[np.float64] | None, *, intercept: bool) -> State:
     """Return the state before the first round, with a factor of all rows by Householder's QR."""
     units, constant = _preconditioner.units_of(table, NO_ORDER, intercept=intercept, alpha=alpha, copied=True)
     factor = _preconditioner.of_all_rows(table, units, constant, intercept=intercept)
@@ -199,7 +199,7 @@ def whole(table: Dense, alpha: float, earlier: NDArray[np.float64] | None, *, in
     return begun(table, State(preconditioner, scaled, preconditioner.evidence(table, scaled), 1))
 
 
-def begun(table: Dense, state: State) -> State:
+def begun(table: Table, state: State) -> State:
     """Return the state to begin in: at an earlier fit, as seen, or at the factor's own solution where that is nearer.
 
     A sketch's own solution is ``sqrt(d / m) norm(r)`` away, which `stretch` is above; that of all rows is better than a

@@ -20,7 +20,7 @@ from gradstep._dense_algebra import symmetric
 from gradstep._kernels.rows import EPS
 from gradstep._preconditioner import Preconditioner, noisy
 from gradstep._solvers.certified import State, begun, from_callers_units, is_whole, refined, whole
-from gradstep._table.dense import Dense
+from gradstep._table.table import Table
 from gradstep._table.terms import Evidence
 
 _FURTHEST = 1e-10  # of a residual: what rounding lets a recursion come down to, beyond which it is taken anew
@@ -38,7 +38,7 @@ class Cg(NamedTuple):
     tol: float
     max_passes: int
 
-    def start(self, table: Dense, earlier: NDArray[np.float64] | None = None) -> State:
+    def start(self, table: Table, earlier: NDArray[np.float64] | None = None) -> State:
         """Return the state after the sketch and a look at the solution that it gives, or at an earlier one."""
         if is_whole(table, self.intercept):
             return whole(table, self.alpha, earlier, intercept=self.intercept)
@@ -47,7 +47,7 @@ class Cg(NamedTuple):
         state = State(preconditioner, scaled, preconditioner.evidence(table, scaled), 1)
         return state if earlier is None else begun(table, state)
 
-    def advance(self, table: Dense, state: State) -> State:
+    def advance(self, table: Table, state: State) -> State:
         """Take products until the recursion is where it should be, or the passes are spent; then look."""
         if state.preconditioner.kind == "exact":
             return refined(table, state)
@@ -61,7 +61,7 @@ class Cg(NamedTuple):
         return 2
 
 
-def directions(table: Dense, state: State, tol: float, most: float) -> State:
+def directions(table: Table, state: State, tol: float, most: float) -> State:
     """Return the state after conjugate gradients from the residual of a state, and a look at where they lead.
 
     They end where the residual promises half of `tol` standard errors, after `most` products, or at rounding. A Ritz
@@ -80,7 +80,7 @@ def directions(table: Dense, state: State, tol: float, most: float) -> State:
     )
 
 
-def goal(table: Dense, state: State, tol: float) -> NDArray[np.float64]:
+def goal(table: Table, state: State, tol: float) -> NDArray[np.float64]:
     """Return the norm of the whitened gradient, of each output, that is worth half of `tol` standard errors.
 
     Without noise it is worth half of what rounding may come to, or of what counts as exact if that is less; and never
@@ -100,7 +100,7 @@ def goal(table: Dense, state: State, tol: float) -> NDArray[np.float64]:
 
 
 def _solve(
-    table: Dense, p: Preconditioner, scaled: NDArray[np.float64], evidence: Evidence, goal: NDArray[np.float64],
+    table: Table, p: Preconditioner, scaled: NDArray[np.float64], evidence: Evidence, goal: NDArray[np.float64],
     most: float,
 ) -> tuple[NDArray[np.float64], float]:  # fmt: skip
     """Return the weights that the recursion ends at, and the least Ritz value met, by outputs side by side."""

@@ -24,7 +24,7 @@ from gradstep._dense_algebra import norms, product, singular, symmetric, triangl
 from gradstep._kernels.rows import EPS
 from gradstep._preconditioner import Factor
 from gradstep._solvers.certified import State, is_small, refined, whole
-from gradstep._table.dense import Dense
+from gradstep._table.table import Table
 from gradstep._table.terms import NO_ORDER, Units
 
 _WELL_CONDITIONED = 1e5  # columns whose Gram matrix needs no preconditioning
@@ -40,7 +40,7 @@ class Exact(NamedTuple):
     intercept: bool
     seed: int
 
-    def start(self, table: Dense, earlier: None = None) -> State:  # noqa: ARG002 - no state to go on from
+    def start(self, table: Table, earlier: None = None) -> State:  # noqa: ARG002 - no state to go on from
         """Return the solution that the factor gives: one read of the rows, beside those of the sample."""
         if is_small(table):
             return whole(table, self.alpha, None, intercept=self.intercept)
@@ -48,7 +48,7 @@ class Exact(NamedTuple):
         preconditioner = _preconditioner.preconditioner(table, units, factor, self.alpha, intercept=self.intercept)
         return State(preconditioner, preconditioner.solution())
 
-    def advance(self, table: Dense, state: State) -> State:
+    def advance(self, table: Table, state: State) -> State:
         """Refine once: a read for the gradient where it is not known yet, a step, and a read at its end."""
         return refined(table, state)
 
@@ -66,7 +66,7 @@ class _Basis(NamedTuple):
     """(r,): directions in which nothing is known to be, but rounding."""
 
 
-def factor_by_gram(table: Dense, seed: int, alpha: float, *, intercept: bool) -> tuple[Units, Factor]:
+def factor_by_gram(table: Table, seed: int, alpha: float, *, intercept: bool) -> tuple[Units, Factor]:
     """Return the factor of all rows from their Gram matrix, of columns made nearly white where that is needed."""
     rows = _preconditioner.SAMPLED_PER_COLUMN * (table.d + 1)
     # Of half the rows a sample saves nothing.
@@ -90,7 +90,7 @@ def factor_by_gram(table: Dense, seed: int, alpha: float, *, intercept: bool) ->
     return units, factor
 
 
-def _of_sample(table: Dense, units: Units, order: NDArray[np.int64], *, intercept: bool) -> _Basis | None:
+def _of_sample(table: Table, units: Units, order: NDArray[np.int64], *, intercept: bool) -> _Basis | None:
     """Return coordinates in which a sample is white; None where its columns do as they are."""
     d, none = table.d, np.zeros(table.d, dtype=bool)
     rows = table.scaled(units, order, 0, len(order))
@@ -114,7 +114,7 @@ def _of_sample(table: Dense, units: Units, order: NDArray[np.int64], *, intercep
 
 
 def _factor(
-    gram: NDArray[np.float64], heavy: NDArray[np.float64], table: Dense, basis: _Basis | None, *, intercept: bool,
+    gram: NDArray[np.float64], heavy: NDArray[np.float64], table: Table, basis: _Basis | None, *, intercept: bool,
     last: bool,
 ) -> tuple[Factor | None, _Basis | None]:  # fmt: skip
     """Return the factor of a Gram matrix; or None, and coordinates in which the next one is better conditioned."""
@@ -193,7 +193,7 @@ def _within(
     return whole, back
 
 
-def _of_largest(table: Dense, units: Units) -> Units:
+def _of_largest(table: Table, units: Units) -> Units:
     """Return units in which the largest entry of all rows is about 1."""
     of_columns, of_responses = table.statistics(NO_ORDER, centred=False)
     scale, y_scale = np.minimum(units.scale, of_columns[3]), np.minimum(units.y_scale, of_responses[3])

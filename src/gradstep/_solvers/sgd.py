@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,7 @@ from gradstep._dense_algebra import gram, product
 from gradstep._preconditioner import Preconditioner
 from gradstep._solvers.certified import State, begun, from_callers_units, is_whole, mixed, refined, whole
 from gradstep._solvers.cg import directions, goal
-from gradstep._solvers.textbook import row_order
-from gradstep._table.dense import Dense
+from gradstep._table.table import Table
 from gradstep._table.terms import Deal, Model
 
 _BATCH_PER_COLUMN = 16  # a step's own work is then a sixteenth of reading its batch
@@ -63,19 +62,19 @@ class Minibatch(NamedTuple):
     max_passes: int
     batch_size: int | None = None
 
-    def start(self, table: Dense, earlier: NDArray[np.float64] | None = None) -> State:
+    def start(self, table: Table, earlier: NDArray[np.float64] | None = None) -> State:
         """Return the state after the sketch and a look at the solution that it gives, or at an earlier one."""
         if is_whole(table, self.intercept):
             return whole(table, self.alpha, earlier, intercept=self.intercept)
         p = _preconditioner.drawn(table, self.seed, alpha=self.alpha, intercept=self.intercept)
         scaled = p.solution() if earlier is None else from_callers_units(earlier, p.units)
-        evidence, leverage = p.evidence_and_leverages(table, scaled, self.seed)
+        evidence, norms = p.evidence_and_norms(table, scaled, self.seed)
         batch = self.batch(table)
-        model = _model(table, p, leverage)
+        model = _model(table, p, norms)
         state = Lanes(p, scaled, evidence, 1, settles=False, model=model, run=_run(table, batch), eta=_rate(p, batch))
         return state if earlier is None else begun(table, state)
 
-    def advance(self, table: Dense, state: State) -> State:
+    def advance(self, table: Table, state: State) -> State:
         """Take an epoch and look where it leads; a worse place is left again, for an epoch of smaller steps."""
         if not isinstance(state, Lanes):
             return refined(table, state)
@@ -119,7 +118,7 @@ class Minibatch(NamedTuple):
             return 1 if state.evidence else 2
         return 2
 
-    def batch(self, table: Dense) -> int:
+    def batch(self, table: Table) -> int:
         """Return the rows of a batch: sixteen a column, fewer where an epoch would have too few steps."""
         if is_whole(table, self.intercept):
             return table.n
@@ -128,21 +127,21 @@ class Minibatch(NamedTuple):
         per_column = _BATCH_PER_COLUMN * (table.d + 1)
         return max(4 * (table.d + 1), min(max(per_column, _LEAST_BATCH), table.n // _STEPS))
 
-    def deal(self, table: Dense, state: Lanes) -> Deal:
+    def deal(self, table: Table, state: Lanes) -> Deal:
         """Return how the rows of the next epoch are dealt: a function of n, batch and seed alone."""
         n, run = table.n, state.run
         batch = self.batch(table)
-        chunks = row_order(-(-n // run), self.seed, state.epoch)
+        count = -(-n // run)
         lanes = max(1, n // (batch * _STEPS))
-        ends = np.arange(lanes + 1) * len(chunks) // lanes
+        ends = np.arange(lanes + 1) * count // lanes
         batches = []
         for first, last in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True):
             steps = max(1, min(round((last - first) * run / batch), last - first))
             batches.append(first + np.arange(steps + 1) * (last - first) // steps)
-        return Deal(chunks, run, tuple(batches))
+        return Deal(table.order(count, self.seed, state.epoch), run, tuple(batches))
 
 
-def _run(table: Dense, batch: int) -> int:
+def _run(table: Table, batch: int) -> int:
     """Return the rows of a chunk to begin with: few enough that a batch has chunks from all over the table."""
     row_bytes = table.d * table.bytes_per_entry
     run = _FEW if table.n * row_bytes <= _CACHED_BYTES else max(_CHUNK, _CHUNK_BYTES // row_bytes)
@@ -159,20 +158,18 @@ def _rate(p: Preconditioner, batch: int) -> float:
     return 1 / (1 / shrunk**2 + (free + 1) / batch)
 
 
-def _model(table: Dense, p: Preconditioner, leverage: NDArray[np.float64]) -> Model:
+def _model(table: Table, p: Preconditioner, norms: Any) -> Model:
     """Return what steps are taken with: rows of high leverage stay out of the sample, their curvature in every step."""
     level = 1 / math.sqrt(p.total) if p.intercept else 0.0
     limit = _HEAVY_PER_COLUMN * (p.degrees + p.intercept) / table.present
-    heavy = np.flatnonzero(leverage > limit)
+    heavy = table.above(norms, limit, p.intercept / p.total)
     weight, fixed = table.weight, np.zeros((0, 0))
     if len(heavy):
         rows = table.scaled(p.units, heavy, 0, len(heavy))
         ones, columns = rows[:, :1], rows[:, 1 : 1 + table.d]
         white = np.hstack((product(columns - ones * p.factor.mean, p.T), level * ones))
         fixed = gram(white)
-        weight = np.broadcast_to(weight, table.n).copy()
-        weight[heavy] = 0.0
-        weight.flags.writeable = False
+        weight = table.without(heavy)
     if p.ridged:
         ridge = np.zeros((p.T.shape[1] + 1, p.T.shape[1] + 1))
         ridge[:-1, :-1] = gram(np.sqrt(p.ridge)[:, np.newaxis] * p.T)

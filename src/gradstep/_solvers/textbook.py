@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradstep._kernels.cpu import rates_kernel, shuffle_in
+from gradstep._kernels.cpu import rates_kernel
 from gradstep._kernels.first_call import first_call, interrupts_held
 from gradstep._numbers import real
-from gradstep._table.dense import Dense
+from gradstep._table.table import Table
 from gradstep._table.terms import NO_ORDER, Path, Settings
 from gradstep.losses import Loss
 from gradstep.schedules import Schedule
-
-_BLOCK = 64  # rows kept together when blocks are shuffled
 
 
 class Sgd(NamedTuple):
@@ -137,27 +135,6 @@ def looked_at_shuffle(name: str, value: object) -> bool | str:
     raise kind(f'{name}: {value!r} came; True, False, "once" or "blocks" is needed.')
 
 
-# Rows put in order by one call: some 20 ms of work, so that Ctrl-C is served during a long table's shuffling too.
-_SHUFFLED_PER_CALL = 1 << 19
-
-
-def row_order(n: int, seed: int, epoch: int, shuffle: bool | str = True) -> NDArray[np.int64]:
-    """Return the order of `n` rows in one epoch, a function of seed and epoch alone: any epoch can be redone."""
-    if shuffle is False:
-        return NO_ORDER
-    if shuffle == "blocks":
-        first = row_order(-(-n // _BLOCK), seed, epoch) * _BLOCK
-        rows = (first[:, np.newaxis] + np.arange(_BLOCK)).reshape(-1)
-        return rows[rows < n]
-    rng = np.random.default_rng((seed, 0 if shuffle == "once" else epoch))
-    order = np.empty(n, dtype=np.int64)
-    compiled = getattr(shuffle_in, "overloads", True)  # with the JIT off there is nothing to compile
-    for start in range(0, n, _SHUFFLED_PER_CALL):
-        with nullcontext() if compiled else interrupts_held():
-            shuffle_in(order, start, rng.random(min(_SHUFFLED_PER_CALL, n - start)))
-    return order
-
-
 def rates(step: float | Schedule, first: int, count: int) -> NDArray[np.float64]:
     """Return the sizes of `count` steps from step number `first` on, one for all if they are alike."""
     if not isinstance(step, Schedule):
@@ -187,7 +164,8 @@ class State:
 
     path: Path
     options: Sgd
-    order: NDArray[np.int64]
+    order: Any
+    """The running epoch's order of rows, where the rows lie."""
     within: tuple[object, ...]
     """What a position within an epoch depends on: rows, batch, seed, order and loss."""
     epoch: int = 0
@@ -236,7 +214,7 @@ class Textbook(NamedTuple):
     seed: int
     loss: Loss
 
-    def start(self, table: Dense, earlier: State | None = None) -> State:
+    def start(self, table: Table, earlier: State | None = None) -> State:
         """Return the state before the first step: all weights zero, or where an earlier fit stopped."""
         within = table.n, self.settings.batch, self.seed, self.options.shuffle, self.loss
         if earlier is None:
@@ -252,22 +230,22 @@ class Textbook(NamedTuple):
         if within != earlier.within:
             state.row = 0  # of other batches, or other rows, none has been read
         elif state.row not in {0, table.n}:
-            state.order = row_order(table.n, self.seed, state.epoch, now.shuffle)
+            state.order = table.order(table.n, self.seed, state.epoch, now.shuffle)
         return state
 
-    def steps(self, table: Dense, state: State, epochs: int) -> int:
+    def steps(self, table: Table, state: State, epochs: int) -> int:
         """Return how many steps so many epochs more have."""
         batches = -(-table.n // self.settings.batch)
         return batches * epochs - (state.row % table.n) // self.settings.batch
 
-    def advance(self, table: Dense, state: State) -> State:
+    def advance(self, table: Table, state: State) -> State:
         """Take the steps of one round: one call of the kernel, at most one epoch."""
         batch = self.settings.batch
         if state.row in {0, table.n}:
             state.row = 0
             state.path.loss_sum[:] = 0.0
             if self.options.shuffle != "once" or state.order is NO_ORDER:
-                state.order = row_order(table.n, self.seed, state.epoch, self.options.shuffle)
+                state.order = table.order(table.n, self.seed, state.epoch, self.options.shuffle)
         stop = table.stop(state.row, batch)
         first_batch = state.row // batch
         sizes = rates(self.step, state.step, -(-stop // batch) - first_batch)

@@ -1,1 +1,1 @@
-"""Tables: all that a solver may ask of the data, one file a layout."""
+"""Tables: all that a solver may ask of the data, one file a layout and device."""

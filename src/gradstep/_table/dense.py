@@ -1,23 +1,22 @@
-"""Dense rows in memory, on the CPU or on a CUDA device."""
+"""Dense rows in memory, read by threads of the CPU."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
-from functools import cached_property
-from types import ModuleType
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradstep._dense_algebra import exact_sum, gram, product
 from gradstep._kernels import cpu, lanes, threads
-from gradstep._kernels.first_call import first_call, interrupts_held
+from gradstep._kernels.first_call import first_call
 from gradstep._kernels.rows import fill, scatter, statistics
 from gradstep._kernels.wide import about_means, wide_gradient
-from gradstep._numbers import stream
+from gradstep._numbers import frozen, stream
+from gradstep._table.order import row_order
+from gradstep._table.table import Table, compiled_for
 from gradstep._table.terms import NO_ORDER, Deal, Evidence, Model, Path, Rows, Settings, Units
 from gradstep.losses import Loss
-from gradstep.penalties import NO_PENALTY, Penalty
+from gradstep.penalties import Penalty
 
 # A call of the kernel reads about this many elements: 5 to 50 ms of work where it was measured, long enough to hide
 # the 2 microseconds of the call and short enough to serve Ctrl-C and callbacks in between. It depends on the shape
@@ -26,39 +25,27 @@ _ELEMENTS_PER_CALL = 1 << 25
 _ROW_COST = 32  # elements' worth of time that fetching a row costs however few columns it has
 
 _CELLS_PER_BLOCK = 1 << 18  # of scaled rows: 2 MB, which a processor's cache holds
-_HEAVY = 1000.0  # times the expected square of a row
-_MOST_HEAVY = 4096  # rows, about: a table with more has other ways to be ill conditioned
+HEAVY = 1000.0  # times the expected square of a row
+MOST_HEAVY = 4096  # rows, about: a table with more has other ways to be ill conditioned
 _CELLS_PER_PIECE = 1 << 19  # of a read that threads share: half a millisecond, and 4 MB that a cache holds
 STRIPES = 16  # of a sketch: each row goes to one bucket of each; of four, rows that meet in one stretch too much
 _SKETCH_CELLS = 1 << 21  # of the part of a sketch that one thread adds to: 16 MB
 _QUARTERS = 4
 
-# Kernels that have run, with the types of data they ran on: what need not be compiled any more.
-_compiled: WeakKeyDictionary[Callable[..., object], set[np.dtype[np.floating]]] = WeakKeyDictionary()
 
+class Dense(Table):
+    """Dense rows in memory, read by threads of the CPU."""
 
-class Dense:
-    """Dense rows on one device: answers what solvers ask of data, and counts the rows it reads for it.
+    device = "cpu"
 
-    Weights `w` are host vectors (d + 1,) or (d + 1, k), the intercept last. What is asked in `Units` is for the squared
-    loss, of rows on the CPU, with the outputs always in columns of their own.
-    """
-
-    def __init__(self, rows: Rows, loss: Loss, penalty: Penalty | None, device: str = "cpu") -> None:
-        self.n, self.d = int(rows.X.shape[0]), int(rows.X.shape[1])
-        self.outputs = rows.y.shape[1:]
-        self.row_reads = 0
-        self._sampled = 0
-        self._loss, self._penalty = loss, penalty or NO_PENALTY
+    def __init__(self, rows: Rows, loss: Loss, penalty: Penalty | None) -> None:
+        super().__init__(rows, loss, penalty)
+        k = self.k
         # One output in a column of its own takes the kernel of one output.
-        k = rows.y.shape[1] if self.outputs else 1
         self._shape = (self.d + 1, *(self.outputs if k > 1 else ()))
-        kernels = backend(device)
-        self._rows = kernels.place(*rows._replace(y=rows.y if k > 1 else rows.y.reshape(-1)))
+        self._rows = rows._replace(y=rows.y if k > 1 else rows.y.reshape(-1))
         self._host = rows._replace(y=rows.y.reshape(self.n, -1))
-        self.k = k
-        self._kernel = kernels.epoch_kernel(loss.value, loss.slope, self._penalty.prox, k > 1)
-        self._dtype = rows.X.dtype
+        self._kernel = cpu.epoch_kernel(loss.value, loss.slope, self._penalty.prox, k > 1)
         self._elements_per_row = self.d * k
 
     def stop(self, start: int, batch: int) -> int:
@@ -67,14 +54,9 @@ class Dense:
         per_row = self._elements_per_row * (1 + 2 / batch) + _ROW_COST * (1 + 1 / batch)
         return min(start + max(1, int(_ELEMENTS_PER_CALL / per_row)), self.n)
 
-    def zeros(self) -> NDArray[np.float64]:
-        """Return weights of zero."""
-        return np.zeros((self.d + 1, *self.outputs))
-
-    def path(self) -> Path:
-        """Return a path that has not begun, at weights of zero."""
-        w, last, average, total = (self.zeros() for _ in range(4))
-        return Path(w, last, average, total, np.zeros(self.outputs or 1))
+    def order(self, count: int, seed: int, epoch: int, shuffle: bool | str = True) -> NDArray[np.int64]:
+        """Return the order of so many rows, or chunks of them, in one epoch."""
+        return row_order(count, seed, epoch, shuffle)
 
     def epoch(
         self,
@@ -86,12 +68,8 @@ class Dense:
         path: Path,
         averaged: int = 0,
     ) -> None:
-        """Step over rows `start` to `stop` of an epoch, in place.
-
-        `order` is the epoch's whole order of rows, or `NO_ORDER` for the rows as they stand; `rates` holds the size of
-        each step, or one for all; `averaged` counts the steps that the path's average holds already.
-        """
-        compiled = _compiled.setdefault(self._kernel, set())
+        """Step over rows `start` to `stop` of an epoch, in place."""
+        compiled = compiled_for.setdefault(self._kernel, set())
         first = self._dtype not in compiled
         with first_call(self._loss, self._penalty) if first else nullcontext():
             self._kernel(
@@ -102,59 +80,10 @@ class Dense:
         compiled.add(self._dtype)
         self.row_reads += stop - start
 
-    def gradient(self, w: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return weighted mean losses at `w`, an entry an output, and their gradient, in one read; no penalty in it."""
-        # The epoch itself with one batch and a step of 0: the same machine code whoever asks, hence the same bits.
-        settings, rates, row = Settings(batch=self.n, intercept=True), np.zeros(1), 0
-        point = w.copy()
-        path = Path(point, point, point, np.empty_like(point), np.zeros(self.outputs or 1))
-        while row < self.n:
-            stop = self.stop(row, self.n)
-            self.epoch(NO_ORDER, row, stop, settings, rates, path)
-            row = stop
-        return path.loss_sum / self.n, path.total * (1.0 / self.n)
-
-    def objective(self, w: NDArray[np.float64]) -> float:
-        """Return the objective at `w`: weighted mean loss, summed over outputs, plus penalty."""
-        return float(self.gradient(w)[0].sum()) + self.penalty(w)
-
-    def penalty(self, w: NDArray[np.float64]) -> float:
-        """Return the penalty at `w`, the intercept left out."""
-        if self._penalty is NO_PENALTY:
-            return 0.0
-        total = cpu.penalty_kernel(self._penalty.value)
-        with nullcontext() if getattr(total, "signatures", True) else first_call(self._penalty):
-            return float(total(w[:-1].reshape(-1), self._penalty.params))
-
-    @property
-    def passes(self) -> float:
-        """Reads of all rows: row reads over n, those of samples apart."""
-        return (self.row_reads - self._sampled) / self.n
-
-    @property
-    def weight(self) -> NDArray[np.float64]:
-        """Weights of the rows, (n,) with mean 1, or one for all."""
-        return self._host.weight
-
-    @property
-    def bytes_per_entry(self) -> int:
-        """Bytes of an entry of X."""
-        return self._dtype.itemsize
-
-    @cached_property
-    def present(self) -> int:
-        """Rows of positive weight."""
-        weight = self._host.weight
-        return self.n if weight.size == 1 else int(np.count_nonzero(weight))
-
     def statistics(
         self, order: NDArray[np.int64], *, centred: bool, copied: bool = False
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return scale, centre, constancy and unit of the columns (4, d) and of the responses (4, k).
-
-        See `statistics` of the kernels; over the rows in `order`, or all if it is empty. Of rows that are `copied` to
-        be factored, which have to fit a cache, it is no further read.
-        """
+        """Return scale, centre, constancy and unit of the columns (4, d) and of the responses (4, k)."""
         of_columns, of_responses = np.empty((4, self.d)), np.empty((4, self.k))
         self._run(statistics, self._host.X, self._host.weight, order, centred, of_columns)
         self._run(statistics, self._host.y, self._host.weight, order, centred, of_responses)
@@ -182,6 +111,28 @@ class Dense:
         self.row_reads += self.n
         return norms
 
+    def above(self, norms: NDArray[np.float64], limit: float, share: float = 0.0) -> NDArray[np.int64]:
+        """Return the numbers of the rows whose norm, and `share` times its weight, come to more than a limit."""
+        return np.flatnonzero((norms + self.weight * share if share else norms) > limit)
+
+    def without(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the weights, those of some rows set to zero."""
+        weight = np.broadcast_to(self.weight, self.n).copy()
+        weight[rows] = 0.0
+        return frozen(weight)
+
+    def response_squares(
+        self, unit: NDArray[np.float64], *, intercept: bool
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return weighted mean squares (k,) of responses times `unit`, about their means with an intercept; the means."""
+        y = self._host.y * unit
+        weight = self.weight[:, np.newaxis] if self.weight.size > 1 else 1.0
+        mean = (weight * y).sum(axis=0) / len(y) if intercept else np.zeros(y.shape[1])
+        about = y - mean
+        if intercept:  # what is left is the rounding of the mean
+            about -= (weight * about).sum(axis=0) / len(y)
+        return (weight * about * about).sum(axis=0) / len(y), mean
+
     def lengths(self, units: Units, *, intercept: bool) -> NDArray[np.float64]:
         """Return the root-mean-squares (d,) of the scaled columns, about their means with an intercept, in one read."""
         sums, squares = np.zeros((2, self.d + 1))
@@ -196,12 +147,7 @@ class Dense:
     def gram(
         self, units: Units, T: NDArray[np.float64] | None = None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return ``A' A`` of the weighted rows ``A = [1, Z T, y]``, Z scaled and centred; without T as it stands.
-
-        Heavy rows, of more than a thousand times the expected square, are not in it and come beside it, (rows, 1 +
-        columns + k): in a sum their rounding would hide the others. Sums of blocks are added with what rounding takes
-        from them, so that the error is that of one block.
-        """
+        """Return ``A' A`` of the weighted rows ``A = [1, Z T, y]``, Z scaled and centred; without T as it stands."""
         columns = self.d if T is None else T.shape[1]
         size = 1 + columns + self.k
         whole = None
@@ -217,8 +163,8 @@ class Dense:
                 block = self.scaled(units, NO_ORDER, start, stop)
                 block = block if whole is None else product(block, whole)
                 squares = np.einsum("ij,ij->i", block, block)
-                if squares.max() > _HEAVY * size and sum(map(len, heavy)) < _MOST_HEAVY:
-                    apart = squares > _HEAVY * size
+                if squares.max() > HEAVY * size and sum(map(len, heavy)) < MOST_HEAVY:
+                    apart = squares > HEAVY * size
                     heavy.append(block[apart])
                     block[apart] = 0.0
                 total, lost = exact_sum(total, gram(block))
@@ -226,11 +172,7 @@ class Dense:
         return total + rest, np.concatenate(heavy)
 
     def sketch(self, units: Units, rows: int, seed: int) -> NDArray[np.float64]:
-        """Return a sketch of the weighted rows ``[1, Z, y]``: stacked sparse signs, about so many rows.
-
-        A quarter of each row of the table is added, with a random sign, to one random row of each of sixteen stripes: a
-        sketch S with ``E[S' S] = 1``, made in one read.
-        """
+        """Return a sketch of the weighted rows ``[1, Z, y]``: stacked sparse signs, about so many rows."""
         buckets = -(-rows // STRIPES)
         size = 1 + self.d + self.k
         blocks = list(enumerate(self._blocks()))
@@ -267,11 +209,7 @@ class Dense:
         intercept: bool,
         probes: NDArray[np.float64] | None = None,
     ) -> tuple[Evidence, NDArray[np.float64]]:
-        """Return gradient and residual squares at weights (d + 1, k) of scaled, uncentred rows, in one read.
-
-        They are as good as in twice the precision. `mean` is what the centre misses of the columns' means. With probes
-        (vectors, d) the squared norms of ``Z probes'`` come beside them, a number a row.
-        """
+        """Return gradient and residual squares at weights (d + 1, k) of scaled, uncentred rows, in one read."""
         blocks = list(self._pieces(self.d * self.k + self.d + _ROW_COST))
         highs, lows = np.empty((2, len(blocks), self.d + 1, self.k))
         squares = np.empty((len(blocks), self.k))
@@ -300,10 +238,7 @@ class Dense:
         return Evidence(slopes, by_level, squares.sum(axis=0)), norms
 
     def curvature(self, units: Units, centre: NDArray[np.float64], p: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return ``sum_i v_i [z_i, 1] (z_i p + level)`` (d + 1, k) in one read, the columns about `centre`.
-
-        ``p`` is (d + 1, k), the level last.
-        """
+        """Return ``sum_i v_i [z_i, 1] (z_i p + level)`` (d + 1, k) in one read, the columns about `centre`."""
         kernel = lanes.curvature if self.k == 1 else lanes.curvature_of_several
         blocks = list(self._pieces(self._elements_per_row + _ROW_COST))
         totals = np.empty((len(blocks), self.d + 1, self.k))
@@ -320,11 +255,7 @@ class Dense:
     def lanes(
         self, units: Units, deal: Deal, model: Model, slope: NDArray[np.float64], rate: float
     ) -> NDArray[np.float64]:
-        """Return where an epoch of minibatch steps from an anchor leads to, (r + 1, k) in coordinates of the basis.
-
-        Each lane takes its steps beside the anchor, where the gradient is `slope`, by itself; where they lead is
-        averaged in order.
-        """
+        """Return where an epoch of minibatch steps from an anchor leads to, (r + 1, k) in coordinates of the basis."""
         kernel = lanes.lane if self.k == 1 else lanes.lane_of_several
         ends = np.zeros((len(deal.batches), *slope.shape))
 
@@ -343,25 +274,6 @@ class Dense:
         mean: NDArray[np.float64] = np.add.reduce(ends) / len(ends)
         return mean
 
-    def _count(self, order: NDArray[np.int64], rows: int) -> None:
-        self.row_reads += rows
-        self._sampled += rows if order.size else 0
-
-    def _run(self, kernel: Callable[..., object], *arguments: object) -> None:
-        """Call a kernel; hold Ctrl-C back while it is compiled for a type of data that it has never run on."""
-        if not self._ready(kernel, *arguments):
-            kernel(*arguments)
-
-    def _ready(self, work: Callable[..., object], *arguments: object, of: Callable[..., object] | None = None) -> bool:
-        """Call what compiles a kernel, a call of no rows before threads share them; nothing where it is compiled."""
-        ran = _compiled.setdefault(of or work, set())
-        if self._dtype in ran:
-            return False
-        with interrupts_held():
-            work(*arguments)
-        ran.add(self._dtype)
-        return True
-
     @property
     def _few(self) -> bool:
         """Whether there are too few cells for threads to be worth their handing over."""
@@ -379,14 +291,3 @@ class Dense:
         rows = max(64, _CELLS_PER_BLOCK // (1 + self.d + self.k))
         for start in range(0, self.n, rows):
             yield start, min(start + rows, self.n)
-
-
-def backend(device: str) -> ModuleType:
-    """Return the module of a device's kernels."""
-    if device == "cpu":
-        return cpu
-    # Imported on demand: `import gradstep` never touches CUDA.
-    from gradstep._kernels import cuda  # noqa: PLC0415
-
-    cuda.require()
-    return cuda

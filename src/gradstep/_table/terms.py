@@ -1,6 +1,6 @@
 """What solvers and tables say to each other."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +12,12 @@ NO_ORDER = np.empty(0, dtype=np.int64)
 class Rows(NamedTuple):
     """The rows of a table as the kernels read them."""
 
-    X: NDArray[np.floating]
-    """(n, d), float32 or float64, C order."""
-    y: NDArray[np.float64]
-    """(n,), or (n, k) for several outputs."""
+    X: Any
+    """(n, d), float32 or float64, C order: a NumPy array, or one on a device."""
+    y: Any
+    """(n,), or (n, k) for several outputs, float64: where X is, or in host memory."""
     weight: NDArray[np.float64]
-    """(n,) with mean 1, or a single 1 for all rows."""
+    """(n,) with mean 1, or a single 1 for all rows; in host memory."""
 
 
 class Settings(NamedTuple):
@@ -74,8 +74,8 @@ class Evidence(NamedTuple):
 class Deal(NamedTuple):
     """How the rows of an epoch are dealt to lanes."""
 
-    chunks: NDArray[np.int64]
-    """Numbers of runs of neighbouring rows, in the order in which they are read."""
+    chunks: Any
+    """Where the rows lie: numbers of runs of neighbouring rows, in the order in which they are read."""
     run: int
     """Rows of a chunk."""
     batches: tuple[NDArray[np.int64], ...]
@@ -93,7 +93,7 @@ class Model(NamedTuple):
     """The level's coordinate as an intercept; 0 without one."""
     fixed: NDArray[np.float64]
     """(r + 1, r + 1): the curvature that every step has whole; or empty."""
-    weight: NDArray[np.float64]
-    """Weights of the rows that are sampled, (n,) or one for all."""
+    weight: Any
+    """Weights of the rows that are sampled, (n,) or one for all, where the rows lie."""
     rows: int
     """How many of them there are."""

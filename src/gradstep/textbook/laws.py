@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gradstep import _input
 from gradstep._kernels.first_call import first_call
 from gradstep._kernels.formula import Formula, Formulas
-from gradstep._table.dense import backend
+from gradstep._table.devices import backend
 from gradstep.losses import DOMAINS, Loss
 from gradstep.penalties import Penalty
 

@@ -1,0 +1,195 @@
+"""The CUDA backend: kernels built from the same formulas as the CPU's, compiled when first asked for.
+
+`target` names the package behind it, `sums` says how products are summed in the data's own type, `rows` how a block of
+threads reads rows, and the kernels stand in `steps`, `reads`, `lanes`, `sketch` and `columns`. This package is imported
+when a device is asked for.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradstep._kernels.cuda import columns, reads, target
+from gradstep._kernels.cuda.lanes import build_lanes
+from gradstep._kernels.cuda.rows import cut
+from gradstep._kernels.cuda.sketch import build_sketch
+from gradstep._kernels.cuda.steps import build_steps
+from gradstep._kernels.cuda.sums import WIDE, sums
+from gradstep._kernels.cuda.target import SIMULATED, THREADS, cuda, make_room, processors, require, state
+from gradstep._kernels.formula import Formula
+
+__all__ = ["SIMULATED", "copied", "copied_to_host", "each_kernel", "kernel", "require", "state", "steps_kernel", "target"]
+
+Kernel = Callable[..., None]
+
+_BUILDERS: dict[str, Callable[..., Any]] = {
+    reads.CURVATURE: lambda **how: reads.build_read(reads.CURVATURE, **how),
+    reads.EVIDENCE: lambda **how: reads.build_read(reads.EVIDENCE, **how),
+    reads.NORMS: lambda **how: reads.build_scores(reads.NORMS, **how),
+    reads.SCORES: lambda **how: reads.build_scores(reads.SCORES, **how),
+    "fold": lambda: reads.fold,
+    "lanes": build_lanes,
+    "sketch": build_sketch,
+    "spread": columns.build_spread,
+    **{
+        name: lambda name=name: getattr(columns, name)
+        for name in (
+            "take", "blank", "each_row", "order", "count_above", "list_above", "fill", "row_squares", "product", "gram",
+        )
+    },
+}  # fmt: skip
+KERNELS = tuple(_BUILDERS)
+"""Names of the kernels, those of the textbook method apart."""
+
+
+def builder(name: str, **how: bool) -> Callable[..., None]:
+    """Return a kernel as a plain Python function, for a compiler without a device."""
+    function: Callable[..., None] = _BUILDERS[name](**how)
+    return function
+
+
+@lru_cache(maxsize=64)
+def kernel(name: str, **how: bool) -> Any:
+    """Return a kernel, called as ``kernel[blocks, threads](...)``."""
+    return cuda.jit(builder(name, **how))
+
+
+@lru_cache(maxsize=64)
+def steps_kernel(value: Formula, slope: Formula, prox: Formula, *, single: bool, together: bool) -> Any:
+    """Return the kernel of the textbook method for a loss's formulas and a penalty's."""
+    return cuda.jit(build_steps(value, slope, prox, single=single, together=together))
+
+
+@lru_cache(maxsize=64)
+def each_kernel(function: Formula, scalars: int) -> Callable[..., NDArray[np.floating]]:
+    """Return a formula in a kernel by itself, called with an array for each of its scalars and its parameters.
+
+    It answers with an array of the type of the scalars.
+    """
+    compiled = cuda.jit(columns.of_one(function) if scalars == 1 else columns.of_two(function))
+
+    def each(*arguments: Any) -> NDArray[np.floating]:
+        *arrays, p = arguments
+        out = np.empty_like(arrays[0])
+        on_device = cuda.to_device(out)
+        compiled[1, THREADS](*(cuda.to_device(np.ascontiguousarray(array)) for array in arrays), on_device, p)
+        found: NDArray[np.floating] = on_device.copy_to_host()
+        return found
+
+    return each
+
+
+def copied(array: NDArray[Any], what: str = "an array") -> Any:
+    """Return a copy of an array of any shape on the device."""
+    require()
+    array = np.asarray(array, order="C")
+    make_room(array.nbytes, what)
+    return cuda.to_device(array)
+
+
+def empty(shape: tuple[int, ...], dtype: Any, what: str = "work space") -> Any:
+    """Return an array on the device that nothing has been written to."""
+    make_room(int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize, what)
+    return cuda.device_array(shape, dtype=dtype)
+
+
+def copied_to_host(array: Any) -> NDArray[Any]:
+    """Return a copy of an array on the device, in C order or not, in host memory."""
+    if not in_order(array):  # brought row by row, each of one step from entry to entry or brought entry by entry
+        return np.array([copied_to_host(part) for part in array], dtype=array.dtype)
+    copy: NDArray[Any] = array.copy_to_host()
+    return copy
+
+
+def in_order(array: Any) -> bool:
+    """Whether an array is in C order without gaps."""
+    step = array.dtype.itemsize
+    for size, stride in zip(reversed(tuple(array.shape)), reversed(tuple(array.strides)), strict=True):
+        if size > 1 and stride != step:
+            return False
+        step *= size
+    return True
+
+
+def view(array: Any) -> Any:
+    """Return an array of another library on the device as Numba's, without a copy: by either of two protocols."""
+    if hasattr(array, "__cuda_array_interface__"):
+        return cuda.as_cuda_array(array)
+    from cuda.core.utils import StridedMemoryView  # noqa: PLC0415 - comes with numba-cuda
+
+    return cuda.as_cuda_array(_Seen(StridedMemoryView(array, stream_ptr=-1)))
+
+
+class _Seen:
+    """What another library lends by DLPack, with the interface that Numba reads; it keeps the loan."""
+
+    def __init__(self, lent: Any) -> None:
+        strides = lent.strides and tuple(step * lent.dtype.itemsize for step in lent.strides)
+        self._lent = lent
+        self.__cuda_array_interface__ = {
+            "shape": tuple(lent.shape), "typestr": lent.dtype.str, "data": (lent.ptr, lent.readonly),
+            "strides": strides, "version": 3,
+        }  # fmt: skip
+
+
+_SUMS_OF_SPREAD = 1 << 18
+
+
+def blocks_for(items: int) -> int:
+    """Return how many blocks of threads so many items are worth."""
+    return max(1, min(-(-items // THREADS), 4 * processors()))
+
+
+def spread(A: Any, weight: Any, stride: int, scale: NDArray[Any], centre: NDArray[Any]) -> NDArray[np.float64]:
+    """Return sums of ``v z``, of ``v z**2`` and the largest ``|z|`` of columns about a centre, (pieces, 3, d)."""
+    n, d = map(int, A.shape)
+    pieces = max(1, min(n // 64, _SUMS_OF_SPREAD // d))
+    out = empty((pieces, 3, d), np.float64)
+    kernel("spread", single=A.dtype == np.float32)[blocks_for(pieces * d), THREADS](
+        A, weight, stride, n, d, copied(scale.astype(A.dtype)), copied(centre.astype(A.dtype)), pieces, out
+    )
+    found: NDArray[np.float64] = out.copy_to_host()
+    return found
+
+
+def suspicious(A: Any) -> Iterator[tuple[int, int]]:
+    """Yield the first rows of pieces, and their ends, whose sums are not finite."""
+    n, d = map(int, A.shape)
+    totals = spread(A, copied(np.ones(1, dtype=A.dtype)), 0, np.ones(d), np.zeros(d))[:, 0].sum(axis=1)
+    for piece in np.flatnonzero(~np.isfinite(totals)).tolist():
+        yield n * piece // len(totals), n * (piece + 1) // len(totals)
+
+
+def scores(X: Any, coef: NDArray[np.float64], intercept: NDArray[np.float64]) -> Any:
+    """Return ``X coef + intercept`` (n, k) on the device, as good as in twice the precision, then rounded."""
+    (n, d), k = map(int, X.shape), coef.shape[1]
+    single = X.dtype == np.float32
+    width, _, tile = cut(d, k, k)
+    blocks = max(1, min(processors(), -(-n // tile)))
+    none = copied(np.ones(d, dtype=X.dtype))
+    out = empty((n, k), np.float64, "a score for each row")
+    kernel(reads.SCORES, single=single)[blocks, THREADS](
+        X, copied(np.ones(1)), 0, n, d, k, copied(intercept), copied(sums(WIDE, single).parts_of(coef)), none, none,
+        width, tile, empty((blocks * tile,), np.int64), empty((1, 1, 1), np.float64), out,
+    )  # fmt: skip
+    return out
+
+
+def cupy() -> Any:
+    """Return CuPy where it is installed, else None: its matrix products are those of NVIDIA's own library."""
+    if SIMULATED or find_spec("cupy") is None:
+        return None
+    return import_module("cupy")
+
+
+def most_blocks(compiled: Any, arguments: tuple[Any, ...]) -> int:
+    """Return how many blocks of a kernel can wait for each other at a barrier of the grid."""
+    if SIMULATED:
+        return 1
+    signature = tuple(compiled.typeof_pyval(argument) for argument in arguments)
+    return max(1, int(compiled.compile(signature).max_cooperative_grid_blocks(THREADS)))

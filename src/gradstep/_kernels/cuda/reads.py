@@ -1,0 +1,136 @@
+"""Kernels that read all rows once: curvature, evidence, leverages, scores."""
+
+from collections.abc import Callable
+from typing import Any
+
+from gradstep._kernels.cuda.rows import build, centred_entry, plain_entry, scaled_entry
+from gradstep._kernels.cuda.sums import PLAIN, ROUGH, WIDE, lost, sums, times, two_sum
+from gradstep._kernels.cuda.target import inside as cuda
+from gradstep._kernels.formula import compilable
+
+# Which kernels there are, with what is asked of them.
+CURVATURE, EVIDENCE = "curvature", "evidence"
+NORMS, SCORES = "norms", "scores"
+
+
+def as_they_stand(position, source):  # noqa: ARG001 - places of all kinds take the same arguments
+    """Return the row at a position of rows in order."""
+    return position
+
+
+def build_read(name: str, *, single: bool) -> Callable[..., None]:
+    """Return the kernel that sums the rows' columns times their factors, a row of `out` a piece.
+
+    Of the curvature a factor is ``v (z + level)``. Of the evidence it is the weighted residual ``v (y - z - level)``,
+    in double-double arithmetic, and behind the gradient stand the sums of the weighted squares.
+    """
+    kind, entry, link = {
+        CURVATURE: (PLAIN, centred_entry, _curvature),
+        EVIDENCE: (WIDE, scaled_entry, _residual),
+    }[name]
+    arithmetic = sums(kind, single)
+    _, add_rows = build(arithmetic, entry, as_they_stand, link(arithmetic.split))
+
+    def read(
+        X, y, weight, stride, n, d, k, factors, pieces, y_scale, level, W, scale, centre, width, groups, tile, at, F,
+        totals, out,
+    ):  # fmt: skip
+        table = X, scale, centre, d, k
+        data = y, weight, stride, y_scale, level, k
+        for piece in range(cuda.blockIdx.x, pieces, cuda.gridDim.x):
+            low, high = n * piece // pieces, n * (piece + 1) // pieces
+            add_rows(table, W, 0, low, high, factors, (width, groups, tile), (at, F, totals), 0, data, out, piece)
+
+    return read
+
+
+def _curvature(split: Any) -> Any:
+    def link(high, low, i, t, c, F, data):  # noqa: ARG001
+        _, weight, stride, _, level, _ = data
+        v = weight[i * stride]
+        split(F, t, c, v * (high + level[c]) if v > 0.0 else 0.0, 0.0)
+
+    return link
+
+
+def _residual(split: Any) -> Any:
+    def link(high, low, i, t, c, F, data):
+        y, weight, stride, y_scale, level, k = data
+        v = weight[i * stride]
+        if v > 0.0:
+            r, rest = two_sum(y[i, c] * y_scale[c], -high)
+            r, further = two_sum(r, -level[c])
+            rest = (rest + further) - low
+            r, rest = two_sum(r, rest)
+            weighted = times(r, v)
+            split(F, t, c, weighted, lost(r, v, weighted) + rest * v)
+            split(F, t, k + c, r * weighted, 0.0)
+        else:
+            split(F, t, c, 0.0, 0.0)
+            split(F, t, k + c, 0.0, 0.0)
+
+    return link
+
+
+def build_scores(name: str, *, single: bool) -> Callable[..., None]:
+    """Return the kernel that puts something for each row into `out`: scores, or squared norms of projections.
+
+    Scores are ``out[i, c] = z + level``; of the norms ``out[i] = v sum_c (z - level)**2``, with `hold` as scratch, a
+    place for each score of a tile.
+    """
+    norms = name == NORMS
+    kind, entry, link = (ROUGH, centred_entry, _hold) if norms else (WIDE, plain_entry, _score)
+    scores, _ = build(sums(kind, single), entry, as_they_stand, link)
+
+    def read(X, weight, stride, n, d, k, level, W, scale, centre, width, tile, at, hold, out):
+        table = X, scale, centre, d, k
+        room = at, hold, hold
+        thread, threads = cuda.threadIdx.x, cuda.blockDim.x
+        base = cuda.blockIdx.x * tile
+        for start in range(base, n, cuda.gridDim.x * tile):
+            count = min(tile, n - start)
+            for t in range(thread, count, threads):
+                at[base + t] = start + t
+            cuda.syncthreads()
+            scores(table, W, 0, base, count, width, room, (level, out))
+            cuda.syncthreads()
+            if norms:
+                for t in range(thread, count, threads):
+                    v = weight[(start + t) * stride]
+                    total = 0.0
+                    for c in range(k):
+                        total += hold[0, base + t, c] * hold[0, base + t, c]
+                    out[start + t, 0] = v * total if v > 0.0 else 0.0
+                cuda.syncthreads()
+
+    return read
+
+
+def _hold(high, low, i, t, c, F, data):  # noqa: ARG001
+    level, _ = data
+    F[0, t, c] = high + level[c]
+
+
+def _score(high, low, i, t, c, F, data):  # noqa: ARG001
+    level, out = data
+    z, rest = two_sum(high, level[c])
+    rest += low
+    # Where a score is infinite, what rounding took from it is no number.
+    out[i, c] = z + rest if abs(z) < _INFINITE else z
+
+
+_INFINITE = float("inf")
+
+
+def fold(parts, rows, entries, out):
+    """Sum the two parts of each entry over rows, in order, into the two parts of `out`."""
+    for e in range(cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x, entries, cuda.gridDim.x * cuda.blockDim.x):
+        total, rest = 0.0, 0.0
+        for row in range(rows):
+            total, error = two_sum(total, parts[0, row, e])
+            rest += parts[1, row, e] + error
+        out[0, e] = total
+        out[1, e] = rest
+
+
+compilable(as_they_stand, fastmath=False)

@@ -1,0 +1,212 @@
+"""What the kernels share that read rows: scores of a tile of rows, then its columns' sums.
+
+A block of threads takes a tile of rows at a time. First some neighbouring threads take the score of a row together, so
+that they read neighbouring entries, and one of them turns it into the factor that the row has in the sums; then each
+thread takes a column, or a share of the tile's rows in it, and reads the tile a second time, from the cache. Sums are
+cut by the shape of the table alone and nothing is added atomically: same seed, same bits.
+
+Device functions are closures over one kind of sums (`gradstep._kernels.cuda.sums`), over how an entry is taken, where a
+row stands and what a score becomes.
+"""
+
+from typing import Any, NamedTuple
+
+from numba import float64, uint64
+
+from gradstep._kernels.cuda.sums import Sums, two_sum
+from gradstep._kernels.cuda.target import SIMULATED, THREADS, WARP
+from gradstep._kernels.cuda.target import inside as cuda
+from gradstep._kernels.formula import compilable
+
+
+class Cut(NamedTuple):
+    """How a block's work is cut: functions of the shape of the table alone."""
+
+    width: int
+    """Threads that take a score together, a power of two."""
+    groups: int
+    """Shares of a tile's rows that threads take in each column."""
+    tile: int
+    """Rows of a tile."""
+
+
+_ENTRIES_PER_THREAD = 4  # of a row, before more threads take it together
+_CELLS_PER_TILE = 1 << (5 if SIMULATED else 13)  # 32 or 64 kB: with the tiles of other blocks they stay in the nearest cache
+_LEAST_TILE, _LARGEST_TILE = (4, 16) if SIMULATED else (16, 512)
+
+
+def cut(d: int, factors: int, entries: int) -> Cut:
+    """Return how to cut work on rows of d entries and of so many factors, into so many sums."""
+    width = 1
+    while 2 * width <= min(WARP, max(1, d // _ENTRIES_PER_THREAD)):
+        width *= 2
+    tile = min(max(_CELLS_PER_TILE // max(d, 4 * factors, 1), _LEAST_TILE), _LARGEST_TILE)
+    return Cut(width, min(max(1, THREADS // entries), tile), tile)
+
+
+if SIMULATED:
+
+    def partner(value, step):
+        """Return the value of the thread whose number differs in the bit `step`; all threads of a block ask."""
+        box = cuda.shared.array(THREADS, float64)
+        box[cuda.threadIdx.x] = value
+        cuda.syncthreads()
+        other = box[cuda.threadIdx.x ^ step]
+        cuda.syncthreads()
+        return other
+
+else:
+
+    def partner(value, step):
+        """Return the value of the thread whose number differs in the bit `step`; all threads of a warp ask."""
+        return cuda.shfl_xor_sync(0xFFFFFFFF, value, step)
+
+
+def summed(value, width):
+    """Return the sum over `width` neighbouring threads, the same in each."""
+    step = width // 2
+    while step > 0:
+        value += partner(value, step)
+        step //= 2
+    return value
+
+
+def summed_wide(high, low, width):
+    """Return the sum over `width` neighbouring threads of what each has as the sum of two doubles."""
+    step = width // 2
+    while step > 0:
+        other, rest = partner(high, step), partner(low, step)
+        high, lost = two_sum(high, other)
+        low = (low + rest) + lost
+        step //= 2
+    return high, low
+
+
+for _function in (partner, summed, summed_wide):
+    compilable(_function, fastmath=False)
+
+
+def plain_entry(X, i, j, scale, centre):  # noqa: ARG001 - entries of all kinds take the same arguments
+    """Return an entry as it stands."""
+    return X[i, j]
+
+
+def scaled_entry(X, i, j, scale, centre):  # noqa: ARG001
+    """Return an entry in units of its column: exact, as scales are powers of two."""
+    return X[i, j] * scale[j]
+
+
+def centred_entry(X, i, j, scale, centre):
+    """Return an entry in units of its column, about the centre."""
+    return X[i, j] * scale[j] - centre[j]
+
+
+for _function in (plain_entry, scaled_entry, centred_entry):
+    compilable(_function, fastmath=False)
+
+
+def build(sums: Sums, entry: Any, place: Any, link: Any, *, scored: bool = True) -> tuple[Any, Any]:
+    """Return device functions ``scores`` and ``add_rows``.
+
+    ``place(position, source)`` tells which row stands at a position, or a number below 0 where there is none;
+    ``link(high, low, i, at, c, F, data)`` puts into ``F[:, at, c]`` what the score ``high + low`` of row `i` for output
+    `c` becomes, and perhaps further factors behind those of the outputs. Not `scored`, it is asked once a row, and a
+    score of 0 comes.
+
+    Arguments travel in tuples: ``table = (X, scale, centre, d, k)``, ``room = (at, F, totals)``, scratch of all blocks.
+    """
+    zero, load, store, add, joined = sums.zero, sums.load, sums.store, sums.add, sums.joined
+    one = sums.dtype(1)
+    wide = sums.parts > 1 + (sums.dtype(0).itemsize == 4)
+
+    def scores(table, W, first, base, count, width, room, data):
+        X, scale, centre, d, k = table
+        at, F, _ = room
+        lane = cuda.threadIdx.x % width
+        groups = cuda.blockDim.x // width
+        item = cuda.threadIdx.x // width
+        end, step = uint64(d), uint64(width)
+        for _ in range((count * k + groups - 1) // groups):
+            acc = zero()
+            here = item < count * k
+            t = base + (item // k if here else 0)
+            c = item % k
+            i = at[t]
+            if here:
+                row = uint64(max(i, 0))
+                j = uint64(lane)
+                while j < end:
+                    acc = add(acc, entry(X, row, j, scale, centre), load(W, uint64(first) + j, c))
+                    j += step
+            high, low = joined(acc)
+            if wide:
+                high, low = summed_wide(high, low, width)
+            else:
+                high, low = summed(high + low, width), 0.0
+            if here and lane == 0:
+                link(high, low, i, t, c, F, data)
+            item += groups
+
+    def unscored(table, W, first, base, count, width, room, data):  # noqa: ARG001
+        at, F, _ = room
+        for t in range(base + cuda.threadIdx.x, base + count, cuda.blockDim.x):
+            link(0.0, 0.0, at[t], t, 0, F, data)
+
+    def columns(table, base, count, factors, groups, room, first):
+        X, scale, centre, d, k = table
+        at, F, totals = room
+        entries = d * k + factors
+        slot = cuda.threadIdx.x
+        while slot < entries * groups:
+            g = slot // entries
+            e = slot % entries
+            acc = load(totals, first + g, e)
+            if e < d * k:
+                j = uint64(e // k)
+                c = e % k
+                for t in range(base + g, base + count, groups):
+                    f = load(F, t, c)
+                    if f[0] != 0:  # else there may be no row, or one of weight zero with anything in it
+                        acc = add(acc, entry(X, uint64(at[t]), j, scale, centre), f)
+            else:
+                for t in range(base + g, base + count, groups):
+                    acc = add(acc, one, load(F, t, e - d * k))
+            store(totals, first + g, e, acc)
+            slot += cuda.blockDim.x
+
+    factors_of_rows = scores if scored else unscored
+
+    def add_rows(table, W, first, low, high, factors, cut, room, source, data, out, row):
+        """Sum the rows at positions `low` to `high` into ``out[:, row]``, the two parts of each sum."""
+        at, _, totals = room
+        width, groups, tile = cut
+        d, k = table[3], table[4]
+        entries = d * k + factors
+        thread, threads = cuda.threadIdx.x, cuda.blockDim.x
+        base, mine = cuda.blockIdx.x * tile, cuda.blockIdx.x * groups
+        for slot in range(thread, entries * groups, threads):
+            store(totals, mine + slot // entries, slot % entries, zero())
+        start = low
+        while start < high:
+            count = min(tile, high - start)
+            for t in range(thread, count, threads):
+                at[base + t] = place(start + t, source)
+            cuda.syncthreads()
+            factors_of_rows(table, W, first, base, count, width, room, data)
+            cuda.syncthreads()
+            columns(table, base, count, factors, groups, room, mine)
+            cuda.syncthreads()
+            start += tile
+        for e in range(thread, entries, threads):
+            total, rest = 0.0, 0.0
+            for g in range(groups):
+                a, b = joined(load(totals, mine + g, e))
+                total, lost = two_sum(total, a)
+                rest += b + lost
+            out[0, row, e] = total
+            out[1, row, e] = rest
+        cuda.syncthreads()
+
+    for function in (factors_of_rows, columns, add_rows, place, link):
+        compilable(function, fastmath=False)
+    return scores, add_rows

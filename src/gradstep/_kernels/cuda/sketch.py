@@ -1,0 +1,70 @@
+"""A sketch on the GPU: each bucket of each stripe finds its rows by itself, and sums them in order.
+
+A row goes to one bucket of each stripe, with a random sign. Which one follows from a permutation that need not be
+written down, of the rows of a stretch of the table; the GPU's cache holds a stretch while all stripes read it, so that
+it comes from memory once. Each bucket has as many rows of a stretch as any other.
+"""
+
+import math
+from collections.abc import Callable
+
+from gradstep._kernels.cuda.rows import build, centred_entry
+from gradstep._kernels.cuda.sums import PLAIN, sums
+from gradstep._kernels.cuda.target import inside as cuda
+from gradstep._kernels.permute import bits_for, mixed, permuted
+
+_STRETCH_BYTES = 1 << 24
+
+
+def stretch(n: int, row_bytes: int, buckets: int) -> int:
+    """Return the rows of a stretch, a multiple of the buckets."""
+    rows = min(n, max(1, _STRETCH_BYTES // row_bytes))
+    return -(-rows // buckets) * buckets
+
+
+def build_sketch(*, single: bool) -> Callable[..., None]:
+    """Return the kernel: it sets ``out[:, cell]`` to the two parts of a bucket's sums of weighted rows ``[z, 1, y]``.
+
+    Cells are the buckets of the first stripe, then those of the second, and so on.
+    """
+    arithmetic = sums(PLAIN, single)
+    split = arithmetic.split
+
+    def place(position, source):
+        stripe, bucket, n, rows, share, bits, key, step = source
+        number = position // share
+        at = bucket * share + position % share
+        i = number * rows + permuted(at, rows, bits, mixed((key + number) & 0xFFFFFFFF) ^ stripe, step)
+        return i if i < n else -1
+
+    def link(high, low, i, t, c, F, data):  # noqa: ARG001 - a row has no score here
+        y, weight, stride, y_scale, y_centre, k, stripes, key, stripe = data
+        v = weight[i * stride] if i >= 0 else 0.0
+        root = 0.0
+        if v > 0.0:
+            root = math.sqrt(v) / math.sqrt(stripes)
+            if mixed(mixed((i + key) & 0xFFFFFFFF) ^ (stripe + 1)) & 1:
+                root = -root
+        split(F, t, 0, root, 0.0)
+        for b in range(k):
+            split(F, t, 1 + b, root * (y[i, b] * y_scale[b] - y_centre[b]) if v > 0.0 else 0.0, 0.0)
+
+    _, add_rows = build(arithmetic, centred_entry, place, link, scored=False)
+
+    def sketch(
+        X, y, weight, stride, n, d, k, rows, stripes, buckets, key, step, y_scale, y_centre, W, scale, centre, width,
+        groups, tile, at, F, totals, out,
+    ):  # fmt: skip
+        table = X, scale, centre, d, 1
+        share = rows // buckets
+        stretches = (n + rows - 1) // rows
+        for cell in range(cuda.blockIdx.x, stripes * buckets, cuda.gridDim.x):
+            stripe, bucket = cell // buckets, cell % buckets
+            source = stripe, bucket, n, rows, share, bits_for(rows), key, step
+            data = y, weight, stride, y_scale, y_centre, k, stripes, key, stripe
+            add_rows(
+                table, W, 0, 0, stretches * share, 1 + k, (width, groups, tile), (at, F, totals), source, data, out,
+                cell,
+            )  # fmt: skip
+
+    return sketch

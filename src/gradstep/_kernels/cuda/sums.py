@@ -1,0 +1,226 @@
+"""Sums of products on the GPU, as good as the CPU's, in the data's own type.
+
+A GPU for games takes 64 times as long for a double as for a float. So where rows are float32, no double is touched for
+an entry of them: a number is carried as an unevaluated sum of parts of the data's type, each what rounding took from
+those before it, and only what comes once a row or once a column is put together in float64. Three kinds of sums share
+the kernels:
+
+========  ========================  ==========================  ===============================
+name      float64 rows              float32 rows                for
+========  ========================  ==========================  ===============================
+`ROUGH`   float64                   float32                     leverages, of which a digit does
+`PLAIN`   float64                   two floats, some 48 bits    gradients, steps, sketches
+`WIDE`    two doubles, 106 bits     three floats, some 70 bits  the evidence for a certificate
+========  ========================  ==========================  ===============================
+
+T. J. Dekker, A floating-point technique for extending the available precision, *Numerische Mathematik* 18 (1971)
+224-242; T. Ogita, S. M. Rump and S. Oishi, Accurate sum and dot product, *SIAM Journal on Scientific Computing* 26
+(2005) 1955-1988; Y. Hida, X. S. Li and D. H. Bailey, Algorithms for quad-double precision floating point arithmetic,
+*ARITH-15* 2001, for three parts.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import types
+from numba.extending import intrinsic, overload
+from numpy.typing import NDArray
+
+from gradstep._kernels.formula import compilable
+from gradstep._kernels.wide import product_error
+
+ROUGH, PLAIN, WIDE = "rough", "plain", "wide"
+
+
+def times(a, b):
+    """Return a product that no later sum is fused with: what rounding took from it is to be found."""
+    return a * b
+
+
+@overload(times, strict=False)
+def _fused_with_zero(a, b):  # noqa: ARG001
+    zero = np.float32(0) if a is types.float32 else np.float64(0)
+
+    def by_fused_multiply_add(a, b):
+        return _multiply_add(a, b, zero)  # type: ignore[call-arg]
+
+    return by_fused_multiply_add
+
+
+def lost(a, b, product):
+    """Return what rounding took from a product, exactly."""
+    if isinstance(a, np.float32):  # a product of two floats is a double without rounding
+        return np.float32(np.float64(a) * np.float64(b) - np.float64(product))
+    return product_error(a, b, product)
+
+
+@overload(lost, strict=False)
+def _fused(a, b, product):  # noqa: ARG001
+    def by_fused_multiply_add(a, b, product):
+        return _multiply_add(a, b, -product)  # type: ignore[call-arg]
+
+    return by_fused_multiply_add
+
+
+@intrinsic
+def _multiply_add(context: Any, a: Any, b: Any, c: Any) -> Any:  # noqa: ARG001 - Numba's form
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        return builder.fma(*arguments)
+
+    return a(a, a, a), generate
+
+
+def two_sum(a, b):
+    """Return the sum of two numbers and what rounding took from it."""
+    total = a + b
+    part = total - a
+    return total, (a - (total - part)) + (b - part)
+
+
+def _add_one_part(acc, x, f):
+    return (acc[0] + x * f[0],)
+
+
+def _add_two_parts(acc, x, f):
+    product = times(x, f[0])
+    total, rest = two_sum(acc[0], product)
+    return total, acc[1] + (rest + (lost(x, f[0], product) + x * f[1]))
+
+
+def _add_three_parts(acc, x, f):
+    first, second = times(x, f[0]), times(x, f[1])
+    total, rest = two_sum(acc[0], first)
+    middle, a = two_sum(acc[1], rest)
+    middle, b = two_sum(middle, lost(x, f[0], first))
+    middle, c = two_sum(middle, second)
+    return total, middle, acc[2] + ((a + b) + (c + (lost(x, f[1], second) + x * f[2])))
+
+
+def _joined_one(acc):
+    return np.float64(acc[0]), 0.0
+
+
+def _joined_two(acc):
+    return two_sum(np.float64(acc[0]), np.float64(acc[1]))
+
+
+def _joined_three(acc):
+    total, rest = two_sum(np.float64(acc[0]), np.float64(acc[1]))
+    return two_sum(total, rest + np.float64(acc[2]))
+
+
+for _function in (two_sum, _add_one_part, _add_two_parts, _add_three_parts, _joined_one, _joined_two, _joined_three):
+    compilable(_function, fastmath=False)
+
+
+class Sums(NamedTuple):
+    """One kind of sums of products, as functions that kernels call."""
+
+    parts: int
+    dtype: type[np.floating]
+    zero: Callable[..., Any]
+    """``zero()``: a sum of nothing."""
+    alone: Callable[..., Any]
+    """``alone(x)``: an entry as a number in parts."""
+    load: Callable[..., Any]
+    """``load(A, i, j)``: the number whose parts are ``A[:, i, j]``."""
+    store: Callable[..., Any]
+    """``store(A, i, j, acc)``: put a sum there."""
+    split: Callable[..., Any]
+    """``split(A, i, j, high, low)``: put there what is the sum of two doubles."""
+    add: Callable[..., Any]
+    """``add(acc, x, f)``: a sum with ``x f`` in it, x an entry of the data and f a number in parts."""
+    joined: Callable[..., Any]
+    """``joined(acc)``: a sum as the sum of two doubles."""
+
+    def parts_of(self, numbers: NDArray[np.float64]) -> NDArray[np.floating]:
+        """Return the parts of numbers on the host, a leading axis for them."""
+        out = np.empty((self.parts, *numbers.shape), dtype=self.dtype)
+        rest = numbers
+        with np.errstate(over="ignore", invalid="ignore"):  # what is too large for floats is so on the device
+            for part in out:
+                part[...] = rest
+                rest = rest - part
+        return out
+
+
+@lru_cache
+def sums(kind: str, single: bool) -> Sums:
+    """Return sums of a kind for float32 rows or for float64 ones."""
+    number = np.float32 if single else np.float64
+    parts = {ROUGH: 1, PLAIN: 1 + single, WIDE: 2 + single}[kind]
+    zero, alone, load, store, split = (_of_one, _of_two, _of_three)[parts - 1](number)
+    add = (_add_one_part, _add_two_parts, _add_three_parts)[parts - 1]
+    joined = (_joined_one, _joined_two, _joined_three)[parts - 1]
+    for function in (zero, alone, load, store, split):
+        compilable(function, fastmath=False)
+    return Sums(parts, number, zero, alone, load, store, split, add, joined)
+
+
+def _of_one(number: Any) -> Any:
+    def zero():
+        return (number(0),)
+
+    def alone(x):
+        return (x,)
+
+    def load(A, i, j):
+        return (A[0, i, j],)
+
+    def store(A, i, j, acc):
+        A[0, i, j] = acc[0]
+
+    def split(A, i, j, high, low):  # noqa: ARG001 - of one part there is no room for it
+        A[0, i, j] = number(high)
+
+    return zero, alone, load, store, split
+
+
+def _of_two(number: Any) -> Any:
+    def zero():
+        return number(0), number(0)
+
+    def alone(x):
+        return x, number(0)
+
+    def load(A, i, j):
+        return A[0, i, j], A[1, i, j]
+
+    def store(A, i, j, acc):
+        A[0, i, j] = acc[0]
+        A[1, i, j] = acc[1]
+
+    def split(A, i, j, high, low):
+        first = number(high)
+        A[0, i, j] = first
+        A[1, i, j] = number((high - first) + low)
+
+    return zero, alone, load, store, split
+
+
+def _of_three(number: Any) -> Any:
+    def zero():
+        return number(0), number(0), number(0)
+
+    def alone(x):
+        return x, number(0), number(0)
+
+    def load(A, i, j):
+        return A[0, i, j], A[1, i, j], A[2, i, j]
+
+    def store(A, i, j, acc):
+        A[0, i, j] = acc[0]
+        A[1, i, j] = acc[1]
+        A[2, i, j] = acc[2]
+
+    def split(A, i, j, high, low):
+        first = number(high)
+        rest = (high - first) + low
+        second = number(rest)
+        A[0, i, j] = first
+        A[1, i, j] = second
+        A[2, i, j] = number(rest - second)
+
+    return zero, alone, load, store, split

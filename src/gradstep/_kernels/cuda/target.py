@@ -1,0 +1,85 @@
+"""The CUDA target: the one file that names the package behind it, and what is asked of the machine.
+
+Numba's own target has moved to the package numba-cuda, which takes its name over; a successor would be put in here.
+"""
+
+import os
+from typing import Any
+
+from numba import config, cuda
+
+SIMULATED = bool(config.ENABLE_CUDASIM)
+
+
+class _Inside:
+    """The simulator's stand-in for the target, as a kernel that runs sees it, wherever its functions are written.
+
+    The simulator itself puts it in place of the name `cuda` in the file of the kernel alone.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        from numba.cuda.simulator.kernel import _get_kernel_context  # noqa: PLC0415
+
+        return getattr(_get_kernel_context(), name)
+
+
+inside = _Inside() if SIMULATED else cuda
+"""What functions on the device call: their own thread, barriers, exchanges."""
+
+# The simulator runs a Python thread for each: a small block meets every case of a ragged edge just as well.
+THREADS = 8 if SIMULATED else 256
+WARP = 4 if SIMULATED else 32
+"""Threads that exchange numbers without a barrier, or in the simulator as if they did."""
+
+_first_used_in: list[int] = []
+
+
+def state() -> str:
+    """Say in a few words whether kernels can run here, and on what."""
+    if SIMULATED:
+        return "simulator (NUMBA_ENABLE_CUDASIM=1)"
+    if _first_used_in and _first_used_in[0] != os.getpid():
+        return "no usable device: CUDA was started before this process was forked, and does not survive that"
+    try:
+        if not cuda.is_available():
+            return "no usable device: no NVIDIA driver or no GPU was found"
+        device = cuda.get_current_device()
+        name = device.name.decode() if isinstance(device.name, bytes) else device.name
+    except Exception as error:  # noqa: BLE001 - a driver fails in many ways, and each means that there is no device
+        return f"no usable device: {error}".splitlines()[0]
+    return f"{name}, compute capability {'.'.join(map(str, device.compute_capability))}"
+
+
+def require() -> None:
+    """Raise RuntimeError where there is no usable device."""
+    found = state()
+    if found.startswith("no usable device"):
+        remedy = (
+            'start processes with multiprocessing.get_context("spawn")'
+            if "forked" in found
+            else 'pass device="cpu", or install an NVIDIA driver and numba-cuda (the extra "cuda"), or set '
+            "NUMBA_ENABLE_CUDASIM=1 before Python starts for the simulator"
+        )
+        raise RuntimeError(f'device: "cuda" came, and there is {found}; {remedy}.')
+    if not _first_used_in:
+        _first_used_in.append(os.getpid())
+
+
+def number() -> int:
+    """Return the number of the device that kernels run on."""
+    return 0 if SIMULATED else int(cuda.get_current_device().id)
+
+
+def processors() -> int:
+    """Return how many blocks are worth having for a read of all rows."""
+    return 2 if SIMULATED else 1024
+
+
+def make_room(wanted: int, what: str) -> None:
+    """Raise MemoryError where so many bytes are more than the device has free."""
+    free = cuda.current_context().get_memory_info().free
+    if wanted > free:
+        raise MemoryError(
+            f"device: {what} needs {wanted:,} bytes on the GPU, and {free:,} are free; fewer rows, float32, or "
+            'device="cpu" are needed.'
+        )

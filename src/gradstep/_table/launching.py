@@ -1,0 +1,110 @@
+"""What requests on a device are made with: the arrays there, launches, scratch, rows brought home."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradstep._kernels import cuda
+from gradstep._kernels.cuda.target import THREADS
+from gradstep._kernels.first_call import interrupts_held
+from gradstep._table.table import Matrix, Table
+from gradstep._table.terms import Rows
+from gradstep.losses import Loss
+from gradstep.penalties import Penalty
+
+
+class Launching(Table):
+    """A table whose rows lie on a CUDA device. Arrays that lie there already are used in place."""
+
+    device = "cuda"
+
+    def __init__(self, rows: Rows, loss: Loss, penalty: Penalty | None) -> None:
+        super().__init__(rows, loss, penalty)
+        self._single = self._dtype == np.float32
+        self._scratch: dict[str, Any] = {}
+        self._X, self._y = _there(rows.X, "X"), _there(rows.y.reshape(self.n, -1), "y")
+        self._weight = cuda.copied(rows.weight, "sample_weight")
+        self._stride = 0 if rows.weight.size == 1 else 1
+        self._none = cuda.copied(np.zeros(1, dtype=np.int64))
+        self._unit = cuda.copied(np.ones(self.d, dtype=self._dtype))
+
+    def _launch(self, name: str, blocks: int, *arguments: Any, **how: bool) -> None:
+        """Run a kernel; hold Ctrl-C back while it is compiled."""
+        compiled = cuda.kernel(name, **how)
+        with interrupts_held() if self._is_new(compiled) else nullcontext():
+            compiled[max(1, blocks), THREADS](*arguments)
+
+    @staticmethod
+    def _is_new(compiled: Any) -> bool:
+        """Whether a kernel has never run: what is compiled holds Ctrl-C back."""
+        return not getattr(compiled, "overloads", True)
+
+    def _folded(self, parts: Any, rows: int, entries: int) -> Matrix:
+        """Return the sums over rows of what stands there in two parts, in two parts."""
+        out = self._room("folded", (2, entries), np.float64)
+        self._launch("fold", cuda.blocks_for(entries), parts, rows, entries, out)
+        found: Matrix = out.copy_to_host()
+        return found
+
+    def _spread(self, A: Any, scale: Matrix, centre: Matrix) -> Matrix:
+        """Return sums of ``v z``, of ``v z**2`` and the largest ``|z|`` of columns of X or y, (3, d), about a centre."""
+        dtype = np.dtype(A.dtype)
+        offset = centre - centre.astype(dtype)
+        with interrupts_held() if self._is_new(cuda.kernel("spread", single=dtype == np.float32)) else nullcontext():
+            parts = cuda.spread(A, self._weights_as(dtype), self._stride, scale, centre)
+        total = float(self.weight.sum()) if self.weight.size > 1 else float(self.n)
+        with np.errstate(over="ignore", invalid="ignore"):
+            left, squares, largest = parts[:, 0].sum(axis=0), parts[:, 1].sum(axis=0), parts[:, 2].max(axis=0)
+            squares = squares - 2 * offset * left + offset * offset * total
+            return np.stack((left - offset * total, squares, largest))
+
+    def _weights_as(self, dtype: np.dtype[Any]) -> Any:
+        """Return the weights in a type."""
+        if dtype == np.float64:
+            return self._weight
+        if "weights" not in self._scratch:
+            self._scratch["weights"] = cuda.copied(self.weight.astype(dtype))
+        return self._scratch["weights"]
+
+    def _taken(self, numbers: NDArray[np.int64]) -> Rows:
+        """Return some rows, on the host."""
+        weight = self.weight if self.weight.size == 1 else self.weight[numbers]
+        return Rows(self._rows_of(self._X, numbers), self._rows_of(self._y, numbers), weight)
+
+    def _rows_of(self, A: Any, numbers: NDArray[np.int64]) -> NDArray[Any]:
+        """Return some rows of an array on the device, on the host."""
+        count, d = len(numbers), int(A.shape[1])
+        out = cuda.empty((count, d), A.dtype)
+        self._launch("take", cuda.blocks_for(count * d), A, cuda.copied(numbers.astype(np.int64)), count, d, out)
+        found: NDArray[Any] = out.copy_to_host()
+        return found
+
+    def _units(self, scale: Matrix, centre: Matrix) -> tuple[Any, Any, Matrix]:
+        """Return scale and centre in the data's type, on the device, and what the centre has lost by that."""
+        about = centre.astype(self._dtype)
+        return cuda.copied(scale.astype(self._dtype)), cuda.copied(about), centre - about
+
+    def _room(self, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
+        """Return scratch of a shape, the same as before where it is as large."""
+        found = self._scratch.get(name)
+        if found is None or found.shape != shape or found.dtype != dtype:
+            self._scratch[name] = found = None
+            self._scratch[name] = found = cuda.empty(shape, dtype)
+        return found
+
+    def _rooms(self, parts: int, blocks: int, tile: int, groups: int, factors: int, entries: int) -> tuple[Any, ...]:
+        """Return what blocks work in: the rows of a tile, their factors, the sums of each thread's share."""
+        return (
+            self._room("at", (blocks * tile,), np.int64),
+            self._room("F", (parts, blocks * tile, factors), self._dtype),
+            self._room("totals", (parts, blocks * groups, entries), self._dtype),
+        )
+
+
+def _there(array: Any, what: str) -> Any:
+    """Return an array on the device: itself where it lies there."""
+    return cuda.copied(array, what) if isinstance(array, np.ndarray) else array
