@@ -3,6 +3,7 @@
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 
 import pytest
@@ -15,6 +16,9 @@ from gradstep._kernels import cuda  # noqa: E402
 
 JIT_OFF = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 SIMULATED = cuda.SIMULATED
+if SIMULATED:
+    # It asks its threads without end whether they wait at a barrier: those are to get their turn before 5 ms are over.
+    sys.setswitchinterval(1e-4)
 needs_jit = pytest.mark.skipif(JIT_OFF, reason="far too slow with the JIT off")
 
 _no_device = cuda.state().startswith("no usable device")

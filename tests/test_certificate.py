@@ -128,7 +128,7 @@ def test_a_sample_misses_what_few_rows_know_until_it_is_repaired():
         w = in_callers_units(scaled, units)
         assert (truth.distance(w[:-1, 0], w[-1, 0]) <= certificate.bound) is trusted
     # The repaired one knows the leverage of the rare rows.
-    leverages = mended.evidence_and_leverages(table, mended.solution(), 1)[1]
+    leverages = mended.evidence_and_norms(table, mended.solution(), 1)[1] + 1 / mended.total
     assert leverages[:3].min() > 0.05
     assert leverages[3:].max() < 0.01
 

@@ -13,11 +13,12 @@ import logging
 import math
 import os
 import platform
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache as remembered
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -30,6 +31,19 @@ from gradstep._solvers.textbook import Sgd
 from gradstep._table.table import Table
 
 _log = logging.getLogger("gradstep.cost")
+
+
+class Shaped(Protocol):
+    """What costs depend on."""
+
+    @property
+    def n(self) -> int: ...
+    @property
+    def d(self) -> int: ...
+    @property
+    def k(self) -> int: ...
+    @property
+    def bytes_per_entry(self) -> int: ...
 
 
 class Machine(NamedTuple):
@@ -82,7 +96,7 @@ def chosen(solver: Sgd | str, table: Table, tol: float, *, intercept: bool, warm
     return best, f"by the cost model {model}: {best} is taken"
 
 
-def predicted(machine: Machine, table: Table, tol: float, *, intercept: bool) -> dict[str, float]:
+def predicted(machine: Machine, table: Shaped, tol: float, *, intercept: bool) -> dict[str, float]:
     """Return the seconds that each solver will take, about."""
     n, d, k = table.n, table.d, table.k
     columns = d + intercept
@@ -96,8 +110,8 @@ def predicted(machine: Machine, table: Table, tol: float, *, intercept: bool) ->
     def factored(rows: int) -> float:
         return 2.0 * rows * columns * (columns + _NARROW) * machine.factor + decomposed
 
-    far = math.sqrt(columns * n / m) * _MARGIN / max(tol, 1e-9)
-    epochs = max(1, math.ceil(math.log(max(far, 2.0)) / -math.log(min(0.5, _SHARE * math.sqrt(columns / n)))))
+    far = _far(columns, n, tol)
+    epochs = rounds(table, tol, intercept=intercept)
     products = max(1, math.ceil(math.log(max(4 * far, 2.0)) / -math.log(math.sqrt(columns / m))))
     common = _FIXED + 3 * read + n * k * _LOOKS  # looks at what came, and at what is left of the response
     sketch = kernel(_SKETCH, 1) + factored(m)
@@ -110,6 +124,32 @@ def predicted(machine: Machine, table: Table, tol: float, *, intercept: bool) ->
     }  # fmt: skip
 
 
+def of_steps(machine: Machine, table: Shaped, epochs: int) -> float:
+    """Return the seconds that epochs of the textbook method take, and a last read for the objective."""
+    n, d, k = table.n, table.d, table.k
+    read = n * d * table.bytes_per_entry * machine.byte
+    return _FIXED + (epochs + 1) * max(read, n * (d + _ROW) * k * _CURVATURE * machine.gram * threads.count())
+
+
+def of_factor(machine: Machine, table: Shaped, *, intercept: bool) -> float:
+    """Return the seconds that factorising a sketch takes."""
+    columns = table.d + intercept
+    rows = _preconditioner.sketch_rows(columns)
+    decomposed = columns**2 * (columns + _NARROW) * machine.values
+    return 2.0 * rows * columns * (columns + _NARROW) * machine.factor + decomposed
+
+
+def rounds(table: Shaped, tol: float, *, intercept: bool) -> int:
+    """Return the epochs that the default method takes from a sketch's own solution."""
+    columns = table.d + intercept
+    left = min(0.5, _SHARE * math.sqrt(columns / table.n))
+    return max(1, math.ceil(math.log(max(_far(columns, table.n, tol), 2.0)) / -math.log(left)))
+
+
+def _far(columns: int, n: int, tol: float) -> float:
+    return math.sqrt(columns * n / _preconditioner.sketch_rows(columns)) * _MARGIN / max(tol, 1e-9)
+
+
 @remembered
 def measured() -> Machine:
     """Return what this machine takes: kept from earlier processes, else measured in some 50 to 100 ms and kept."""
@@ -118,23 +158,27 @@ def measured() -> Machine:
         began = perf_counter()
         found = _measure()
         _log.info("measured %s in %.0f ms", found, 1e3 * (perf_counter() - began))
-        path = _path()
-        if path is not None:
-            kept.cache_clear()
-            with suppress(OSError):
-                cache.write(path, json.dumps(found._asdict()).encode())
+        kept.cache_clear()
+        keep(_path(), found)
     return found
 
 
 @remembered
 def kept() -> Machine | None:
     """Return what an earlier process measured, if it did."""
-    path = _path()
+    return kept_in(_path(), Machine)
+
+
+Measured = TypeVar("Measured", bound=tuple[float, ...])
+
+
+def kept_in(path: Path | None, kind: Callable[..., Measured]) -> Measured | None:
+    """Return what an earlier process measured and kept in a file, if it is sound."""
     if path is None:
         return None
     try:
         whole = cache.read(path)
-        found = None if whole is None else Machine(**json.loads(whole))
+        found = None if whole is None else kind(**json.loads(whole))
     except (OSError, ValueError, TypeError) as error:
         _log.debug("no measurement of the machine: %s", error)
         return None
@@ -142,11 +186,22 @@ def kept() -> Machine | None:
     return found if sound else None
 
 
-def _path() -> Path | None:
+def keep(path: Path | None, found: Any) -> None:
+    """Keep what was measured, where that is possible."""
+    if path is not None:
+        with suppress(OSError):
+            cache.write(path, json.dumps(found._asdict()).encode())
+
+
+def place_for(what: str, *facts: object) -> Path | None:
+    """Return the file of a measurement that depends on some facts, beside the machine's name."""
     place, _ = cache.folder()
-    facts = (platform.node(), platform.machine(), threads.count(), os.cpu_count(), np.__version__, 2)
-    name = hashlib.sha256(repr(facts).encode()).hexdigest()[:40]
-    return None if place is None else place / f"machine-{name}.json"
+    name = hashlib.sha256(repr((platform.node(), platform.machine(), *facts)).encode()).hexdigest()[:40]
+    return None if place is None else place / f"{what}-{name}.json"
+
+
+def _path() -> Path | None:
+    return place_for("machine", threads.count(), os.cpu_count(), np.__version__, 2)
 
 
 def _measure() -> Machine:

@@ -11,9 +11,9 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gradstep import _blas, _closed_form, _cost, _guard, _input, _report
+from gradstep import _blas, _break_even, _closed_form, _cost, _guard, _input, _report
 from gradstep._closed_form import ClosedForm
-from gradstep._device import home
+from gradstep._device import home, on_cuda
 from gradstep._driver import Certifying, Limits, Run, drive, intercept_of
 from gradstep._input import Steps
 from gradstep._numbers import frozen, real
@@ -213,9 +213,11 @@ def fit(
     if not _closed_form.exists(loss, penalty):
         _input.needs_closed_form(options, wanted, loss, penalty)
     rows = _input.rows(X, y, sample_weight, loss, device)
+    device, where = _placed(device, rows, options, steps, limits.tol, intercept=intercept)
     earlier = _input.start(start, int(rows.X.shape[1]), tuple(rows.y.shape[1:]), options, intercept=intercept)
     table = table_on(device, rows, loss, penalty)
     options, cost = _cost.chosen(options, table, limits.tol, intercept=intercept, warm=start is not None)
+    cost = "; ".join(filter(None, (where, cost)))
     method = _method(options, steps, table, loss, penalty, limits, seed, intercept=intercept)
     if start is not None and isinstance(method, Textbook):  # its steps go on
         began -= start.seconds
@@ -292,6 +294,19 @@ class _Judgement:
         for concern, category in zip(concerns, (ConvergenceWarning, DisagreementWarning), strict=False):
             if concern:
                 warnings.warn(f"fit: {concern}", category, stacklevel=3)
+
+
+def _placed(
+    device: str, rows: Rows, options: Sgd | str, steps: Steps, tol: float, *, intercept: bool
+) -> tuple[str, str]:
+    """Return the device that "auto" stands for, and why."""
+    if device != "auto":
+        return device, ""
+    if on_cuda(rows.X):
+        return "cuda", ""
+    n, d = rows.X.shape
+    shape = _break_even.Shape(n, d, rows.y.size // n, rows.X.dtype.itemsize)
+    return _break_even.device_for(shape, options, steps.epochs, steps.batch_size or n, tol, intercept=intercept)
 
 
 def _method(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gradstep import _input, _report
 from gradstep._certificate import Certificate
+from gradstep._device import on_cuda
 from gradstep._kernels.first_call import interrupts_held
 from gradstep._kernels.wide import wide_scores
 from gradstep._report import AGREES_WITHIN
@@ -345,7 +346,7 @@ class Fit:
     def __repr__(self) -> str:
         return f"<Fit of {self.rows} rows x {len(self.coef)} columns: objective {self.objective:.6g}, {self.stop.name}>"
 
-    def predict(self, X: ArrayLike) -> NDArray[np.float64]:
+    def predict(self, X: ArrayLike) -> Any:
         """Return the scores ``X coef + intercept``: log-odds for the logistic loss, log means for Poisson's.
 
         They are summed in double-double arithmetic: of columns far from zero, or that nearly depend on each other, the
@@ -354,12 +355,14 @@ class Fit:
         Parameters
         ----------
         X : array_like, (n, d)
-            Rows to predict, in the units of the fit and with its columns in their order.
+            Rows to predict, in the units of the fit and with its columns in their order. Of an array on a GPU, in
+            float32 or float64 and C order, the scores are taken there and stay there, wherever the fit was made.
 
         Returns
         -------
         ndarray, (n,) or (n, k)
-            Scores in float64.
+            Scores in float64; for an array on a GPU one of Numba's arrays there, which other libraries take without a
+            copy, as ``cupy.asarray(...)`` or ``torch.as_tensor(...)``.
 
         Raises
         ------
@@ -373,12 +376,24 @@ class Fit:
         >>> gs.fit(X, y, step=0.03, batch_size=10, epochs=3).predict([[1.0, 1.0]]).round(1)
         array([2.8])
         """
+        if on_cuda(X):
+            return self._predict_there(X)
         table = _input.predictors(X, columns=len(self.coef))
         scores = np.empty((len(table), *self.coef.shape[1:]))
         k = self.coef.size // len(self.coef)
         with interrupts_held():  # it may be compiled
             wide_scores(table, self.coef.reshape(-1, k), np.reshape(self.intercept, k), scores.reshape(-1, k))
         return scores
+
+    def _predict_there(self, X: Any) -> Any:
+        from gradstep._input import on_device  # noqa: PLC0415 - X lies on one
+        from gradstep._kernels import cuda  # noqa: PLC0415
+
+        k = self.coef.size // len(self.coef)
+        table = on_device.predictors(X, columns=len(self.coef))
+        with interrupts_held():  # it may be compiled
+            scores = cuda.scores(table, self.coef.reshape(-1, k), np.reshape(self.intercept, k))
+        return scores if self.coef.ndim == 2 else scores.reshape(scores.shape[0])
 
     def __str__(self) -> str:
         return _report.fit(self)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import nullcontext
 from typing import Any
 
@@ -90,7 +89,7 @@ class OnDevice(Launching):
             )  # fmt: skip
 
         with first_call(self._loss, self._penalty) if self._is_new(compiled) else nullcontext():
-            blocks = 1 if pieces == 1 else min(pieces, cuda.mostcuda.blocks_for(compiled, arguments(1)))
+            blocks = 1 if pieces == 1 else min(pieces, cuda.most_blocks(compiled, arguments(1)))
             compiled[blocks, THREADS](*arguments(blocks))
         for array, found in zip(path[:-1], of_path.copy_to_host(), strict=True):
             array[...] = found.reshape(array.shape)
@@ -349,7 +348,7 @@ class OnDevice(Launching):
         blocks = lanes
         with interrupts_held() if self._is_new(compiled) else nullcontext():
             if together:
-                blocks = min(lanes * parts, cuda.mostcuda.blocks_for(compiled, arguments(1)))
+                blocks = min(lanes * parts, cuda.most_blocks(compiled, arguments(1)))
             compiled[blocks, THREADS](*arguments(blocks))
         self.row_reads += model.rows
         found: Matrix = np.add.reduce(mean.copy_to_host()) / lanes

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from gradstep import _input
 from gradstep._numbers import real
 from gradstep._solvers.textbook import looked_at_shuffle
-from gradstep._table.order import row_order
 from gradstep._table.dense import Dense
+from gradstep._table.order import row_order
 from gradstep.losses import Loss, squared
 
 Parameters = tuple[NDArray[np.float64], float | NDArray[np.float64]]

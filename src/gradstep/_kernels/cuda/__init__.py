@@ -180,6 +180,11 @@ def scores(X: Any, coef: NDArray[np.float64], intercept: NDArray[np.float64]) ->
     return out
 
 
+def warm(*, single: bool) -> bool:
+    """Whether kernels of rows of a type have run in this process."""
+    return bool(getattr(kernel("spread", single=single), "overloads", None))
+
+
 def cupy() -> Any:
     """Return CuPy where it is installed, else None: its matrix products are those of NVIDIA's own library."""
     if SIMULATED or find_spec("cupy") is None:

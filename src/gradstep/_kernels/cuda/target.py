@@ -4,8 +4,11 @@ Numba's own target has moved to the package numba-cuda, which takes its name ove
 """
 
 import os
+import sys
+import threading
 from typing import Any
 
+import numpy as np
 from numba import config, cuda
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
@@ -20,7 +23,23 @@ class _Inside:
     def __getattr__(self, name: str) -> Any:
         from numba.cuda.simulator.kernel import _get_kernel_context  # noqa: PLC0415
 
-        return getattr(_get_kernel_context(), name)
+        context = _get_kernel_context()
+        return _Shared(context) if name == "shared" else getattr(context, name)
+
+
+class _Shared:
+    """Shared arrays in the simulator, one for each line that asks. Its own may give two threads that come first one each."""
+
+    _lock = threading.Lock()
+
+    def __init__(self, context: Any) -> None:
+        self._arrays = context.__dict__.setdefault("_arrays_of_lines", {})
+
+    def array(self, shape: Any, dtype: Any) -> Any:
+        """Return the array of the line that asks."""
+        caller = sys._getframe(1)  # noqa: SLF001 - as the simulator's own does
+        with self._lock:
+            return self._arrays.setdefault((caller.f_code, caller.f_lineno), np.empty(shape, dtype=str(dtype)))
 
 
 inside = _Inside() if SIMULATED else cuda
