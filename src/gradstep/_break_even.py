@@ -127,5 +127,3 @@ def _seconds(work: Any) -> float:
     began = perf_counter()
     work()
     return perf_counter() - began
-
-

@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 from gradstep._device import on_cuda
 from gradstep._input import arrays
-from gradstep._input.arrays import BLOCK, finite, parameters, predictors, weights_together
+from gradstep._input.arrays import BLOCK, finite
+from gradstep._input.arrays import parameters as parameters
+from gradstep._input.arrays import predictors as predictors
+from gradstep._input.arrays import weights_together as weights_together
 from gradstep._numbers import real
 from gradstep._solvers.textbook import Sgd, State, looked_at, rates, refuse_rates
 from gradstep._table.terms import Rows

@@ -50,13 +50,11 @@ def _looked_at(name: str, array: Any) -> Any:
     """Return an array that kernels can read where it is."""
     found = _device.in_place(name, array)
     if found.dtype not in {np.dtype(np.float32), np.dtype(np.float64)}:
-        raise TypeError(
-            f"{name}: data of dtype {found.dtype} came on the GPU; float32 or float64 is needed there: convert it first."
-        )
+        raise TypeError(f"{name}: data of dtype {found.dtype} came on the GPU; float32 or float64 is needed there.")
     if not cuda.in_order(found):
         raise ValueError(
-            f"{name}: an array of shape {tuple(found.shape)} and strides {tuple(found.strides)} came on the GPU; C order "
-            "without gaps is needed there: copy it into that order first, as ascontiguousarray or contiguous() do."
+            f"{name}: an array of shape {tuple(found.shape)} and strides {tuple(found.strides)} came on the GPU; C "
+            "order without gaps is needed there: ascontiguousarray(...) or .contiguous() makes such a copy."
         )
     return found
 

@@ -124,7 +124,7 @@ class Dense(Table):
     def response_squares(
         self, unit: NDArray[np.float64], *, intercept: bool
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return weighted mean squares (k,) of responses times `unit`, about their means with an intercept; the means."""
+        """Return mean squares (k,) of responses times `unit`, about their means with an intercept, and the means."""
         y = self._host.y * unit
         weight = self.weight[:, np.newaxis] if self.weight.size > 1 else 1.0
         mean = (weight * y).sum(axis=0) / len(y) if intercept else np.zeros(y.shape[1])

@@ -51,7 +51,7 @@ class Launching(Table):
         return found
 
     def _spread(self, A: Any, scale: Matrix, centre: Matrix) -> Matrix:
-        """Return sums of ``v z``, of ``v z**2`` and the largest ``|z|`` of columns of X or y, (3, d), about a centre."""
+        """Return sums of ``v z`` and ``v z**2`` and the largest ``|z|`` of columns about a centre, (3, d)."""
         dtype = np.dtype(A.dtype)
         offset = centre - centre.astype(dtype)
         with interrupts_held() if self._is_new(cuda.kernel("spread", single=dtype == np.float32)) else nullcontext():
@@ -101,7 +101,7 @@ class Launching(Table):
         return (
             self._room("at", (blocks * tile,), np.int64),
             self._room("F", (parts, blocks * tile, factors), self._dtype),
-            self._room("totals", (parts, blocks * groups, entries), self._dtype),
+            self._room("totals", (2, blocks * groups, entries), np.float64),
         )
 
 

@@ -41,7 +41,7 @@ class OnDevice(Launching):
     def stop(self, start: int, batch: int) -> int:
         """Return where a call of the kernel that starts at a row ends: a function of shape and batch alone."""
         batch = min(batch, self.n)
-        of_batch = batch * (self.d + 8) * self._dtype.itemsize * self.k + _BYTES_PER_STEP
+        of_batch = batch * (self.d + 8) * self.bytes_per_entry * self.k + _BYTES_PER_STEP
         batches = _BYTES_PER_CALL // of_batch
         if batches == 0:  # within a batch
             return min(start + max(1, batch * _BYTES_PER_CALL // of_batch), start - start % batch + batch, self.n)
@@ -80,8 +80,8 @@ class OnDevice(Launching):
 
         def arguments(blocks: int) -> tuple[Any, ...]:
             return (
-                self._X, self._y, self._weight, self._stride, order[start:stop] if shuffled else self._none,
-                shuffled, self.n, d, k, start, stop, batch, pieces, settings.intercept, settings.momentum, settings.nesterov,
+                self._X, self._y, self._weight, self._stride, order[start:stop] if shuffled else self._none, shuffled,
+                self.n, d, k, start, stop, batch, pieces, settings.intercept, settings.momentum, settings.nesterov,
                 settings.averaging, averaged, cuda.copied(rates), rates.size > 1, of_path, of_losses,
                 self._room("W", (numbers.parts, d, k), self._dtype), self._unit, width, groups, tile, fold,
                 *self._rooms(numbers.parts, blocks, tile, groups, 2 * k, entries),
@@ -96,9 +96,7 @@ class OnDevice(Launching):
         path.loss_sum[...] = of_losses.copy_to_host()
         self.row_reads += stop - start
 
-    def statistics(
-        self, order: NDArray[np.int64], *, centred: bool, copied: bool = False
-    ) -> tuple[Matrix, Matrix]:
+    def statistics(self, order: NDArray[np.int64], *, centred: bool, copied: bool = False) -> tuple[Matrix, Matrix]:
         """Return scale, centre, constancy and unit of the columns (4, d) and of the responses (4, k)."""
         if order.size:
             of_columns, of_responses = np.empty((4, self.d)), np.empty((4, self.k))
@@ -189,7 +187,7 @@ class OnDevice(Launching):
         return out.reshape(self.n)
 
     def response_squares(self, unit: Matrix, *, intercept: bool) -> tuple[Matrix, Matrix]:
-        """Return weighted mean squares (k,) of responses times `unit`, about their means with an intercept; the means."""
+        """Return mean squares (k,) of responses times `unit`, about their means with an intercept, and the means."""
         mean = np.zeros(self.k)
         if intercept:
             mean = self._spread(self._y, unit, mean)[0] / self.n
@@ -213,19 +211,19 @@ class OnDevice(Launching):
         if T is not None:
             blank = np.zeros((1 + d + k, size))
             blank[0, 0] = 1.0
-            blank[1 : 1 + d, 1 : -k] = T
+            blank[1 : 1 + d, 1:-k] = T
             blank[1 + d :, -k:] = np.eye(k)
             whole = cuda.copied(blank)
         of_units = [cuda.copied(array) for array in units]
-        most = max(64, _CELLS_PER_BLOCK // (1 + d + k))
+        most = min(self.n, max(64, _CELLS_PER_BLOCK // (1 + d + k)))
         total, rest = np.zeros((2, size, size))
         heavy = [np.zeros((0, size))]
         for start in range(0, self.n, most):
             count = min(most, self.n - start)
             block = self._room("block", (most, 1 + d + k), np.float64)
             self._launch(
-                "fill", cuda.blocks_for(count * (1 + d + k)), self._X, self._y, self._weight, self._stride, start, count, d, k,
-                *of_units, block,
+                "fill", cuda.blocks_for(count * (1 + d + k)), self._X, self._y, self._weight, self._stride, start,
+                count, d, k, *of_units, block,
             )  # fmt: skip
             if whole is not None:
                 turned = self._room("turned", (most, size), np.float64)
@@ -234,8 +232,8 @@ class OnDevice(Launching):
             squares = self._room("squares", (most,), np.float64)
             self._launch("row_squares", cuda.blocks_for(count), block, count, size, squares)
             of_rows = squares.copy_to_host()[:count]
-            if not of_rows.max() <= HEAVY * size and sum(map(len, heavy)) < MOST_HEAVY:
-                apart = np.flatnonzero(~(of_rows <= HEAVY * size))
+            if of_rows.max() > HEAVY * size and sum(map(len, heavy)) < MOST_HEAVY:
+                apart = np.flatnonzero(of_rows > HEAVY * size)
                 heavy.append(self._rows_of(block, apart))
                 self._launch("blank", cuda.blocks_for(len(apart) * size), block, cuda.copied(apart), len(apart), size)
             with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is the caller's to see
@@ -258,7 +256,8 @@ class OnDevice(Launching):
         cuda.kernel("gram")[min(pieces * tiles * tiles, processors() * 8), columns.SIDE**2](
             block, count, size, pieces, parts
         )
-        return self._folded(parts, pieces, size * size).sum(axis=0).reshape(size, size)
+        whole: Matrix = self._folded(parts, pieces, size * size).sum(axis=0).reshape(size, size)
+        return whole
 
     def sketch(self, units: Units, rows: int, seed: int) -> Matrix:
         """Return a sketch of the weighted rows ``[1, Z, y]``: stacked sparse signs, about so many rows."""
@@ -266,6 +265,8 @@ class OnDevice(Launching):
         buckets = -(-rows // STRIPES)
         entries, cells = d + 1 + k, STRIPES * buckets
         scale, about, offset = self._units(units.scale, units.centre)
+        if self._single:
+            offset = units.centre  # the kernel takes entries as they are
         _, groups, tile = cut(d, 1 + k, entries)
         of_stretch = stretch(self.n, self.d * self._dtype.itemsize, buckets)
         tile = min(tile, max(16, of_stretch // buckets))
@@ -304,7 +305,7 @@ class OnDevice(Launching):
     def curvature(self, units: Units, centre: Matrix, p: Matrix) -> Matrix:
         """Return ``sum_i v_i [z_i, 1] (z_i p + level)`` (d + 1, k) in one read, the columns about `centre`."""
         scale, about, offset = self._units(units.scale, centre)
-        W = sums(PLAIN, self._single).parts_of(p[:-1])
+        W = sums(ROUGH, self._single).parts_of(p[:-1])
         found = self._read(reads.CURVATURE, W, p[-1] - offset @ p[:-1], self.k, scale, about, units.y_scale)
         total: Matrix = found.sum(axis=0).reshape(self.d + 1, self.k)
         total[:-1] -= offset[:, np.newaxis] * total[-1]
@@ -322,7 +323,7 @@ class OnDevice(Launching):
         rows = max(int(b[-1] - b[0]) // (len(b) - 1) for b in deal.batches) * deal.run
         parts = max(1, min(processors() // lanes, rows * (d + 1) * k // steps.CELLS_PER_PIECE)) if together else 1
         width, groups, tile = cut(d, k, entries)
-        numbers = sums(PLAIN, self._single)
+        numbers = sums(ROUGH, self._single)
         weight = model.weight if hasattr(model.weight, "copy_to_host") else self._weight
         fixed = model.fixed if model.fixed.size else np.zeros((1, 1))
         given = (
@@ -354,9 +355,7 @@ class OnDevice(Launching):
         found: Matrix = np.add.reduce(mean.copy_to_host()) / lanes
         return found
 
-    def _read(
-        self, name: str, W: Any, level: Matrix, factors: int, scale: Any, centre: Any, y_scale: Matrix
-    ) -> Matrix:
+    def _read(self, name: str, W: Any, level: Matrix, factors: int, scale: Any, centre: Any, y_scale: Matrix) -> Matrix:
         """Return the sums (2, entries) of a read of all rows, in two parts."""
         d, k = self.d, self.k
         entries = d * k + factors

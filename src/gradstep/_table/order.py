@@ -1,4 +1,4 @@
-"""The order of rows in one epoch: a function of their number, the seed and the epoch alone, so that any can be redone."""
+"""The order of rows in one epoch: a function of their number, seed and epoch alone, so that any can be redone."""
 
 from __future__ import annotations
 

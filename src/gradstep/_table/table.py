@@ -103,7 +103,7 @@ class Table(abc.ABC):
     @property
     def bytes_per_entry(self) -> int:
         """Bytes of an entry of X."""
-        return self._dtype.itemsize
+        return int(self._dtype.itemsize)
 
     @cached_property
     def present(self) -> int:
@@ -111,9 +111,7 @@ class Table(abc.ABC):
         return self.n if self.weight.size == 1 else int(np.count_nonzero(self.weight))
 
     @abc.abstractmethod
-    def statistics(
-        self, order: NDArray[np.int64], *, centred: bool, copied: bool = False
-    ) -> tuple[Matrix, Matrix]:
+    def statistics(self, order: NDArray[np.int64], *, centred: bool, copied: bool = False) -> tuple[Matrix, Matrix]:
         """Return scale, centre, constancy and unit of the columns (4, d) and of the responses (4, k).
 
         See `statistics` of the kernels; over the rows in `order`, or all if it is empty. Of rows that are `copied` to
@@ -184,7 +182,7 @@ class Table(abc.ABC):
 
     @abc.abstractmethod
     def response_squares(self, unit: Matrix, *, intercept: bool) -> tuple[Matrix, Matrix]:
-        """Return weighted mean squares (k,) of responses times `unit`, about their means with an intercept; the means."""
+        """Return mean squares (k,) of responses times `unit`, about their means with an intercept, and the means."""
 
     def _count(self, order: NDArray[np.int64], rows: int) -> None:
         self.row_reads += rows

@@ -6,7 +6,7 @@ when a device is asked for.
 """
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -23,23 +23,36 @@ from gradstep._kernels.cuda.sums import WIDE, sums
 from gradstep._kernels.cuda.target import SIMULATED, THREADS, cuda, make_room, processors, require, state
 from gradstep._kernels.formula import Formula
 
-__all__ = ["SIMULATED", "copied", "copied_to_host", "each_kernel", "kernel", "require", "state", "steps_kernel", "target"]
+__all__ = [
+    "SIMULATED",
+    "copied",
+    "copied_to_host",
+    "each_kernel",
+    "kernel",
+    "require",
+    "state",
+    "steps_kernel",
+    "target",
+]
 
 Kernel = Callable[..., None]
 
+
+def _as_it_stands(function: Kernel) -> Kernel:
+    return function
+
+
 _BUILDERS: dict[str, Callable[..., Any]] = {
-    reads.CURVATURE: lambda **how: reads.build_read(reads.CURVATURE, **how),
-    reads.EVIDENCE: lambda **how: reads.build_read(reads.EVIDENCE, **how),
-    reads.NORMS: lambda **how: reads.build_scores(reads.NORMS, **how),
-    reads.SCORES: lambda **how: reads.build_scores(reads.SCORES, **how),
-    "fold": lambda: reads.fold,
+    **{name: partial(reads.build_read, name) for name in (reads.CURVATURE, reads.EVIDENCE)},
+    **{name: partial(reads.build_scores, name) for name in (reads.NORMS, reads.SCORES)},
     "lanes": build_lanes,
     "sketch": build_sketch,
     "spread": columns.build_spread,
     **{
-        name: lambda name=name: getattr(columns, name)
-        for name in (
-            "take", "blank", "each_row", "order", "count_above", "list_above", "fill", "row_squares", "product", "gram",
+        function.__name__: partial(_as_it_stands, function)
+        for function in (
+            columns.take, columns.blank, columns.each_row, columns.order, columns.count_above, columns.list_above,
+            columns.fill, columns.row_squares, columns.product, columns.gram, reads.fold,
         )
     },
 }  # fmt: skip

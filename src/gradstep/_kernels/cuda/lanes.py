@@ -8,14 +8,14 @@ of `gradstep._kernels.lanes.lane`, whose names are used.
 from collections.abc import Callable
 
 from gradstep._kernels.cuda.rows import build, centred_entry, summed
-from gradstep._kernels.cuda.sums import PLAIN, sums
+from gradstep._kernels.cuda.sums import ROUGH, sums
 from gradstep._kernels.cuda.target import inside as cuda
 from gradstep._kernels.formula import compilable
 
 
 def build_lanes(*, single: bool, together: bool) -> Callable[..., None]:  # noqa: C901 - one launch
     """Return the kernel as a plain Python function; ``together``: whether the grid shares the lanes."""
-    arithmetic = sums(PLAIN, single)
+    arithmetic = sums(ROUGH, single)
     split = arithmetic.split
 
     def place(position, source):

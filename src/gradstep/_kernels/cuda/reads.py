@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gradstep._kernels.cuda.rows import build, centred_entry, plain_entry, scaled_entry
-from gradstep._kernels.cuda.sums import PLAIN, ROUGH, WIDE, lost, sums, times, two_sum
+from gradstep._kernels.cuda.sums import ROUGH, WIDE, lost, sums, times, two_sum
 from gradstep._kernels.cuda.target import inside as cuda
 from gradstep._kernels.formula import compilable
 
@@ -25,7 +25,7 @@ def build_read(name: str, *, single: bool) -> Callable[..., None]:
     in double-double arithmetic, and behind the gradient stand the sums of the weighted squares.
     """
     kind, entry, link = {
-        CURVATURE: (PLAIN, centred_entry, _curvature),
+        CURVATURE: (ROUGH, centred_entry, _curvature),
         EVIDENCE: (WIDE, scaled_entry, _residual),
     }[name]
     arithmetic = sums(kind, single)

@@ -2,8 +2,9 @@
 
 A block of threads takes a tile of rows at a time. First some neighbouring threads take the score of a row together, so
 that they read neighbouring entries, and one of them turns it into the factor that the row has in the sums; then each
-thread takes a column, or a share of the tile's rows in it, and reads the tile a second time, from the cache. Sums are
-cut by the shape of the table alone and nothing is added atomically: same seed, same bits.
+thread takes a column, or a share of the tile's rows in it, and reads the tile a second time, from the cache. What a
+tile comes to is added in doubles. Sums are cut by the shape of the table alone and nothing is added atomically: same
+seed, same bits.
 
 Device functions are closures over one kind of sums (`gradstep._kernels.cuda.sums`), over how an entry is taken, where a
 row stands and what a score becomes.
@@ -31,7 +32,8 @@ class Cut(NamedTuple):
 
 
 _ENTRIES_PER_THREAD = 4  # of a row, before more threads take it together
-_CELLS_PER_TILE = 1 << (5 if SIMULATED else 13)  # 32 or 64 kB: with the tiles of other blocks they stay in the nearest cache
+# 32 or 64 kB, which with the tiles of other blocks stay in the nearest cache.
+_CELLS_PER_TILE = 1 << (5 if SIMULATED else 13)
 _LEAST_TILE, _LARGEST_TILE = (4, 16) if SIMULATED else (16, 512)
 
 
@@ -101,11 +103,13 @@ def centred_entry(X, i, j, scale, centre):
     return X[i, j] * scale[j] - centre[j]
 
 
-for _function in (plain_entry, scaled_entry, centred_entry):
-    compilable(_function, fastmath=False)
+for _entry in (plain_entry, scaled_entry, centred_entry):
+    compilable(_entry, fastmath=False)
 
 
-def build(sums: Sums, entry: Any, place: Any, link: Any, *, scored: bool = True) -> tuple[Any, Any]:
+def build(  # noqa: C901 - one function for each phase of a tile
+    sums: Sums, entry: Any, place: Any, link: Any, *, scored: bool = True
+) -> tuple[Any, Any]:
     """Return device functions ``scores`` and ``add_rows``.
 
     ``place(position, source)`` tells which row stands at a position, or a number below 0 where there is none;
@@ -115,7 +119,7 @@ def build(sums: Sums, entry: Any, place: Any, link: Any, *, scored: bool = True)
 
     Arguments travel in tuples: ``table = (X, scale, centre, d, k)``, ``room = (at, F, totals)``, scratch of all blocks.
     """
-    zero, load, store, add, joined = sums.zero, sums.load, sums.store, sums.add, sums.joined
+    zero, load, add, joined = sums.zero, sums.load, sums.add, sums.joined
     one = sums.dtype(1)
     wide = sums.parts > 1 + (sums.dtype(0).itemsize == 4)
 
@@ -160,7 +164,7 @@ def build(sums: Sums, entry: Any, place: Any, link: Any, *, scored: bool = True)
         while slot < entries * groups:
             g = slot // entries
             e = slot % entries
-            acc = load(totals, first + g, e)
+            acc = zero()
             if e < d * k:
                 j = uint64(e // k)
                 c = e % k
@@ -171,7 +175,10 @@ def build(sums: Sums, entry: Any, place: Any, link: Any, *, scored: bool = True)
             else:
                 for t in range(base + g, base + count, groups):
                     acc = add(acc, one, load(F, t, e - d * k))
-            store(totals, first + g, e, acc)
+            high, low = joined(acc)
+            total, lost = two_sum(totals[0, first + g, e], high)
+            totals[0, first + g, e] = total
+            totals[1, first + g, e] += low + lost
             slot += cuda.blockDim.x
 
     factors_of_rows = scores if scored else unscored
@@ -185,7 +192,9 @@ def build(sums: Sums, entry: Any, place: Any, link: Any, *, scored: bool = True)
         thread, threads = cuda.threadIdx.x, cuda.blockDim.x
         base, mine = cuda.blockIdx.x * tile, cuda.blockIdx.x * groups
         for slot in range(thread, entries * groups, threads):
-            store(totals, mine + slot // entries, slot % entries, zero())
+            totals[0, mine + slot // entries, slot % entries] = 0.0
+            totals[1, mine + slot // entries, slot % entries] = 0.0
+        cuda.syncthreads()  # of no rows, other threads read them next
         start = low
         while start < high:
             count = min(tile, high - start)
@@ -200,9 +209,8 @@ def build(sums: Sums, entry: Any, place: Any, link: Any, *, scored: bool = True)
         for e in range(thread, entries, threads):
             total, rest = 0.0, 0.0
             for g in range(groups):
-                a, b = joined(load(totals, mine + g, e))
-                total, lost = two_sum(total, a)
-                rest += b + lost
+                total, lost = two_sum(total, totals[0, mine + g, e])
+                rest += totals[1, mine + g, e] + lost
             out[0, row, e] = total
             out[1, row, e] = rest
         cuda.syncthreads()

@@ -8,7 +8,7 @@ it comes from memory once. Each bucket has as many rows of a stretch as any othe
 import math
 from collections.abc import Callable
 
-from gradstep._kernels.cuda.rows import build, centred_entry
+from gradstep._kernels.cuda.rows import build, centred_entry, scaled_entry
 from gradstep._kernels.cuda.sums import PLAIN, sums
 from gradstep._kernels.cuda.target import inside as cuda
 from gradstep._kernels.permute import bits_for, mixed, permuted
@@ -43,13 +43,15 @@ def build_sketch(*, single: bool) -> Callable[..., None]:
         root = 0.0
         if v > 0.0:
             root = math.sqrt(v) / math.sqrt(stripes)
-            if mixed(mixed((i + key) & 0xFFFFFFFF) ^ (stripe + 1)) & 1:
+            if mixed(mixed((int(i) + key) & 0xFFFFFFFF) ^ (stripe + 1)) & 1:
                 root = -root
         split(F, t, 0, root, 0.0)
         for b in range(k):
             split(F, t, 1 + b, root * (y[i, b] * y_scale[b] - y_centre[b]) if v > 0.0 else 0.0, 0.0)
 
-    _, add_rows = build(arithmetic, centred_entry, place, link, scored=False)
+    # In float32 to subtract a centre would round, and columns that depend on each other would no longer: without, an
+    # entry is what the caller passed, and the centre comes off the sums.
+    _, add_rows = build(arithmetic, scaled_entry if single else centred_entry, place, link, scored=False)
 
     def sketch(
         X, y, weight, stride, n, d, k, rows, stripes, buckets, key, step, y_scale, y_centre, W, scale, centre, width,

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from gradstep._kernels.cpu import AVERAGING_POWER
 from gradstep._kernels.cuda.rows import build, plain_entry, summed
 from gradstep._kernels.cuda.sums import PLAIN, sums
+from gradstep._kernels.cuda.target import SIMULATED
 from gradstep._kernels.cuda.target import inside as cuda
 from gradstep._kernels.formula import Formula, compilable
 
-CELLS_PER_PIECE = 1 << 14  # of a batch, that one block reads
+CELLS_PER_PIECE = 1 << (6 if SIMULATED else 14)  # of a batch, that one block reads
 MOST_PIECES = 1024
 
 

@@ -5,13 +5,14 @@ an entry of them: a number is carried as an unevaluated sum of parts of the data
 those before it, and only what comes once a row or once a column is put together in float64. Three kinds of sums share
 the kernels:
 
-========  ========================  ==========================  ===============================
+========  ========================  ==========================  ==================================================
 name      float64 rows              float32 rows                for
-========  ========================  ==========================  ===============================
-`ROUGH`   float64                   float32                     leverages, of which a digit does
-`PLAIN`   float64                   two floats, some 48 bits    gradients, steps, sketches
+========  ========================  ==========================  ==================================================
+`ROUGH`   float64                   float32                     leverages; steps beside an anchor, of which the next
+                                                                evidence tells what they are worth
+`PLAIN`   float64                   two floats, some 48 bits    gradients and steps of the textbook method, sketches
 `WIDE`    two doubles, 106 bits     three floats, some 70 bits  the evidence for a certificate
-========  ========================  ==========================  ===============================
+========  ========================  ==========================  ==================================================
 
 T. J. Dekker, A floating-point technique for extending the available precision, *Numerische Mathematik* 18 (1971)
 224-242; T. Ogita, S. M. Rump and S. Oishi, Accurate sum and dot product, *SIAM Journal on Scientific Computing* 26
@@ -126,8 +127,6 @@ class Sums(NamedTuple):
     """``alone(x)``: an entry as a number in parts."""
     load: Callable[..., Any]
     """``load(A, i, j)``: the number whose parts are ``A[:, i, j]``."""
-    store: Callable[..., Any]
-    """``store(A, i, j, acc)``: put a sum there."""
     split: Callable[..., Any]
     """``split(A, i, j, high, low)``: put there what is the sum of two doubles."""
     add: Callable[..., Any]
@@ -151,12 +150,12 @@ def sums(kind: str, single: bool) -> Sums:
     """Return sums of a kind for float32 rows or for float64 ones."""
     number = np.float32 if single else np.float64
     parts = {ROUGH: 1, PLAIN: 1 + single, WIDE: 2 + single}[kind]
-    zero, alone, load, store, split = (_of_one, _of_two, _of_three)[parts - 1](number)
+    zero, alone, load, split = (_of_one, _of_two, _of_three)[parts - 1](number)
     add = (_add_one_part, _add_two_parts, _add_three_parts)[parts - 1]
     joined = (_joined_one, _joined_two, _joined_three)[parts - 1]
-    for function in (zero, alone, load, store, split):
+    for function in (zero, alone, load, split):
         compilable(function, fastmath=False)
-    return Sums(parts, number, zero, alone, load, store, split, add, joined)
+    return Sums(parts, number, zero, alone, load, split, add, joined)
 
 
 def _of_one(number: Any) -> Any:
@@ -169,13 +168,10 @@ def _of_one(number: Any) -> Any:
     def load(A, i, j):
         return (A[0, i, j],)
 
-    def store(A, i, j, acc):
-        A[0, i, j] = acc[0]
-
     def split(A, i, j, high, low):  # noqa: ARG001 - of one part there is no room for it
         A[0, i, j] = number(high)
 
-    return zero, alone, load, store, split
+    return zero, alone, load, split
 
 
 def _of_two(number: Any) -> Any:
@@ -188,16 +184,12 @@ def _of_two(number: Any) -> Any:
     def load(A, i, j):
         return A[0, i, j], A[1, i, j]
 
-    def store(A, i, j, acc):
-        A[0, i, j] = acc[0]
-        A[1, i, j] = acc[1]
-
     def split(A, i, j, high, low):
         first = number(high)
         A[0, i, j] = first
-        A[1, i, j] = number((high - first) + low)
+        A[1, i, j] = number((high - np.float64(first)) + low)
 
-    return zero, alone, load, store, split
+    return zero, alone, load, split
 
 
 def _of_three(number: Any) -> Any:
@@ -210,17 +202,12 @@ def _of_three(number: Any) -> Any:
     def load(A, i, j):
         return A[0, i, j], A[1, i, j], A[2, i, j]
 
-    def store(A, i, j, acc):
-        A[0, i, j] = acc[0]
-        A[1, i, j] = acc[1]
-        A[2, i, j] = acc[2]
-
     def split(A, i, j, high, low):
         first = number(high)
-        rest = (high - first) + low
+        rest = (high - np.float64(first)) + low
         second = number(rest)
         A[0, i, j] = first
         A[1, i, j] = second
-        A[2, i, j] = number(rest - second)
+        A[2, i, j] = number(rest - np.float64(second))
 
-    return zero, alone, load, store, split
+    return zero, alone, load, split

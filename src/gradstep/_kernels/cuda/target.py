@@ -28,7 +28,7 @@ class _Inside:
 
 
 class _Shared:
-    """Shared arrays in the simulator, one for each line that asks. Its own may give two threads that come first one each."""
+    """Shared arrays in the simulator, one for each line that asks; its own may give each of two threads another."""
 
     _lock = threading.Lock()
 
