@@ -13,7 +13,8 @@ if SIMULATED or JIT_OFF:
 from numba import boolean, cuda, float32, float64, int64, types
 from numba.cuda import dispatcher
 
-from gradstep._kernels.cuda import build
+from gradstep._kernels.cuda import KERNELS, builder
+from gradstep._kernels.cuda.steps import build_steps
 from gradstep.losses import LOSSES
 from gradstep.penalties import NO_PENALTY, PENALTIES
 from gradstep.schedules import SCHEDULES, Schedule
@@ -26,8 +27,8 @@ def kinds(registry):
     return [constructor(*tried[0]) for constructor, tried in registry.items()]
 
 
-losses = pytest.mark.parametrize("loss", kinds(LOSSES), ids=lambda loss: loss.name)
-penalties = pytest.mark.parametrize("penalty", [NO_PENALTY, *kinds(PENALTIES)], ids=lambda penalty: penalty.name)
+# Each loss and each penalty in the kernel of the steps, not all their pairs.
+pairs = [(loss, NO_PENALTY) for loss in kinds(LOSSES)] + [(kinds(LOSSES)[0], penalty) for penalty in kinds(PENALTIES)]
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +40,7 @@ def compile_for_the_target(monkeypatch):
 
     if not hasattr(dispatcher, "get_current_device"):
         pytest.skip("this numba-cuda has no numba.cuda.dispatcher.get_current_device to stand in for")
-    monkeypatch.setattr(dispatcher, "get_current_device", lambda: Target)
+    monkeypatch.setattr(dispatcher, "get_current_device", Target)
 
 
 def array(dtype, ndim):
@@ -56,22 +57,96 @@ def ptx_of(function, signature):
     return ptx
 
 
-@losses
-@penalties
-@pytest.mark.parametrize("dtype", [float32, float64], ids=str)
-def test_the_epoch_compiles(loss, penalty, dtype):
-    kernel = build(loss.value, loss.slope, penalty.prox)
-    weights, numbers = array(float64, 2), array(float64, 1)
-    p, q = parameters(loss.params, float64), parameters(penalty.params, float64)
-    rows = array(dtype, 2), weights, numbers, array(int64, 1), boolean
-    settings = int64, int64, int64, boolean, float64, boolean, boolean, int64, numbers
-    path = weights, weights, weights, weights, numbers
-    ptx = ptx_of(kernel, (*rows, *settings, *path, array(float64, 3), p, q))
+def blocks_of(ptx):
+    """Return the runs of instructions between labels and jumps: of a loop, what each of its turns takes."""
+    return re.split(r"\n\$L\w+:|\n\s*(?:@!?%p\d+ )?bra[^\n]*\n", ptx)
+
+
+def assert_sound(ptx, dtype):
+    """Nothing atomic, no array in local memory, every function inlined; no double beside arithmetic of float32."""
     assert ".visible .entry" in ptx
-    # Two barriers a batch; each row of float32 data is loaded as such.
-    assert len(re.findall(r"bar\.sync|barrier\.sync", ptx)) >= 2
-    assert ("ld.global.f32" in ptx or "ld.global.b32" in ptx or "ld.f32" in ptx) == (dtype is float32)
     assert not re.search(r"^\s*(@\S+\s+)?(atom|red)\.", ptx, re.MULTILINE)
+    assert "local_depot" not in ptx
+    assert not re.search(r"call\.uni[^;]*gradstep", ptx)
+    if dtype is float32:
+        of_entries = [block for block in blocks_of(ptx) if re.search(r"\b(fma\.rn|mul|add|sub)(\.rn)?\.f32", block)]
+        assert of_entries
+        assert not [block for block in of_entries if ".f64" in block]
+
+
+# What is compiled here is what `gradstep._table.on_device` launches: numbers are int64, or float64 or boolean as said.
+N, F, B = int64, float64, boolean
+NUMBERS, MATRIX, PARTS, WHOLE = (array(float64, ndim) for ndim in (1, 2, 3, 4))
+ROWS = array(int64, 1)
+
+
+def signature(name, dtype):
+    X, line, factors = array(dtype, 2), array(dtype, 1), array(dtype, 3)
+    room = ROWS, factors, PARTS
+    read = (X, MATRIX, NUMBERS, *[N] * 6, NUMBERS, NUMBERS, factors, line, line, N, N, N, *room, PARTS)
+    scores = X, NUMBERS, N, N, N, N, NUMBERS, factors, line, line, N, N, ROWS, PARTS, MATRIX
+    return {
+        "curvature": read,
+        "evidence": read,
+        "norms": scores,
+        "scores": scores,
+        "fold": (PARTS, N, N, MATRIX),
+        "lanes": (
+            X, NUMBERS, *[N] * 5, ROWS, N, ROWS, ROWS, N, N, N, MATRIX, MATRIX, NUMBERS, NUMBERS, F, MATRIX, B, MATRIX,
+            F, line, line, N, N, N, N, *room, PARTS, MATRIX, WHOLE, PARTS, factors, MATRIX,
+        ),
+        "sketch": (X, MATRIX, NUMBERS, *[N] * 9, NUMBERS, NUMBERS, factors, line, line, N, N, N, *room, PARTS),
+        "spread": (X, line, N, N, N, line, line, N, PARTS),
+        "take": (X, ROWS, N, N, X),
+        "blank": (MATRIX, ROWS, N, N),
+        "each_row": (NUMBERS, N, N, MATRIX),
+        "order": (ROWS, N, N, N, N),
+        "count_above": (MATRIX, NUMBERS, N, N, F, F, ROWS),
+        "list_above": (MATRIX, NUMBERS, N, N, F, F, ROWS, ROWS),
+        "fill": (X, MATRIX, NUMBERS, *[N] * 5, NUMBERS, NUMBERS, NUMBERS, NUMBERS, MATRIX),
+        "row_squares": (MATRIX, N, N, NUMBERS),
+        "product": (MATRIX, MATRIX, N, N, N, MATRIX),
+        "gram": (MATRIX, N, N, N, PARTS),
+    }[name]  # fmt: skip
+
+
+def ways(name):
+    """Return the ways in which a kernel is built."""
+    if name == "lanes":
+        return [{"single": single, "together": together} for single in (False, True) for together in (False, True)]
+    if name in {"curvature", "evidence", "norms", "scores", "sketch", "spread"}:
+        return [{"single": False}, {"single": True}]
+    return [{}]
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_every_kernel_compiles(name):
+    for way in ways(name):
+        dtype = float32 if way.get("single") else float64
+        ptx = ptx_of(builder(name, **way), signature(name, dtype))
+        assert_sound(ptx, dtype if way else float64)
+        waits = {"lanes", "curvature", "evidence", "norms", "scores", "sketch", "gram"}
+        assert bool(re.search(r"bar\.sync|barrier\.sync", ptx)) == (name in waits)
+        assert ("shfl.sync" in ptx) == (name in {"lanes", "curvature", "evidence", "norms", "scores"})
+        assert bool(re.search(r"cudaCG\w*Sync", ptx)) == bool(way.get("together"))
+
+
+@pytest.mark.parametrize(("loss", "penalty"), pairs, ids=lambda formulas: formulas.name)
+@pytest.mark.parametrize("dtype", [float32, float64], ids=str)
+def test_the_steps_compile(loss, penalty, dtype):
+    single = dtype is float32
+    room = ROWS, array(dtype, 3), PARTS
+    signature = (
+        array(dtype, 2), MATRIX, NUMBERS, N, ROWS, B, *[N] * 7, B, F, B, B, N, NUMBERS, B, PARTS, NUMBERS,
+        array(dtype, 3), array(dtype, 1), N, N, N, N, *room, PARTS, parameters(loss.params, float64),
+        parameters(penalty.params, float64),
+    )  # fmt: skip
+    # Whether blocks work together changes a barrier alone.
+    for together in (False, True) if loss.name == "huber" else (False,):
+        kernel = build_steps(loss.value, loss.slope, penalty.prox, single=single, together=together)
+        ptx = ptx_of(kernel, signature)
+        assert_sound(ptx, dtype)
+        assert bool(re.search(r"cudaCG\w*Sync", ptx)) == together
 
 
 def of_one(function):
