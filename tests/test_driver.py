@@ -191,7 +191,6 @@ def test_a_fit_that_is_wrong_knows_it(monkeypatch):
             ValueError,
             r'solver: "exact" came with the squared loss with l1\(1\); the squared loss w',
         ),
-        ({"device": "cuda"}, ValueError, 'device: "cuda" came with solver="exact", which reads on the CPU'),
         ({"tol": -1}, ValueError, "tol: -1 came; a finite number of at least 0 is needed"),
         ({"tol": "small"}, TypeError, "tol: 'small' came, a str; a number"),
         ({"max_passes": 0}, ValueError, "max_passes: 0 came; a whole number of at least 1 is needed"),

@@ -18,7 +18,7 @@ from conftest import needs_jit
 from gradstep._guard import largest_stable_step
 from gradstep._kernels.first_call import interrupts_held
 from gradstep._kernels.formula import examples
-from gradstep._table.order import row_order
+from gradstep._table.order import LISTED, row_order
 from gradstep.penalties import PENALTIES
 
 # NumPy's scalars, which stand in for compiled code with the JIT off, say so when they overflow.
@@ -151,21 +151,37 @@ def test_a_response_in_a_column_keeps_its_shape():
     np.testing.assert_array_equal(column.coef[:, 0], flat.coef)
 
 
-@pytest.mark.parametrize("n", [1, 2, 5, 1000])
+@pytest.mark.parametrize("n", [1, 2, 5, 1000, LISTED + 1])
 def test_orders_are_permutations_of_seed_and_epoch_alone(n):
     order = row_order(n, 7, 3)
     assert order.dtype == np.int64
     np.testing.assert_array_equal(np.sort(order), np.arange(n))
     np.testing.assert_array_equal(order, row_order(n, 7, 3))
-    if n == 1000:
+    if n >= 1000:
         assert not np.array_equal(order, row_order(n, 7, 4))
         assert not np.array_equal(order, row_order(n, 8, 3))
 
 
 def test_orders_do_not_depend_on_how_they_are_cut(monkeypatch):
-    whole = row_order(1000, 0, 0)
-    monkeypatch.setattr("gradstep._solvers.textbook._SHUFFLED_PER_CALL", 37)
-    np.testing.assert_array_equal(row_order(1000, 0, 0), whole)
+    whole = row_order(LISTED + 1, 0, 0)
+    monkeypatch.setattr("gradstep._table.order._ROWS_PER_CALL", 1000)
+    np.testing.assert_array_equal(row_order(LISTED + 1, 0, 0), whole)
+
+
+@needs_jit
+def test_the_order_of_many_rows_is_as_good_as_random():
+    n, draws = 3 * LISTED, 400
+    orders = np.array([row_order(n, seed, 1) for seed in range(draws)])
+    places = np.argsort(orders[:, :], axis=1)
+    for row in (0, 1, n // 2, n - 1):  # each row is as likely anywhere
+        counts = np.bincount(places[:, row] * 10 // n, minlength=10)
+        assert np.sum((counts - draws / 10) ** 2 / (draws / 10)) < 29.6  # chi-square, 9 degrees, once in 2,000
+    # Neither neighbours nor rows that differ in a bit keep together, nor do orders of neighbouring seeds or epochs.
+    for step in (1, 2, 1 << 8, 1 << 14):
+        together = np.mean([np.corrcoef(order[:-step], order[step:])[0, 1] for order in orders])
+        assert abs(together) < 4 / np.sqrt(n * draws)
+    assert abs(np.corrcoef(orders[:-1].ravel(), orders[1:].ravel())[0, 1]) < 4 / np.sqrt(n * draws)
+    assert abs(np.corrcoef(row_order(n, 0, 0), row_order(n, 0, 1))[0, 1]) < 4 / np.sqrt(n)
 
 
 def test_each_order_is_equally_likely():

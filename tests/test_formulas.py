@@ -126,7 +126,7 @@ def test_slopes_at_kinks_are_the_least_there_are(loss):
 @schedules
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_rates_are_positive_and_keep_their_type(schedule, dtype, device):
-    from gradstep._table.dense import backend
+    from gradstep._table.devices import backend
 
     t = np.arange(999, dtype=dtype)[:: 1 if device == "cpu" else 50]
     p = tuple(map(dtype, schedule.params))

@@ -104,7 +104,7 @@ BAD = [
     ("solver", "adam", ValueError, 'solver: \'adam\' came; "sgd", "cg", "exact", "auto" or gs.sgd'),
     ("solver", 3, TypeError, "solver: 3 came"),
     ("solver", gs.sgd, TypeError, "solver: the function sgd, not called, came"),
-    ("device", "gpu", ValueError, 'device: \'gpu\' came; None, "cpu" or "cuda" is needed'),
+    ("device", "gpu", ValueError, 'device: \'gpu\' came; None, "cpu", "cuda" or "auto" is needed'),
     ("device", 0, TypeError, "device: 0 came"),
     ("check", "yes", TypeError, "check: 'yes' came; \"auto\", True or False is needed"),
     ("callbacks", print, TypeError, "callbacks: the function print, not called, came; a sequence of callables"),
@@ -118,7 +118,7 @@ BAD = [
 @pytest.mark.parametrize(("name", "value", "error", "message"), BAD, ids=[f"{b[0]}-{i}" for i, b in enumerate(BAD)])
 def test_bad_input_is_refused_before_any_work(name, value, error, message, monkeypatch):
     # Nothing behind the gate may be reached.
-    monkeypatch.setattr(_fit, "Dense", None)
+    monkeypatch.setattr(_fit, "table_on", None)
     arguments = {"X": X0.copy(), "y": Y0.copy(), "step": 0.05, "sample_weight": None} | {name: value}
     kept = {key: np.array(v, copy=True) for key, v in arguments.items() if isinstance(v, np.ndarray)}
     X, y, options = arguments["X"], arguments["y"], {k: v for k, v in arguments.items() if k not in {"X", "y"}}

@@ -45,6 +45,7 @@ class Gpu(NamedTuple):
 _SKETCH, _WIDE, _LANES = 12.0, 2.0, 1.5
 _COMPILING = 6.0  # seconds, of all kernels of a fit
 _LAUNCHES_A_ROUND = 8
+_ROWS_MEASURED = 1 << 19  # of 32 columns: 64 MB
 _STEP = 6e-6  # seconds between the steps of the textbook method, at the barriers of the grid
 
 
@@ -113,7 +114,7 @@ def _gpu() -> Gpu | None:
 
 def measured(cuda: Any) -> Gpu:
     """Measure a GPU: a copy there, a read of what is there, a kernel of no work."""
-    table = np.zeros((1 << 18, 32), dtype=np.float32)
+    table = np.zeros((_ROWS_MEASURED, 32), dtype=np.float32)
     copy = min(_seconds(lambda: cuda.copied(table)) for _ in range(3)) / table.nbytes
     here, weight = cuda.copied(table), cuda.copied(np.ones(1, dtype=np.float32))
     few, ones, zeros = cuda.copied(table[:1]), np.ones(32), np.zeros(32)

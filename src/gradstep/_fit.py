@@ -207,7 +207,7 @@ def fit(
     )  # fmt: skip
     intercept = _input.flag("intercept", intercept)
     seed = _input.whole("seed", seed, 0)
-    device = _input.device(device, X)
+    device = _input.device(device, X, auto=True)
     wanted = _input.check(check)
     functions = _input.callbacks(callbacks)
     if not _closed_form.exists(loss, penalty):

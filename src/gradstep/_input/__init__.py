@@ -205,16 +205,14 @@ def start(
     return weights
 
 
-def device(value: object, X: object = None) -> str:
+def device(value: object, X: object = None, *, auto: bool = False) -> str:
     """Return the device's name; where none is named, that of the array."""
     if value is None:
         return "cuda" if on_cuda(X) else "cpu"
-    known = 'None, "cpu", "cuda" or "auto"'
-    if not isinstance(value, str):
-        raise TypeError(f"device: {value!r} came; {known} is needed.")
-    if value not in {"cpu", "cuda", "auto"}:
-        raise ValueError(f"device: {value!r} came; {known} is needed.")
-    return value
+    if isinstance(value, str) and value in {"cpu", "cuda", *(["auto"] if auto else [])}:
+        return value
+    known = 'None, "cpu", "cuda" or "auto"' if auto else 'None, "cpu" or "cuda"'
+    raise (ValueError if isinstance(value, str) else TypeError)(f"device: {value!r} came; {known} is needed.")
 
 
 def rows(X: object, y: object, sample_weight: object = None, loss: Loss | None = None, device: str = "cpu") -> Rows:

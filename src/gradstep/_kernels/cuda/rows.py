@@ -88,6 +88,21 @@ for _function in (partner, summed, summed_wide):
     compilable(_function, fastmath=False)
 
 
+def barrier_of(*, together: bool) -> Any:
+    """Return the barrier of the whole grid, or of a block."""
+    if together:
+
+        def barrier():
+            cuda.cg.this_grid().sync()
+
+    else:
+
+        def barrier():
+            cuda.syncthreads()
+
+    return compilable(barrier, fastmath=False)
+
+
 def plain_entry(X, i, j, scale, centre):  # noqa: ARG001 - entries of all kinds take the same arguments
     """Return an entry as it stands."""
     return X[i, j]
@@ -107,9 +122,7 @@ for _entry in (plain_entry, scaled_entry, centred_entry):
     compilable(_entry, fastmath=False)
 
 
-def build(  # noqa: C901 - one function for each phase of a tile
-    sums: Sums, entry: Any, place: Any, link: Any, *, scored: bool = True
-) -> tuple[Any, Any]:
+def build(sums: Sums, entry: Any, place: Any, link: Any, *, scored: bool = True) -> tuple[Any, Any]:
     """Return device functions ``scores`` and ``add_rows``.
 
     ``place(position, source)`` tells which row stands at a position, or a number below 0 where there is none;
@@ -119,8 +132,49 @@ def build(  # noqa: C901 - one function for each phase of a tile
 
     Arguments travel in tuples: ``table = (X, scale, centre, d, k)``, ``room = (at, F, totals)``, scratch of all blocks.
     """
+    scores = _scores(sums, entry, link) if scored else _unscored(link)
+    columns = _columns(sums, entry)
+
+    def add_rows(table, W, first, low, high, factors, cut, room, source, data, out, row):
+        """Sum the rows at positions `low` to `high` into ``out[:, row]``, the two parts of each sum."""
+        at, _, totals = room
+        width, groups, tile = cut
+        d, k = table[3], table[4]
+        entries = d * k + factors
+        thread, threads = cuda.threadIdx.x, cuda.blockDim.x
+        base, mine = cuda.blockIdx.x * tile, cuda.blockIdx.x * groups
+        for slot in range(thread, entries * groups, threads):
+            totals[0, mine + slot // entries, slot % entries] = 0.0
+            totals[1, mine + slot // entries, slot % entries] = 0.0
+        cuda.syncthreads()  # of no rows, other threads read them next
+        start = low
+        while start < high:
+            count = min(tile, high - start)
+            for t in range(thread, count, threads):
+                at[base + t] = place(start + t, source)
+            cuda.syncthreads()
+            scores(table, W, first, base, count, width, room, data)
+            cuda.syncthreads()
+            columns(table, base, count, factors, groups, room, mine)
+            cuda.syncthreads()
+            start += tile
+        for e in range(thread, entries, threads):
+            total, rest = 0.0, 0.0
+            for g in range(groups):
+                total, lost = two_sum(total, totals[0, mine + g, e])
+                rest += totals[1, mine + g, e] + lost
+            out[0, row, e] = total
+            out[1, row, e] = rest
+        cuda.syncthreads()
+
+    for function in (add_rows, place, link):
+        compilable(function, fastmath=False)
+    return scores, add_rows
+
+
+def _scores(sums: Sums, entry: Any, link: Any) -> Any:
+    """Return the function that takes the scores of a tile's rows, some threads a row, and links them to factors."""
     zero, load, add, joined = sums.zero, sums.load, sums.add, sums.joined
-    one = sums.dtype(1)
     wide = sums.parts > 1 + (sums.dtype(0).itemsize == 4)
 
     def scores(table, W, first, base, count, width, room, data):
@@ -130,6 +184,7 @@ def build(  # noqa: C901 - one function for each phase of a tile
         groups = cuda.blockDim.x // width
         item = cuda.threadIdx.x // width
         end, step = uint64(d), uint64(width)
+        # As many turns for all threads: what they exchange all of a warp take part in.
         for _ in range((count * k + groups - 1) // groups):
             acc = zero()
             here = item < count * k
@@ -151,10 +206,24 @@ def build(  # noqa: C901 - one function for each phase of a tile
                 link(high, low, i, t, c, F, data)
             item += groups
 
-    def unscored(table, W, first, base, count, width, room, data):  # noqa: ARG001
+    return compilable(scores, fastmath=False)
+
+
+def _unscored(link: Any) -> Any:
+    """Return the function that asks for the factors of a tile's rows without scores."""
+
+    def unscored(table, W, first, base, count, width, room, data):  # noqa: ARG001 - called as `scores` is
         at, F, _ = room
         for t in range(base + cuda.threadIdx.x, base + count, cuda.blockDim.x):
             link(0.0, 0.0, at[t], t, 0, F, data)
+
+    return compilable(unscored, fastmath=False)
+
+
+def _columns(sums: Sums, entry: Any) -> Any:
+    """Return the function that adds a tile's rows, times their factors, to the totals of a block."""
+    zero, load, add, joined = sums.zero, sums.load, sums.add, sums.joined
+    one = sums.dtype(1)
 
     def columns(table, base, count, factors, groups, room, first):
         X, scale, centre, d, k = table
@@ -181,40 +250,4 @@ def build(  # noqa: C901 - one function for each phase of a tile
             totals[1, first + g, e] += low + lost
             slot += cuda.blockDim.x
 
-    factors_of_rows = scores if scored else unscored
-
-    def add_rows(table, W, first, low, high, factors, cut, room, source, data, out, row):
-        """Sum the rows at positions `low` to `high` into ``out[:, row]``, the two parts of each sum."""
-        at, _, totals = room
-        width, groups, tile = cut
-        d, k = table[3], table[4]
-        entries = d * k + factors
-        thread, threads = cuda.threadIdx.x, cuda.blockDim.x
-        base, mine = cuda.blockIdx.x * tile, cuda.blockIdx.x * groups
-        for slot in range(thread, entries * groups, threads):
-            totals[0, mine + slot // entries, slot % entries] = 0.0
-            totals[1, mine + slot // entries, slot % entries] = 0.0
-        cuda.syncthreads()  # of no rows, other threads read them next
-        start = low
-        while start < high:
-            count = min(tile, high - start)
-            for t in range(thread, count, threads):
-                at[base + t] = place(start + t, source)
-            cuda.syncthreads()
-            factors_of_rows(table, W, first, base, count, width, room, data)
-            cuda.syncthreads()
-            columns(table, base, count, factors, groups, room, mine)
-            cuda.syncthreads()
-            start += tile
-        for e in range(thread, entries, threads):
-            total, rest = 0.0, 0.0
-            for g in range(groups):
-                total, lost = two_sum(total, totals[0, mine + g, e])
-                rest += totals[1, mine + g, e] + lost
-            out[0, row, e] = total
-            out[1, row, e] = rest
-        cuda.syncthreads()
-
-    for function in (factors_of_rows, columns, add_rows, place, link):
-        compilable(function, fastmath=False)
-    return scores, add_rows
+    return compilable(columns, fastmath=False)

@@ -6,9 +6,10 @@ alone, so that the same bits come out of any number of them.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from gradstep._kernels.cpu import AVERAGING_POWER
-from gradstep._kernels.cuda.rows import build, plain_entry, summed
+from gradstep._kernels.cuda.rows import barrier_of, build, plain_entry, summed
 from gradstep._kernels.cuda.sums import PLAIN, sums
 from gradstep._kernels.cuda.target import SIMULATED
 from gradstep._kernels.cuda.target import inside as cuda
@@ -18,50 +19,38 @@ CELLS_PER_PIECE = 1 << (6 if SIMULATED else 14)  # of a batch, that one block re
 MOST_PIECES = 1024
 
 
-def build_steps(  # noqa: C901 - one launch
-    value: Formula, slope: Formula, prox: Formula, *, single: bool, together: bool
-) -> Callable[..., None]:
+def build_steps(value: Formula, slope: Formula, prox: Formula, *, single: bool, together: bool) -> Callable[..., None]:
     """Return the kernel as a plain Python function, for `cuda.jit` or for a compiler without a device.
 
     ``together``: whether the whole grid works on each batch, else one block does.
     """
     arithmetic = sums(PLAIN, single)
     split = arithmetic.split
+    barrier = barrier_of(together=together)
+    step = _step(prox, split)
 
     def place(position, source):
         order, start, shuffled = source
         return order[position - start] if shuffled else position
 
-    def link(high, low, i, t, c, F, data):  # noqa: ARG001 - a sum of products comes in two parts
+    def link(high, low, i, t, c, F, data):  # noqa: ARG001 - a sum of products comes in one number
         y, weight, stride, w, d, k, p = data
         v = weight[i * stride]
         z = high + w[d, c]
         split(F, t, c, v * slope(z, y[i, c], p), 0.0)
         split(F, t, k + c, v * value(z, y[i, c], p), 0.0)
 
-    if together:
-
-        def barrier():
-            cuda.cg.this_grid().sync()
-
-    else:
-
-        def barrier():
-            cuda.syncthreads()
-
     _, add_rows = build(arithmetic, plain_entry, place, link)
-    compilable(barrier, fastmath=False)
 
-    def steps(  # noqa: C901
+    def steps(
         X, y, weight, stride, order, shuffled, n, d, k, start, stop, batch, pieces, intercept, momentum, nesterov,
         averaging, averaged, rates, many, path, loss_sum, W, units, width, groups, tile, fold, at, F, totals,
         sums_of_pieces, p, q,
     ):  # fmt: skip
-        w, last, average, total = path[0], path[1], path[2], path[3]
+        w, total = path[0], path[3]
         table = X, units, units, d, k
-        room = at, F, totals
-        source = order, start, shuffled
         data = y, weight, stride, w, d, k, p
+        settings = intercept, momentum, nesterov, averaging
         block, blocks = cuda.blockIdx.x, cuda.gridDim.x
         lane = cuda.threadIdx.x % fold
         teams = blocks * (cuda.blockDim.x // fold)
@@ -69,21 +58,18 @@ def build_steps(  # noqa: C901 - one launch
         for item in range(block * cuda.blockDim.x + cuda.threadIdx.x, d * k, blocks * cuda.blockDim.x):
             split(W, item // k, item % k, w[item // k, item % k], 0.0)
         barrier()
-        row = start
-        taken = 0
+        row, taken = start, 0
         while row < stop:
             first = row - row % batch
             end_of_batch = min(first + batch, n)
             end = min(end_of_batch, stop)
             for piece in range(block, pieces, blocks):
-                low = row + (end - row) * piece // pieces
-                high = row + (end - row) * (piece + 1) // pieces
                 add_rows(
-                    table, W, 0, low, high, 2 * k, (width, groups, tile), room, source, data, sums_of_pieces, piece
-                )
+                    table, W, 0, row + (end - row) * piece // pieces, row + (end - row) * (piece + 1) // pieces, 2 * k,
+                    (width, groups, tile), (at, F, totals), (order, start, shuffled), data, sums_of_pieces, piece,
+                )  # fmt: skip
             barrier()
             rate = rates[taken] if many else rates[0]
-            share = 1.0 / (end_of_batch - first)
             for turn in range(((d + 2) * k + teams - 1) // teams):
                 entry = turn * teams + team
                 g = 0.0
@@ -91,35 +77,46 @@ def build_steps(  # noqa: C901 - one launch
                     for piece in range(lane, pieces, fold):
                         g += sums_of_pieces[0, piece, entry] + sums_of_pieces[1, piece, entry]
                 g = summed(g, fold)
-                if entry >= (d + 2) * k or lane > 0:
-                    continue
-                j, c = entry // k, entry % k
-                if j > d:
-                    loss_sum[c] += g
-                    continue
-                g += 0.0 if row == first else total[j, c]
-                total[j, c] = g
-                if end == end_of_batch and (j < d or intercept):
-                    new = w[j, c] - rate * (g * share)
-                    if momentum != 0.0 and not nesterov:
-                        new += momentum * (w[j, c] - last[j, c])
-                    if j < d:
-                        new = prox(new, rate, q)
-                    if averaging:
-                        share_of_new = (AVERAGING_POWER + 1.0) / (averaged + taken + 1 + AVERAGING_POWER)
-                        average[j, c] += (new - average[j, c]) * share_of_new
-                    if nesterov:
-                        ahead = new + momentum * (new - last[j, c])
-                        last[j, c] = new
-                        new = ahead
+                if entry < (d + 2) * k and lane == 0:
+                    j, c = entry // k, entry % k
+                    if j > d:
+                        loss_sum[c] += g
                     else:
-                        last[j, c] = w[j, c]
-                    w[j, c] = new
-                    if j < d:
-                        split(W, j, c, new, 0.0)
+                        g += 0.0 if row == first else total[j, c]
+                        total[j, c] = g
+                        if end == end_of_batch:
+                            share = 1.0 / (end_of_batch - first)
+                            step(path, W, j, c, d, g * share, rate, settings, averaged + taken + 1, q)
             barrier()
-            if end == end_of_batch:
-                taken += 1
+            taken += 1 if end == end_of_batch else 0
             row = end
 
     return steps
+
+
+def _step(prox: Formula, split: Any) -> Any:
+    """Return the function that takes one entry of a step, as `gradstep._kernels.cpu` does."""
+
+    def step(path, W, j, c, d, g, rate, settings, number, q):
+        intercept, momentum, nesterov, averaging = settings
+        if j == d and not intercept:
+            return
+        w, last, average = path[0], path[1], path[2]
+        new = w[j, c] - rate * g
+        if momentum != 0.0 and not nesterov:
+            new += momentum * (w[j, c] - last[j, c])
+        if j < d:
+            new = prox(new, rate, q)
+        if averaging:
+            average[j, c] += (new - average[j, c]) * ((AVERAGING_POWER + 1.0) / (number + AVERAGING_POWER))
+        if nesterov:
+            ahead = new + momentum * (new - last[j, c])
+            last[j, c] = new
+            new = ahead
+        else:
+            last[j, c] = w[j, c]
+        w[j, c] = new
+        if j < d:
+            split(W, j, c, new, 0.0)
+
+    return compilable(step, fastmath=False)
