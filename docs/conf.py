@@ -10,8 +10,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import _course
 import _formulas
+import _gpu
 
 _formulas.write(Path(__file__).parent / "formulas")
+_gpu.write(Path(__file__).parent / "measured")
 
 project = "gradstep"
 author = "The gradstep developers"
@@ -28,7 +30,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "lessons"]
+exclude_patterns = ["_build", "lessons", "measured"]
 default_role = "py:obj"  # a name in single backticks is a link
 myst_heading_anchors = 3
 

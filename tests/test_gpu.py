@@ -127,6 +127,17 @@ def test_textbook_epochs_at_half_the_stable_step(loss):
 
 
 @everywhere
+@pytest.mark.parametrize("unit", [1e25, 1e-25])
+def test_losses_of_float32_rows_beyond_the_range_of_floats(unit):
+    X, y = gs.textbook.make_linear([2.0, -3.4], 4.2, 50, noise=0.1, seed=1)
+    X, y = X.astype(np.float32), y * unit
+    there, here = (gs.fit(X, y, step=0.1, batch_size=10, epochs=3, device=device) for device in ("cuda", "cpu"))
+    np.testing.assert_allclose(there.coef, here.coef, rtol=1e-12)
+    np.testing.assert_allclose(there.objective, here.objective, rtol=1e-12)
+    np.testing.assert_allclose(there.history.objective, here.history.objective, rtol=1e-12)
+
+
+@everywhere
 def test_stopped_and_resumed_there_and_here():
     X, y = gs.textbook.make_linear([2.0, -3.4], 4.2, 50, noise=0.1, seed=1)
     arguments = {"step": 0.1, "batch_size": 8, "solver": gs.sgd(momentum=0.5, average=True), "check": False}

@@ -82,9 +82,9 @@ ROWS = array(int64, 1)
 
 def signature(name, dtype):
     X, line, factors = array(dtype, 2), array(dtype, 1), array(dtype, 3)
-    room = ROWS, factors, PARTS
+    room = ROWS, factors, MATRIX, PARTS
     read = (X, MATRIX, NUMBERS, *[N] * 6, NUMBERS, NUMBERS, factors, line, line, N, N, N, *room, PARTS)
-    scores = X, NUMBERS, N, N, N, N, NUMBERS, factors, line, line, N, N, ROWS, PARTS, MATRIX
+    scores = X, NUMBERS, N, N, N, N, NUMBERS, factors, line, line, N, N, ROWS, MATRIX, MATRIX
     return {
         "curvature": read,
         "evidence": read,
@@ -135,7 +135,7 @@ def test_every_kernel_compiles(name):
 @pytest.mark.parametrize("dtype", [float32, float64], ids=str)
 def test_the_steps_compile(loss, penalty, dtype):
     single = dtype is float32
-    room = ROWS, array(dtype, 3), PARTS
+    room = ROWS, array(dtype, 3), MATRIX, PARTS
     signature = (
         array(dtype, 2), MATRIX, NUMBERS, N, ROWS, B, *[N] * 7, B, F, B, B, N, NUMBERS, B, PARTS, NUMBERS,
         array(dtype, 3), array(dtype, 1), N, N, N, N, *room, PARTS, parameters(loss.params, float64),

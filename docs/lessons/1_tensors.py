@@ -538,9 +538,9 @@ print(simulated(there_and_back))
 #
 # In `gradstep.fit` the argument ``device`` says where the rows are read. With ``device="cuda"`` it copies X and y
 # to the device for the fit, so no call of `gradstep.to_device` is needed, and the `gradstep.Fit` that comes back
-# holds host arrays. At present only the method with a ``step`` of your own runs there, which
-# :doc:`/course/5_linear_regression` explains. On a GPU the same formulas are compiled for both; here the
-# simulator runs them in Python. The coefficients are equal to rounding:
+# holds host arrays. Arrays that lie there already are read where they are (:doc:`/gpu`). On a GPU the same formulas
+# are compiled for both; here the simulator runs them in Python. The coefficients are equal to rounding, of the
+# method of :doc:`/course/5_linear_regression` with a ``step`` of your own as of every other:
 
 two_fits = """
 import numpy as np

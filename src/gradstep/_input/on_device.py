@@ -20,7 +20,7 @@ def rows(X: Any, y: Any, sample_weight: Any, loss: Loss | None) -> Rows:
     n = int(table.shape[0])
     weights = arrays.weights(sample_weight, n)
     real = loss is None or loss.domain == "real"
-    if not (_device.on_cuda(y) and real and np.dtype(str(y.dtype).removeprefix("torch.")) == np.float64):
+    if not (_device.on_cuda(y) and real and str(y.dtype).removeprefix("torch.") == "float64"):
         return Rows(table, arrays.response(y, n, loss), weights)
     response = _looked_at("y", y)
     arrays.look_at_shape_of_response(response.shape, n)

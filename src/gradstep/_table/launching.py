@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradstep._kernels import cuda
+from gradstep._kernels.cuda.rows import Cut
 from gradstep._kernels.cuda.target import THREADS
-from gradstep._kernels.first_call import interrupts_held
 from gradstep._table.table import Matrix, Table
 from gradstep._table.terms import Rows
 from gradstep.losses import Loss
@@ -32,16 +32,10 @@ class Launching(Table):
         self._none = cuda.copied(np.zeros(1, dtype=np.int64))
         self._unit = cuda.copied(np.ones(self.d, dtype=self._dtype))
 
-    def _launch(self, name: str, blocks: int, *arguments: Any, **how: bool) -> None:
-        """Run a kernel; hold Ctrl-C back while it is compiled."""
-        compiled = cuda.kernel(name, **how)
-        with interrupts_held() if self._is_new(compiled) else nullcontext():
-            compiled[max(1, blocks), THREADS](*arguments)
-
     @staticmethod
-    def _is_new(compiled: Any) -> bool:
-        """Whether a kernel has never run: what is compiled holds Ctrl-C back."""
-        return not getattr(compiled, "overloads", True)
+    def _launch(name: str, blocks: int, *arguments: Any, **how: bool) -> None:
+        """Run a kernel."""
+        cuda.launch(cuda.kernel(name, **how), blocks, THREADS, *arguments)
 
     def _folded(self, parts: Any, rows: int, entries: int) -> Matrix:
         """Return the sums over rows of what stands there in two parts, in two parts."""
@@ -54,8 +48,7 @@ class Launching(Table):
         """Return sums of ``v z`` and ``v z**2`` and the largest ``|z|`` of columns about a centre, (3, d)."""
         dtype = np.dtype(A.dtype)
         offset = centre - centre.astype(dtype)
-        with interrupts_held() if self._is_new(cuda.kernel("spread", single=dtype == np.float32)) else nullcontext():
-            parts = cuda.spread(A, self._weights_as(dtype), self._stride, scale, centre)
+        parts = cuda.spread(A, self._weights_as(dtype), self._stride, scale, centre)
         total = float(self.weight.sum()) if self.weight.size > 1 else float(self.n)
         with np.errstate(over="ignore", invalid="ignore"):
             left, squares, largest = parts[:, 0].sum(axis=0), parts[:, 1].sum(axis=0), parts[:, 2].max(axis=0)
@@ -89,19 +82,21 @@ class Launching(Table):
         return cuda.copied(scale.astype(self._dtype)), cuda.copied(about), centre - about
 
     def _room(self, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
-        """Return scratch of a shape, the same as before where it is as large."""
+        """Return scratch of a shape: of what there is under this name, or of more."""
+        size = math.prod(shape)
         found = self._scratch.get(name)
-        if found is None or found.shape != shape or found.dtype != dtype:
-            self._scratch[name] = found = None
-            self._scratch[name] = found = cuda.empty(shape, dtype)
-        return found
+        if found is None or found.size < size or found.dtype != dtype:
+            self._scratch[name] = None  # let go of it first
+            self._scratch[name] = found = cuda.empty((size,), dtype)
+        return found[:size].reshape(shape)
 
-    def _rooms(self, parts: int, blocks: int, tile: int, groups: int, factors: int, entries: int) -> tuple[Any, ...]:
-        """Return what blocks work in: the rows of a tile, their factors, the sums of each thread's share."""
+    def _rooms(self, parts: int, blocks: int, cut: Cut, factors: int, further: int, entries: int) -> tuple[Any, ...]:
+        """Return what blocks work in: rows of a tile, their factors, what is summed beside, each thread's share."""
         return (
-            self._room("at", (blocks * tile,), np.int64),
-            self._room("F", (parts, blocks * tile, factors), self._dtype),
-            self._room("totals", (2, blocks * groups, entries), np.float64),
+            self._room("at", (blocks * cut.tile,), np.int64),
+            self._room("F", (parts, blocks * cut.tile, factors), self._dtype),
+            self._room("beside", (blocks * cut.tile, max(1, further)), np.float64),
+            self._room("totals", (2, blocks * cut.groups, entries), np.float64),
         )
 
 

@@ -15,7 +15,7 @@ from gradstep._kernels.cuda.rows import cut
 from gradstep._kernels.cuda.sketch import stretch
 from gradstep._kernels.cuda.sums import PLAIN, ROUGH, WIDE, sums
 from gradstep._kernels.cuda.target import THREADS, WARP, processors
-from gradstep._kernels.first_call import first_call, interrupts_held
+from gradstep._kernels.first_call import first_call
 from gradstep._kernels.permute import keys
 from gradstep._kernels.rows import EPS, LARGEST_EXPONENT, fill, statistics
 from gradstep._kernels.wide import about_means
@@ -66,7 +66,7 @@ class OnDevice(Launching):
         entries = (d + 2) * k
         cells = -(-batch * (d + 1) * k // steps.CELLS_PER_PIECE)
         pieces = max(1, min(steps.MOST_PIECES, cells, _MOST_SUMS // entries))
-        width, groups, tile = cut(d, 2 * k, entries)
+        cutting = cut(d, 2 * k, entries)
         fold = 1
         while fold < min(WARP, pieces):
             fold *= 2
@@ -83,14 +83,15 @@ class OnDevice(Launching):
                 self._X, self._y, self._weight, self._stride, order[start:stop] if shuffled else self._none, shuffled,
                 self.n, d, k, start, stop, batch, pieces, settings.intercept, settings.momentum, settings.nesterov,
                 settings.averaging, averaged, cuda.copied(rates), rates.size > 1, of_path, of_losses,
-                self._room("W", (numbers.parts, d, k), self._dtype), self._unit, width, groups, tile, fold,
-                *self._rooms(numbers.parts, blocks, tile, groups, 2 * k, entries),
+                self._room("W", (numbers.parts, d, k), self._dtype), self._unit, *cutting, fold,
+                *self._rooms(numbers.parts, blocks, cutting, k, k, entries),
                 self._room("sums", (2, pieces, entries), np.float64), self._loss.params, self._penalty.params,
             )  # fmt: skip
 
-        with first_call(self._loss, self._penalty) if self._is_new(compiled) else nullcontext():
+        new = not getattr(compiled, "overloads", True)
+        with first_call(self._loss, self._penalty) if new else nullcontext():
             blocks = 1 if pieces == 1 else min(pieces, cuda.most_blocks(compiled, arguments(1)))
-            compiled[blocks, THREADS](*arguments(blocks))
+            cuda.launch(compiled, blocks, THREADS, *arguments(blocks))
         for array, found in zip(path[:-1], of_path.copy_to_host(), strict=True):
             array[...] = found.reshape(array.shape)
         path.loss_sum[...] = of_losses.copy_to_host()
@@ -159,7 +160,7 @@ class OnDevice(Launching):
             reads.NORMS, blocks, self._X, self._weight, self._stride, self.n, self.d, vectors,
             cuda.copied(-(V @ offset)), cuda.copied(numbers.parts_of(np.ascontiguousarray(V.T))), scale, about, width,
             tile, self._room("at", (blocks * tile,), np.int64),
-            self._room("hold", (1, blocks * tile, vectors), np.float64), out, single=self._single,
+            self._room("hold", (blocks * tile, vectors), np.float64), out, single=self._single,
         )  # fmt: skip
         self.row_reads += self.n
         return out
@@ -247,15 +248,15 @@ class OnDevice(Launching):
         """Return ``A' A`` of a block of rows."""
         cupy = cuda.cupy()
         if cupy is not None:
-            rows = cupy.asarray(block)[:count]
-            found: Matrix = cupy.asnumpy(rows.T @ rows)
+            with cupy.cuda.Stream.null:  # after what the kernels have been told to do
+                rows = cupy.asarray(block)[:count]
+                found: Matrix = cupy.asnumpy(rows.T @ rows)
             return found
         pieces = max(1, min(-(-count // _ROWS_PER_PIECE), _MOST_SUMS // (size * size)))
         parts = self._room("parts", (2, pieces, size * size), np.float64)
         tiles = -(-size // (2 * columns.SIDE))
-        cuda.kernel("gram")[min(pieces * tiles * tiles, processors() * 8), columns.SIDE**2](
-            block, count, size, pieces, parts
-        )
+        blocks = min(pieces * tiles * tiles, processors() * 8)
+        cuda.launch(cuda.kernel("gram"), blocks, columns.SIDE**2, block, count, size, pieces, parts)
         whole: Matrix = self._folded(parts, pieces, size * size).sum(axis=0).reshape(size, size)
         return whole
 
@@ -267,17 +268,16 @@ class OnDevice(Launching):
         scale, about, offset = self._units(units.scale, units.centre)
         if self._single:
             offset = units.centre  # the kernel takes entries as they are
-        _, groups, tile = cut(d, 1 + k, entries)
-        of_stretch = stretch(self.n, self.d * self._dtype.itemsize, buckets)
-        tile = min(tile, max(16, of_stretch // buckets))
+        of_stretch = stretch(self.n, self.d * self.bytes_per_entry, buckets)
+        cutting = cut(d, 1 + k, entries)._replace(width=1)
         blocks = min(cells, processors() * 2)
         numbers = sums(PLAIN, self._single)
         out = self._room("sketch", (2, cells, entries), np.float64)
         self._launch(
             "sketch", blocks, self._X, self._y, self._weight, self._stride, self.n, d, k, of_stretch, STRIPES, buckets,
             *keys(seed, int.from_bytes(b"sketch")), cuda.copied(units.y_scale), cuda.copied(units.y_centre),
-            self._room("W", (numbers.parts, d, k), self._dtype), scale, about, 1, groups, tile,
-            *self._rooms(numbers.parts, blocks, tile, groups, 1 + k, entries), out, single=self._single,
+            self._room("W", (numbers.parts, d, k), self._dtype), scale, about, *cutting,
+            *self._rooms(numbers.parts, blocks, cutting, 1, k, entries), out, single=self._single,
         )  # fmt: skip
         self.row_reads += self.n
         found = out.copy_to_host().sum(axis=0)
@@ -295,7 +295,7 @@ class OnDevice(Launching):
         d, k = self.d, self.k
         W = sums(WIDE, self._single).parts_of(w[:-1])
         scale = cuda.copied(units.scale.astype(self._dtype))
-        found = self._read(reads.EVIDENCE, W, w[-1], 2 * k, scale, self._unit, units.y_scale)
+        found = self._read(reads.EVIDENCE, W, w[-1], k, scale, self._unit, units.y_scale)
         high, low = exact_sum(*found[:, : (d + 1) * k].reshape(2, d + 1, k))
         slopes, by_level = np.empty((d, k)), np.empty(k)
         self._run(about_means, high, low, units.centre, mean, intercept, slopes, by_level)
@@ -306,7 +306,7 @@ class OnDevice(Launching):
         """Return ``sum_i v_i [z_i, 1] (z_i p + level)`` (d + 1, k) in one read, the columns about `centre`."""
         scale, about, offset = self._units(units.scale, centre)
         W = sums(ROUGH, self._single).parts_of(p[:-1])
-        found = self._read(reads.CURVATURE, W, p[-1] - offset @ p[:-1], self.k, scale, about, units.y_scale)
+        found = self._read(reads.CURVATURE, W, p[-1] - offset @ p[:-1], 0, scale, about, units.y_scale)
         total: Matrix = found.sum(axis=0).reshape(self.d + 1, self.k)
         total[:-1] -= offset[:, np.newaxis] * total[-1]
         return total
@@ -322,7 +322,7 @@ class OnDevice(Launching):
         entries = (d + 1) * k
         rows = max(int(b[-1] - b[0]) // (len(b) - 1) for b in deal.batches) * deal.run
         parts = max(1, min(processors() // lanes, rows * (d + 1) * k // steps.CELLS_PER_PIECE)) if together else 1
-        width, groups, tile = cut(d, k, entries)
+        cutting = cut(d, k, entries)
         numbers = sums(ROUGH, self._single)
         weight = model.weight if hasattr(model.weight, "copy_to_host") else self._weight
         fixed = model.fixed if model.fixed.size else np.zeros((1, 1))
@@ -330,14 +330,14 @@ class OnDevice(Launching):
             cuda.copied(np.concatenate(([0], np.cumsum(lengths)))), cuda.copied(np.concatenate(deal.batches)), most,
             lanes, parts, cuda.copied(model.T), cuda.copied(np.ascontiguousarray(model.T.T)),
             cuda.copied(offset @ model.T), cuda.copied(offset), model.level, cuda.copied(fixed), model.fixed.size > 0,
-            cuda.copied(slope), rate, scale, about, width, groups, tile, WARP,
+            cuda.copied(slope), rate, scale, about, *cutting, WARP,
         )  # fmt: skip
         mean = self._room("mean", (lanes, r + 1, k), np.float64)
 
         def arguments(blocks: int) -> tuple[Any, ...]:
             return (
                 self._X, weight, 0 if weight.size == 1 else 1, self.n, d, k, r, deal.chunks, deal.run, *given,
-                *self._rooms(numbers.parts, blocks, tile, groups, k, entries),
+                *self._rooms(numbers.parts, blocks, cutting, k, 0, entries),
                 self._room("sums", (2, lanes * parts, entries), np.float64),
                 self._room("total", (lanes, entries), np.float64),
                 self._room("q", (2, lanes, r + 1, k), np.float64), mean,
@@ -346,26 +346,23 @@ class OnDevice(Launching):
             )  # fmt: skip
 
         compiled = cuda.kernel("lanes", single=self._single, together=together)
-        blocks = lanes
-        with interrupts_held() if self._is_new(compiled) else nullcontext():
-            if together:
-                blocks = min(lanes * parts, cuda.most_blocks(compiled, arguments(1)))
-            compiled[blocks, THREADS](*arguments(blocks))
+        blocks = min(lanes * parts, cuda.most_blocks(compiled, arguments(1))) if together else lanes
+        cuda.launch(compiled, blocks, THREADS, *arguments(blocks))
         self.row_reads += model.rows
         found: Matrix = np.add.reduce(mean.copy_to_host()) / lanes
         return found
 
-    def _read(self, name: str, W: Any, level: Matrix, factors: int, scale: Any, centre: Any, y_scale: Matrix) -> Matrix:
+    def _read(self, name: str, W: Any, level: Matrix, further: int, scale: Any, centre: Any, y_scale: Matrix) -> Matrix:
         """Return the sums (2, entries) of a read of all rows, in two parts."""
         d, k = self.d, self.k
-        entries = d * k + factors
-        width, groups, tile = cut(d, factors, entries)
-        pieces = max(1, min(processors(), -(-self.n // tile), _MOST_SUMS // entries))
+        entries = (d + 1) * k + further
+        cutting = cut(d, k + further, entries)
+        pieces = max(1, min(processors(), -(-self.n // cutting.tile), _MOST_SUMS // entries))
         parts = self._room("sums", (2, pieces, entries), np.float64)
         self._launch(
-            name, pieces, self._X, self._y, self._weight, self._stride, self.n, d, k, factors, pieces,
-            cuda.copied(y_scale), cuda.copied(level), cuda.copied(W), scale, centre, width, groups, tile,
-            *self._rooms(len(W), pieces, tile, groups, factors, entries), parts, single=self._single,
+            name, pieces, self._X, self._y, self._weight, self._stride, self.n, d, k, further, pieces,
+            cuda.copied(y_scale), cuda.copied(level), cuda.copied(W), scale, centre, *cutting,
+            *self._rooms(len(W), pieces, cutting, k, further, entries), parts, single=self._single,
         )  # fmt: skip
         self.row_reads += self.n
         return self._folded(parts, pieces, entries)

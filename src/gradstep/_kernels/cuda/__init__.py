@@ -20,7 +20,8 @@ from gradstep._kernels.cuda.rows import cut
 from gradstep._kernels.cuda.sketch import build_sketch
 from gradstep._kernels.cuda.steps import build_steps
 from gradstep._kernels.cuda.sums import WIDE, sums
-from gradstep._kernels.cuda.target import SIMULATED, THREADS, cuda, make_room, processors, require, state
+from gradstep._kernels.cuda.target import SIMULATED, THREADS, cuda, launch, make_room, processors, require, state
+from gradstep._kernels.first_call import interrupts_held
 from gradstep._kernels.formula import Formula
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "copied_to_host",
     "each_kernel",
     "kernel",
+    "launch",
     "require",
     "state",
     "steps_kernel",
@@ -90,7 +92,8 @@ def each_kernel(function: Formula, scalars: int) -> Callable[..., NDArray[np.flo
         *arrays, p = arguments
         out = np.empty_like(arrays[0])
         on_device = cuda.to_device(out)
-        compiled[1, THREADS](*(cuda.to_device(np.ascontiguousarray(array)) for array in arrays), on_device, p)
+        there = (cuda.to_device(np.ascontiguousarray(array)) for array in arrays)
+        launch(compiled, 1, THREADS, *there, on_device, p)
         found: NDArray[np.floating] = on_device.copy_to_host()
         return found
 
@@ -131,11 +134,13 @@ def in_order(array: Any) -> bool:
 
 def view(array: Any) -> Any:
     """Return an array of another library on the device as Numba's, without a copy: by either of two protocols."""
-    if hasattr(array, "__cuda_array_interface__"):
-        return cuda.as_cuda_array(array)
+    interface = getattr(array, "__cuda_array_interface__", None)
+    if interface is not None and ("stream" in interface or not hasattr(array, "__dlpack__")):
+        return cuda.as_cuda_array(array)  # waits for the stream that it names
     from cuda.core.utils import StridedMemoryView  # noqa: PLC0415 - comes with numba-cuda
 
-    return cuda.as_cuda_array(_Seen(StridedMemoryView(array, stream_ptr=-1)))
+    # The library has its own stream wait for: kernels run on the first one, the legacy default stream.
+    return cuda.as_cuda_array(_Seen(StridedMemoryView(array, stream_ptr=1)))
 
 
 class _Seen:
@@ -163,9 +168,10 @@ def spread(A: Any, weight: Any, stride: int, scale: NDArray[Any], centre: NDArra
     n, d = map(int, A.shape)
     pieces = max(1, min(n // 64, _SUMS_OF_SPREAD // d))
     out = empty((pieces, 3, d), np.float64)
-    kernel("spread", single=A.dtype == np.float32)[blocks_for(pieces * d), THREADS](
-        A, weight, stride, n, d, copied(scale.astype(A.dtype)), copied(centre.astype(A.dtype)), pieces, out
-    )
+    launch(
+        kernel("spread", single=A.dtype == np.float32), blocks_for(pieces * d), THREADS, A, weight, stride, n, d,
+        copied(scale.astype(A.dtype)), copied(centre.astype(A.dtype)), pieces, out,
+    )  # fmt: skip
     found: NDArray[np.float64] = out.copy_to_host()
     return found
 
@@ -186,9 +192,10 @@ def scores(X: Any, coef: NDArray[np.float64], intercept: NDArray[np.float64]) ->
     blocks = max(1, min(processors(), -(-n // tile)))
     none = copied(np.ones(d, dtype=X.dtype))
     out = empty((n, k), np.float64, "a score for each row")
-    kernel(reads.SCORES, single=single)[blocks, THREADS](
-        X, copied(np.ones(1)), 0, n, d, k, copied(intercept), copied(sums(WIDE, single).parts_of(coef)), none, none,
-        width, tile, empty((blocks * tile,), np.int64), empty((1, 1, 1), np.float64), out,
+    launch(
+        kernel(reads.SCORES, single=single), blocks, THREADS, X, copied(np.ones(1)), 0, n, d, k, copied(intercept),
+        copied(sums(WIDE, single).parts_of(coef)), none, none, width, tile, empty((blocks * tile,), np.int64),
+        empty((1, 1), np.float64), out,
     )  # fmt: skip
     return out
 
@@ -202,7 +209,13 @@ def cupy() -> Any:
     """Return CuPy where it is installed, else None: its matrix products are those of NVIDIA's own library."""
     if SIMULATED or find_spec("cupy") is None:
         return None
-    return import_module("cupy")
+    try:
+        return import_module("cupy")
+    except Exception:  # noqa: BLE001 - a broken one is none: there is a kernel of our own
+        return None
+
+
+_most: dict[tuple[int, tuple[Any, ...]], int] = {}
 
 
 def most_blocks(compiled: Any, arguments: tuple[Any, ...]) -> int:
@@ -210,4 +223,9 @@ def most_blocks(compiled: Any, arguments: tuple[Any, ...]) -> int:
     if SIMULATED:
         return 1
     signature = tuple(compiled.typeof_pyval(argument) for argument in arguments)
-    return max(1, int(compiled.compile(signature).max_cooperative_grid_blocks(THREADS)))
+    found = _most.get((id(compiled), signature))
+    if found is None:
+        with interrupts_held():
+            found = max(1, int(compiled.compile(signature).max_cooperative_grid_blocks(THREADS)))
+        _most[id(compiled), signature] = found
+    return found

@@ -31,19 +31,20 @@ def build_lanes(*, single: bool, together: bool) -> Callable[..., None]:
         row = chunks[position // run] * run + position % run
         return row if row < n else -1
 
-    def link(high, low, i, t, c, F, data):  # noqa: ARG001 - a sum of products comes in one number
+    def link(high, low, i, t, c, room, data):  # noqa: ARG001 - a sum of products comes in one number
         weight, stride, level, lane = data
         v = weight[i * stride] if i >= 0 else 0.0
-        split(F, t, c, v * (high + level[lane, c]) if v > 0.0 else 0.0, 0.0)
+        split(room[1], t, c, v * (high + level[lane, c]) if v > 0.0 else 0.0, 0.0)
 
     _, add_rows = build(arithmetic, centred_entry, place, link)
 
     def lanes(
         X, weight, stride, n, d, k, r, chunks, run, ends, batches, most, lanes, parts, T, T_columns, shift, offset,
-        level, fixed, has_fixed, slope, rate, scale, centre, width, groups, tile, fold, at, F, totals, sums_of_parts,
-        total, q, mean, W, at_level,
+        level, fixed, has_fixed, slope, rate, scale, centre, width, groups, tile, fold, at, F, beside, totals,
+        sums_of_parts, total, q, mean, W, at_level,
     ):  # fmt: skip
         table = X, scale, centre, d, k
+        room = at, F, beside, totals
         basis = T, T_columns, shift, offset, level
         state = q, mean, total
         team = (0, lanes, cuda.blockIdx.x, cuda.gridDim.x, fold) if together else (cuda.blockIdx.x, 1, 0, 1, fold)
@@ -63,9 +64,9 @@ def build_lanes(*, single: bool, together: bool) -> Callable[..., None]:
                     begin = batches[ends[lane] + t] * run
                     rows = batches[ends[lane] + t + 1] * run - begin
                     add_rows(
-                        table, W, lane * d, begin + rows * part // parts, begin + rows * (part + 1) // parts, k,
-                        (width, groups, tile), (at, F, totals), (chunks, run, n), (weight, stride, at_level, lane),
-                        sums_of_parts, lane * parts + part,
+                        table, W, lane * d, begin + rows * part // parts, begin + rows * (part + 1) // parts, 0,
+                        (width, groups, tile), room, (chunks, run, n), (weight, stride, at_level, lane), sums_of_parts,
+                        lane * parts + part,
                     )  # fmt: skip
             barrier()
             for item in range(thread, mine * (d + 1) * k, threads):

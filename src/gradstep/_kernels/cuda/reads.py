@@ -32,30 +32,31 @@ def build_read(name: str, *, single: bool) -> Callable[..., None]:
     _, add_rows = build(arithmetic, entry, as_they_stand, link(arithmetic.split))
 
     def read(
-        X, y, weight, stride, n, d, k, factors, pieces, y_scale, level, W, scale, centre, width, groups, tile, at, F,
-        totals, out,
+        X, y, weight, stride, n, d, k, further, pieces, y_scale, level, W, scale, centre, width, groups, tile, at, F,
+        beside, totals, out,
     ):  # fmt: skip
         table = X, scale, centre, d, k
-        data = y, weight, stride, y_scale, level, k
+        data = y, weight, stride, y_scale, level
+        room = at, F, beside, totals
         for piece in range(cuda.blockIdx.x, pieces, cuda.gridDim.x):
             low, high = n * piece // pieces, n * (piece + 1) // pieces
-            add_rows(table, W, 0, low, high, factors, (width, groups, tile), (at, F, totals), 0, data, out, piece)
+            add_rows(table, W, 0, low, high, further, (width, groups, tile), room, 0, data, out, piece)
 
     return read
 
 
 def _curvature(split: Any) -> Any:
-    def link(high, low, i, t, c, F, data):  # noqa: ARG001
-        _, weight, stride, _, level, _ = data
+    def link(high, low, i, t, c, room, data):  # noqa: ARG001
+        _, weight, stride, _, level = data
         v = weight[i * stride]
-        split(F, t, c, v * (high + level[c]) if v > 0.0 else 0.0, 0.0)
+        split(room[1], t, c, v * (high + level[c]) if v > 0.0 else 0.0, 0.0)
 
     return link
 
 
 def _residual(split: Any) -> Any:
-    def link(high, low, i, t, c, F, data):
-        y, weight, stride, y_scale, level, k = data
+    def link(high, low, i, t, c, room, data):
+        y, weight, stride, y_scale, level = data
         v = weight[i * stride]
         if v > 0.0:
             r, rest = two_sum(y[i, c] * y_scale[c], -high)
@@ -63,11 +64,11 @@ def _residual(split: Any) -> Any:
             rest = (rest + further) - low
             r, rest = two_sum(r, rest)
             weighted = times(r, v)
-            split(F, t, c, weighted, lost(r, v, weighted) + rest * v)
-            split(F, t, k + c, r * weighted, 0.0)
+            split(room[1], t, c, weighted, lost(r, v, weighted) + rest * v)
+            room[2][t, c] = r * weighted
         else:
-            split(F, t, c, 0.0, 0.0)
-            split(F, t, k + c, 0.0, 0.0)
+            split(room[1], t, c, 0.0, 0.0)
+            room[2][t, c] = 0.0
 
     return link
 
@@ -84,7 +85,7 @@ def build_scores(name: str, *, single: bool) -> Callable[..., None]:
 
     def read(X, weight, stride, n, d, k, level, W, scale, centre, width, tile, at, hold, out):
         table = X, scale, centre, d, k
-        room = at, hold, hold
+        room = at, hold
         thread, threads = cuda.threadIdx.x, cuda.blockDim.x
         base = cuda.blockIdx.x * tile
         for start in range(base, n, cuda.gridDim.x * tile):
@@ -99,19 +100,19 @@ def build_scores(name: str, *, single: bool) -> Callable[..., None]:
                     v = weight[(start + t) * stride]
                     total = 0.0
                     for c in range(k):
-                        total += hold[0, base + t, c] * hold[0, base + t, c]
+                        total += hold[base + t, c] * hold[base + t, c]
                     out[start + t, 0] = v * total if v > 0.0 else 0.0
                 cuda.syncthreads()
 
     return read
 
 
-def _hold(high, low, i, t, c, F, data):  # noqa: ARG001
+def _hold(high, low, i, t, c, room, data):  # noqa: ARG001
     level, _ = data
-    F[0, t, c] = high + level[c]
+    room[1][t, c] = high + level[c]
 
 
-def _score(high, low, i, t, c, F, data):  # noqa: ARG001
+def _score(high, low, i, t, c, room, data):  # noqa: ARG001
     level, out = data
     z, rest = two_sum(high, level[c])
     rest += low

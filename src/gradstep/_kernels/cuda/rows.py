@@ -126,21 +126,22 @@ def build(sums: Sums, entry: Any, place: Any, link: Any, *, scored: bool = True)
     """Return device functions ``scores`` and ``add_rows``.
 
     ``place(position, source)`` tells which row stands at a position, or a number below 0 where there is none;
-    ``link(high, low, i, at, c, F, data)`` puts into ``F[:, at, c]`` what the score ``high + low`` of row `i` for output
-    `c` becomes, and perhaps further factors behind those of the outputs. Not `scored`, it is asked once a row, and a
-    score of 0 comes.
+    ``link(high, low, i, at, c, room, data)`` puts into ``F[:, at, c]`` what the score ``high + low`` of row `i` for
+    output `c` becomes, and into ``beside[at]`` what else is to be summed once a row, in doubles. Not `scored`, it is
+    asked once a row, and a score of 0 comes.
 
-    Arguments travel in tuples: ``table = (X, scale, centre, d, k)``, ``room = (at, F, totals)``, scratch of all blocks.
+    Arguments travel in tuples: ``table = (X, scale, centre, d, k)``, and ``room = (at, F, beside, totals)``, scratch of
+    all blocks.
     """
     scores = _scores(sums, entry, link) if scored else _unscored(link)
     columns = _columns(sums, entry)
 
-    def add_rows(table, W, first, low, high, factors, cut, room, source, data, out, row):
+    def add_rows(table, W, first, low, high, further, cut, room, source, data, out, row):
         """Sum the rows at positions `low` to `high` into ``out[:, row]``, the two parts of each sum."""
-        at, _, totals = room
+        at, _, _, totals = room
         width, groups, tile = cut
         d, k = table[3], table[4]
-        entries = d * k + factors
+        entries = (d + 1) * k + further
         thread, threads = cuda.threadIdx.x, cuda.blockDim.x
         base, mine = cuda.blockIdx.x * tile, cuda.blockIdx.x * groups
         for slot in range(thread, entries * groups, threads):
@@ -155,7 +156,7 @@ def build(sums: Sums, entry: Any, place: Any, link: Any, *, scored: bool = True)
             cuda.syncthreads()
             scores(table, W, first, base, count, width, room, data)
             cuda.syncthreads()
-            columns(table, base, count, factors, groups, room, mine)
+            columns(table, base, count, further, groups, room, mine)
             cuda.syncthreads()
             start += tile
         for e in range(thread, entries, threads):
@@ -179,7 +180,7 @@ def _scores(sums: Sums, entry: Any, link: Any) -> Any:
 
     def scores(table, W, first, base, count, width, room, data):
         X, scale, centre, d, k = table
-        at, F, _ = room
+        at = room[0]
         lane = cuda.threadIdx.x % width
         groups = cuda.blockDim.x // width
         item = cuda.threadIdx.x // width
@@ -203,7 +204,7 @@ def _scores(sums: Sums, entry: Any, link: Any) -> Any:
             else:
                 high, low = summed(high + low, width), 0.0
             if here and lane == 0:
-                link(high, low, i, t, c, F, data)
+                link(high, low, i, t, c, room, data)
             item += groups
 
     return compilable(scores, fastmath=False)
@@ -213,9 +214,9 @@ def _unscored(link: Any) -> Any:
     """Return the function that asks for the factors of a tile's rows without scores."""
 
     def unscored(table, W, first, base, count, width, room, data):  # noqa: ARG001 - called as `scores` is
-        at, F, _ = room
+        at = room[0]
         for t in range(base + cuda.threadIdx.x, base + count, cuda.blockDim.x):
-            link(0.0, 0.0, at[t], t, 0, F, data)
+            link(0.0, 0.0, at[t], t, 0, room, data)
 
     return compilable(unscored, fastmath=False)
 
@@ -225,15 +226,16 @@ def _columns(sums: Sums, entry: Any) -> Any:
     zero, load, add, joined = sums.zero, sums.load, sums.add, sums.joined
     one = sums.dtype(1)
 
-    def columns(table, base, count, factors, groups, room, first):
+    def columns(table, base, count, further, groups, room, first):
         X, scale, centre, d, k = table
-        at, F, totals = room
-        entries = d * k + factors
+        at, F, beside, totals = room
+        entries = (d + 1) * k + further
         slot = cuda.threadIdx.x
         while slot < entries * groups:
             g = slot // entries
             e = slot % entries
             acc = zero()
+            alone = 0.0
             if e < d * k:
                 j = uint64(e // k)
                 c = e % k
@@ -241,11 +243,14 @@ def _columns(sums: Sums, entry: Any) -> Any:
                     f = load(F, t, c)
                     if f[0] != 0:  # else there may be no row, or one of weight zero with anything in it
                         acc = add(acc, entry(X, uint64(at[t]), j, scale, centre), f)
-            else:
+            elif e < (d + 1) * k:
                 for t in range(base + g, base + count, groups):
                     acc = add(acc, one, load(F, t, e - d * k))
+            else:
+                for t in range(base + g, base + count, groups):
+                    alone += beside[t, e - (d + 1) * k]
             high, low = joined(acc)
-            total, lost = two_sum(totals[0, first + g, e], high)
+            total, lost = two_sum(totals[0, first + g, e], high + alone)
             totals[0, first + g, e] = total
             totals[1, first + g, e] += low + lost
             slot += cuda.blockDim.x

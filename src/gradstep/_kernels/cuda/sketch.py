@@ -37,7 +37,7 @@ def build_sketch(*, single: bool) -> Callable[..., None]:
         i = number * rows + permuted(at, rows, bits, mixed((key + number) & 0xFFFFFFFF) ^ stripe, step)
         return i if i < n else -1
 
-    def link(high, low, i, t, c, F, data):  # noqa: ARG001 - a row has no score here
+    def link(high, low, i, t, c, room, data):  # noqa: ARG001 - a row has no score here
         y, weight, stride, y_scale, y_centre, k, stripes, key, stripe = data
         v = weight[i * stride] if i >= 0 else 0.0
         root = 0.0
@@ -45,9 +45,9 @@ def build_sketch(*, single: bool) -> Callable[..., None]:
             root = math.sqrt(v) / math.sqrt(stripes)
             if mixed(mixed((int(i) + key) & 0xFFFFFFFF) ^ (stripe + 1)) & 1:
                 root = -root
-        split(F, t, 0, root, 0.0)
+        split(room[1], t, 0, root, 0.0)
         for b in range(k):
-            split(F, t, 1 + b, root * (y[i, b] * y_scale[b] - y_centre[b]) if v > 0.0 else 0.0, 0.0)
+            room[2][t, b] = root * (y[i, b] * y_scale[b] - y_centre[b]) if v > 0.0 else 0.0
 
     # In float32 to subtract a centre would round, and columns that depend on each other would no longer: without, an
     # entry is what the caller passed, and the centre comes off the sums.
@@ -55,7 +55,7 @@ def build_sketch(*, single: bool) -> Callable[..., None]:
 
     def sketch(
         X, y, weight, stride, n, d, k, rows, stripes, buckets, key, step, y_scale, y_centre, W, scale, centre, width,
-        groups, tile, at, F, totals, out,
+        groups, tile, at, F, beside, totals, out,
     ):  # fmt: skip
         table = X, scale, centre, d, 1
         share = rows // buckets
@@ -65,7 +65,7 @@ def build_sketch(*, single: bool) -> Callable[..., None]:
             source = stripe, bucket, n, rows, share, bits_for(rows), key, step
             data = y, weight, stride, y_scale, y_centre, k, stripes, key, stripe
             add_rows(
-                table, W, 0, 0, stretches * share, 1 + k, (width, groups, tile), (at, F, totals), source, data, out,
+                table, W, 0, 0, stretches * share, k, (width, groups, tile), (at, F, beside, totals), source, data, out,
                 cell,
             )  # fmt: skip
 

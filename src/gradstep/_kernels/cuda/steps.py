@@ -33,23 +33,24 @@ def build_steps(value: Formula, slope: Formula, prox: Formula, *, single: bool, 
         order, start, shuffled = source
         return order[position - start] if shuffled else position
 
-    def link(high, low, i, t, c, F, data):  # noqa: ARG001 - a sum of products comes in one number
-        y, weight, stride, w, d, k, p = data
+    def link(high, low, i, t, c, room, data):  # noqa: ARG001 - a sum of products comes in one number
+        y, weight, stride, w, d, p = data
         v = weight[i * stride]
         z = high + w[d, c]
-        split(F, t, c, v * slope(z, y[i, c], p), 0.0)
-        split(F, t, k + c, v * value(z, y[i, c], p), 0.0)
+        split(room[1], t, c, v * slope(z, y[i, c], p), 0.0)
+        room[2][t, c] = v * value(z, y[i, c], p)
 
     _, add_rows = build(arithmetic, plain_entry, place, link)
 
     def steps(
         X, y, weight, stride, order, shuffled, n, d, k, start, stop, batch, pieces, intercept, momentum, nesterov,
-        averaging, averaged, rates, many, path, loss_sum, W, units, width, groups, tile, fold, at, F, totals,
+        averaging, averaged, rates, many, path, loss_sum, W, units, width, groups, tile, fold, at, F, beside, totals,
         sums_of_pieces, p, q,
     ):  # fmt: skip
         w, total = path[0], path[3]
         table = X, units, units, d, k
-        data = y, weight, stride, w, d, k, p
+        room = at, F, beside, totals
+        data = y, weight, stride, w, d, p
         settings = intercept, momentum, nesterov, averaging
         block, blocks = cuda.blockIdx.x, cuda.gridDim.x
         lane = cuda.threadIdx.x % fold
@@ -65,8 +66,8 @@ def build_steps(value: Formula, slope: Formula, prox: Formula, *, single: bool, 
             end = min(end_of_batch, stop)
             for piece in range(block, pieces, blocks):
                 add_rows(
-                    table, W, 0, row + (end - row) * piece // pieces, row + (end - row) * (piece + 1) // pieces, 2 * k,
-                    (width, groups, tile), (at, F, totals), (order, start, shuffled), data, sums_of_pieces, piece,
+                    table, W, 0, row + (end - row) * piece // pieces, row + (end - row) * (piece + 1) // pieces, k,
+                    (width, groups, tile), room, (order, start, shuffled), data, sums_of_pieces, piece,
                 )  # fmt: skip
             barrier()
             rate = rates[taken] if many else rates[0]

@@ -6,10 +6,15 @@ Numba's own target has moved to the package numba-cuda, which takes its name ove
 import os
 import sys
 import threading
+import warnings
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import numpy as np
 from numba import config, cuda
+from numba.core.errors import NumbaPerformanceWarning
+
+from gradstep._kernels.first_call import interrupts_held
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 
@@ -94,9 +99,31 @@ def processors() -> int:
     return 2 if SIMULATED else 1024
 
 
+def launch(kernel: Any, blocks: int, threads: int, *arguments: Any) -> None:
+    """Run a kernel; hold Ctrl-C back where it is compiled first."""
+    with interrupts_held() if not getattr(kernel, "overloads", True) else nullcontext():
+        with warnings.catch_warnings():
+            # Numba warns of few blocks, which of few rows there are.
+            warnings.simplefilter("ignore", NumbaPerformanceWarning)
+            configured = kernel[max(1, blocks), threads]
+        configured(*arguments)
+
+
+_ALWAYS_ROOM = 1 << 20  # bytes for which the driver is not asked
+
+
 def make_room(wanted: int, what: str) -> None:
     """Raise MemoryError where so many bytes are more than the device has free."""
-    free = cuda.current_context().get_memory_info().free
+    if wanted <= _ALWAYS_ROOM:
+        return
+    context = cuda.current_context()
+    free = context.get_memory_info().free
+    if wanted > free:
+        with suppress(
+            AttributeError
+        ):  # what was let go of waits in a queue, unless memory is managed by another library
+            context.memory_manager.deallocations.clear()
+            free = context.get_memory_info().free
     if wanted > free:
         raise MemoryError(
             f"device: {what} needs {wanted:,} bytes on the GPU, and {free:,} are free; fewer rows, float32, or "
