@@ -76,7 +76,7 @@ def fit(
 
     Parameters
     ----------
-    X : array_like, (n, d)
+    X : array_like or device array, (n, d)
         Predictors, finite real numbers. float32 and float64 are read where they stand, in C order; anything else is
         copied: float16 to float32, other orders and types to C-ordered float64 (or float32). Of a DataFrame the columns
         count by their position, their names and the index do not. Sums and weights are float64 throughout. For the
@@ -132,8 +132,11 @@ def fit(
     seed : int, default 0
         Seed of the order of rows, of the sketch and of the rows sampled, not negative. Same seed, same bits, on one
         machine, for any number of threads; ``"auto"`` may take another solver with another number of them.
-    device : {None, "cpu", "cuda"}, default None
-        Where the rows are read. None means the CPU; ``"cuda"`` is for fits with a ``step``.
+    device : {None, "cpu", "cuda", "auto"}, default None
+        Where the rows are read. None goes where X lies: the CPU for host arrays, the GPU for those of CuPy, PyTorch,
+        JAX or Numba on one, which are used in place if they are float32 or float64 in C order. ``"cuda"`` copies host
+        arrays there first. ``"auto"`` takes the device on which the fit takes less time, by a model of both that the
+        report prints. What comes back are NumPy arrays.
     check : {"auto", True, False}, default "auto"
         Whether to solve the squared loss in closed form too and report the distance. ``"auto"`` does so while
         ``2 n d (d + k) <= 2e9`` and ``n (d + k) <= 2e7``, about a second; the report says when it did not.
@@ -160,7 +163,9 @@ def fit(
         longer); after it where a kernel is being compiled, a matrix factorised or the closed form solved, about a
         second, of a thousand columns and more up to several. While arguments are looked at, a `KeyboardInterrupt`.
     RuntimeError
-        If ``device="cuda"`` and there is no usable device.
+        If ``device="cuda"`` and there is no usable device, or this process was forked after CUDA was started.
+    MemoryError
+        If the GPU has no room for the rows.
 
     Warns
     -----
