@@ -18,6 +18,7 @@ import platform
 import sys
 import warnings
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
@@ -26,7 +27,7 @@ from time import perf_counter
 import numpy as np
 
 import gradstep as gs
-from gradstep import _break_even, _cost
+from gradstep import _break_even, _cost, _guard
 from gradstep._kernels import cuda as kernels
 from gradstep._kernels.cuda.target import SIMULATED, THREADS, cuda
 from gradstep._kernels.permute import mixed
@@ -56,6 +57,7 @@ def say(what, value, **facts):
 
 
 def judge(what, asked, measured, *, held):
+    """Put what was asked beside what was measured."""
     judged.append({"what": what, "asked": asked, "measured": measured, "held": bool(held)})
     print(f"         {what}: asked {asked}, measured {measured}: {'held' if held else 'NOT held'}", flush=True)
 
@@ -134,14 +136,20 @@ def correctness(quick):
     n, d = (300, 3) if quick else (200_000, 30)
     X, y = made(n, d, np.float64)
     host, response = X.copy_to_host(), y.copy_to_host()
-    arguments = {"step": 0.5 * 2 / (d + 2), "batch_size": 64 if quick else 4096, "epochs": 2, "check": False}
+    batch = 64 if quick else 4096
+    step = 0.5 * _guard.largest_stable_step(host, np.ones(1), batch, intercept=True)
+    arguments = {"step": step, "batch_size": batch, "epochs": 2, "check": False}
     there, here = gs.fit(X, y, **arguments), gs.fit(host, response, **arguments)
     apart = float(np.abs(there.coef / here.coef - 1).max())
-    judge("textbook epochs on both, relative", f"at most {SAME:g}", f"{apart:.2g}", held=apart <= SAME)
+    judge(
+        "textbook epochs on both at half the stable step, relative",
+        f"at most {SAME:g}",
+        f"{apart:.2g}",
+        held=apart <= SAME,
+    )
     again = gs.fit(X, y, **arguments)
     judge("the same bits twice", "all", "all" if np.array_equal(again.coef, there.coef) else "not all",
           held=np.array_equal(again.coef, there.coef))  # fmt: skip
-    exact = gs.fit(host, response, solver="exact", check=False)
     for dtype in (np.float64, np.float32):
         X, y = made(n, d, dtype)
         fit = gs.fit(X, y, check=False)
@@ -152,6 +160,25 @@ def correctness(quick):
         name = f"default fit in {np.dtype(dtype).name}, standard errors from the exact one"
         judge(name, f"at most its bound, {fit.certificate.bound:.2g}", f"{far:.2g}",
               held=far <= fit.certificate.bound <= 0.01)  # fmt: skip
+
+
+def in_place(quick):
+    """Fit arrays of other libraries where they lie."""
+    n, d = (300, 3) if quick else (200_000, 30)
+    X, y = made(n, d, np.float32)
+    expected = gs.fit(X, y, check=False).coef
+    cupy = kernels.cupy()
+    if cupy is not None:
+        same = np.array_equal(gs.fit(cupy.asarray(X), cupy.asarray(y), check=False).coef, expected)
+        judge("CuPy's arrays in place", "the same bits", same, held=same)
+    with contextlib.suppress(ImportError):
+        import torch
+
+        if torch.cuda.is_available():
+            with torch.cuda.stream(torch.cuda.Stream()):  # whose work the kernels have to wait for
+                rows = torch.as_tensor(X, device="cuda") * 1
+                same = np.array_equal(gs.fit(rows, torch.as_tensor(y, device="cuda"), check=False).coef, expected)
+            judge("PyTorch's tensors in place, of another stream", "the same bits", same, held=same)
 
 
 def epoch_of(table, batch, step, shuffle):
@@ -231,7 +258,7 @@ def beside_torch(X, y, ours, facts):
             batch=batch,
             over_ours=round(theirs / took, 2),
         )
-        if batch in BESIDE_TORCH:
+        if batch in BESIDE_TORCH and (facts["n"], facts["d"]) == SHAPES[1]:
             asked = BESIDE_TORCH[batch]
             judge(f"epoch beside PyTorch at batch {batch:,}", f"{asked} times as fast", f"{theirs / took:.3g}",
                   held=theirs >= asked * took)  # fmt: skip
@@ -249,30 +276,40 @@ def torch_epoch(torch, rows, responses, batch, step, device):
     steps = max(1, min(STEPS_A_GRAPH, n // batch))
     order = torch.zeros(steps * batch, device=device, dtype=torch.int64)
 
-    def some_steps():
-        for t in range(steps):
+    def some_steps(count=steps):
+        for t in range(count):
             at = order[t * batch : (t + 1) * batch]
             some = rows.index_select(0, at)
             residual = some @ w + b - responses.index_select(0, at)
             w.sub_(some.T @ residual, alpha=step / batch)
             b.sub_(residual.mean() * step)
 
-    replay = some_steps
-    if device == "cuda":
+    left = n // batch % steps
+
+    def captured(count):
+        if device != "cuda" or count == 0:
+            return lambda: some_steps(count)
         side = torch.cuda.Stream()
         with torch.cuda.stream(side):
-            some_steps()
+            some_steps(count)
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            some_steps()
-        replay = graph.replay
+            some_steps(count)
+        return graph.replay
+
+    replay, last = captured(steps), captured(left)
 
     def run():
         whole = torch.randperm(n, device=device)
         for first in range(0, n - steps * batch + 1, steps * batch):
             order.copy_(whole[first : first + steps * batch])
             replay()
+        rest = n // batch % steps * batch  # the full batches that no graph holds
+        if rest:
+            first = n // batch // steps * steps * batch
+            order[:rest].copy_(whole[first : first + rest])
+            last()
         if device == "cuda":
             torch.cuda.synchronize()
         return w, b
@@ -291,6 +328,15 @@ def beside_cupy(X, y, facts):
     say("normal equations by CuPy, seconds", solve, **facts)
 
 
+def _seconds_of_a_read(pieces):
+    def of(piece):
+        pieces[piece].sum()
+
+    start = perf_counter()
+    _cost.threads.each(of, len(pieces))
+    return perf_counter() - start
+
+
 def beside_cpu(X, y, took, bandwidth, facts):
     """Fit the same rows on the CPU."""
     host, responses = X.copy_to_host(), y.copy_to_host()
@@ -298,7 +344,9 @@ def beside_cpu(X, y, took, bandwidth, facts):
     start = perf_counter()
     gs.fit(host, responses, check=False)
     theirs = perf_counter() - start
-    ratio = bandwidth * _cost.measured().byte
+    pieces = np.array_split(host, 8 * _cost.threads.count())
+    reads = [_seconds_of_a_read(pieces) for _ in range(3)]
+    ratio = bandwidth * min(reads) / host.nbytes
     say(
         "default fit on the CPU, seconds", theirs, **facts, over_gpu=round(theirs / took, 2), bandwidths=round(ratio, 2)
     )
@@ -338,6 +386,7 @@ def main():
     found = machine()
     print(json.dumps(found, indent=2))
     correctness(arguments.quick)
+    in_place(arguments.quick)
     bandwidth = bandwidths(arguments.quick)
     if not SIMULATED:
         say("what the break-even is computed from", str(_break_even.measured(kernels)))
@@ -345,15 +394,15 @@ def main():
         for dtype in (np.float32, np.float64):
             facts = {"n": n, "d": d, "dtype": np.dtype(dtype).name}
             X, y, ours, took = shape(n, d, dtype, bandwidth, QUICK_BATCHES if arguments.quick else BATCHES)
-            late = perf_counter() - began > SECONDS
-            if dtype == np.float32 and not late:
-                beside_torch(X, y, ours, facts)
-                beside_cupy(X, y, facts)
-                if d <= 100:
-                    beside_cpu(X, y, took, bandwidth, facts)
-            elif late:
-                say("what stands beside it", "left out: the time is over", **facts)
-            del X, y
+            beside = [partial(beside_torch, X, y, ours, facts), partial(beside_cupy, X, y, facts)]
+            if d <= 100:
+                beside.append(partial(beside_cpu, X, y, took, bandwidth, facts))
+            for work in beside if dtype == np.float32 else ():
+                if perf_counter() - began > SECONDS:
+                    say("what stands beside it", "left out: the time is over", **facts)
+                    break
+                work()
+            del X, y, beside
     found["seconds"] = round(perf_counter() - began)
     missed = [entry["what"] for entry in judged if not entry["held"]]
     print(f"\n{len(judged) - len(missed)} of {len(judged)} figures held in {found['seconds']} s", *missed, sep="\n- ")
@@ -362,8 +411,7 @@ def main():
         name = "".join(c if c.isalnum() else "-" for c in found["gpu"].partition(",")[0].lower())
         result = {"machine": found, "figures": judged, "measurements": rows_of_result}
         (arguments.write / f"gpu-{name}.json").write_text(json.dumps(result, indent=2) + "\n")
-    wrong = [entry for entry in judged if not entry["held"] and ("bits" in entry["what"] or "both" in entry["what"])]
-    sys.exit(bool(wrong if arguments.quick or SIMULATED else missed))
+    sys.exit(bool(missed))  # --quick has figures of correctness alone
 
 
 if __name__ == "__main__":

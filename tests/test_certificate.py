@@ -1,5 +1,6 @@
 """The certificate is never below the truth, and not far above it."""
 
+import numba
 import numpy as np
 import pytest
 import scipy.linalg
@@ -8,6 +9,7 @@ import gradstep as gs
 from conftest import JIT_OFF, SIMULATED, needs_jit
 from gradstep import _input, _preconditioner, _stretch
 from gradstep._certificate import certify
+from gradstep._kernels.permute import bits_for, keys, mixed, permuted
 from gradstep._solvers.certified import in_callers_units
 from gradstep._table.dense import Dense
 from gradstep._table.terms import NO_ORDER, Units
@@ -178,3 +180,35 @@ def test_samples_that_are_repaired_stretch_no_more_than_is_said(monkeypatch):
         Z = X * p.units.scale - p.centre
         largest = scipy.linalg.eigh(p.factor.R.T @ p.factor.R, Z.T @ Z, eigvals_only=True)[-1]
         assert np.sqrt(largest) <= 1 + p.stretch
+
+
+@needs_jit
+def test_a_sketch_on_a_gpu_stretches_no_more_than_the_certificate_allows_for():
+    """Of the permutations that buckets find their rows by, for rows that have a direction each."""
+    n, d = 6_000, 40
+    m = _preconditioner.sketch_rows(d)
+    buckets = m // 16
+    allowed = 1 + _stretch.of_signs(d, m)
+
+    @numba.njit
+    def places(rows, key, step, bucket, sign):
+        bits = bits_for(rows)
+        for stripe in range(16):
+            of_stripe = mixed((mixed(key) + stripe * step) & 0xFFFFFFFF)
+            for at in range(rows):
+                i = permuted(at, rows, bits, of_stripe, step)
+                if i < n:
+                    bucket[stripe, i] = at // (rows // buckets)
+                    sign[stripe, i] = 1.0 - 2.0 * (mixed(mixed((i + key) & 0xFFFFFFFF) ^ (stripe + 1)) & 1)
+
+    for rows_apart in (1, 7, 128):
+        largest = []
+        for seed in range(40):
+            bucket, sign = np.empty((16, n), dtype=np.int64), np.empty((16, n))
+            places(-(-n // buckets) * buckets, *keys(seed, int.from_bytes(b"sketch")), bucket, sign)
+            S = np.zeros((16, buckets, d))
+            for j in range(d):
+                S[np.arange(16), bucket[:, j * rows_apart], j] = sign[:, j * rows_apart] / 4
+            largest.append(np.linalg.norm(S.reshape(-1, d), 2))
+        assert max(largest) <= allowed
+        assert np.mean(largest) > 1.02  # it is no identity either

@@ -1,13 +1,11 @@
 """A whole fit on a GPU: the answer and certificate of the CPU; arrays that lie there, and what is refused."""
 
-import multiprocessing
-
 import numpy as np
 import pytest
 
 import gradstep as gs
 from conftest import CUDA_MARKS, SIMULATED
-from gradstep import _break_even, _device, _preconditioner
+from gradstep import _break_even, _cost, _device, _guard, _preconditioner
 from gradstep._kernels import cuda
 from gradstep._kernels.cuda import target
 from gradstep._kernels.formula import examples
@@ -119,7 +117,11 @@ def test_textbook_epochs_at_half_the_stable_step(loss):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((n, d))
     y = DOMAINS[loss.domain].into(X @ rng.standard_normal(d) + rng.standard_normal(n))
-    arguments = {"loss": loss, "step": 0.5 / (d + 2), "batch_size": 16 if SIMULATED else 4096, "epochs": 3}
+    batch = 16 if SIMULATED else 4096
+    step = 0.5 * _guard.largest_stable_step(
+        X, np.ones(1), batch, intercept=True
+    )  # of the squared loss, the most curved
+    arguments = {"loss": loss, "step": step, "batch_size": batch, "epochs": 3}
     there, here = (gs.fit(X, y, device=device, check=False, **arguments) for device in ("cuda", "cpu"))
     size = np.abs(here.coef).max()
     np.testing.assert_allclose(there.coef, here.coef, rtol=1e-10, atol=1e-10 * size)
@@ -127,12 +129,20 @@ def test_textbook_epochs_at_half_the_stable_step(loss):
 
 
 @everywhere
-@pytest.mark.parametrize("unit", [1e25, 1e-25])
-def test_losses_of_float32_rows_beyond_the_range_of_floats(unit):
+@pytest.mark.filterwarnings("ignore::gradstep.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore:.*encountered")  # in squares that are asked for with what else a read gives
+@pytest.mark.parametrize("columns", [1.0, 1e-30, 1e30])
+@pytest.mark.parametrize("unit", [1.0, 1e100, 1e-100])
+def test_float32_rows_and_responses_of_units_beyond_the_range_of_floats(columns, unit):
     X, y = gs.textbook.make_linear([2.0, -3.4], 4.2, 50, noise=0.1, seed=1)
-    X, y = X.astype(np.float32), y * unit
-    there, here = (gs.fit(X, y, step=0.1, batch_size=10, epochs=3, device=device) for device in ("cuda", "cpu"))
+    X, y = (X * columns).astype(np.float32), y * unit
+    arguments = {"step": 0.1 / columns**2, "batch_size": 10, "epochs": 3, "intercept": columns == 1}
+    there, here = (gs.fit(X, y, device=device, **arguments) for device in ("cuda", "cpu"))
     np.testing.assert_allclose(there.coef, here.coef, rtol=1e-12)
+    fit = gs.fit(X, y)
+    rows = gs.to_device(X, "cuda")
+    np.testing.assert_allclose(fit.predict(rows).copy_to_host(), fit.predict(X), rtol=1e-12)
+    np.testing.assert_allclose(gs.fit(rows, y).coef, fit.coef, rtol=1e-12)
     np.testing.assert_allclose(there.objective, here.objective, rtol=1e-12)
     np.testing.assert_allclose(there.history.objective, here.history.objective, rtol=1e-12)
 
@@ -218,6 +228,27 @@ def test_what_lies_there_is_refused_in_a_sentence():
     fit = gs.fit(X, y)
     with pytest.raises(ValueError, match="X: 1 columns came; 2 are needed"):
         fit.predict(there(X[:, :1].copy()))
+    with pytest.raises(ValueError, match="X: no rows came"):
+        fit.predict(there(X[:0]))
+
+
+@everywhere
+def test_arrays_there_of_any_strides_and_type_are_brought_home_where_that_is_asked():
+    X, y = gs.textbook.make_linear([2.0, -3.4], 4.2, 40)
+    wide = gs.to_device(np.column_stack((X, y, np.arange(40.0) + 1)), "cuda")
+    here = gs.fit(X, y, sample_weight=np.arange(40.0) + 1)
+    for fit in (
+        gs.fit(X, wide[:, 2], sample_weight=wide[:, 3]),
+        gs.fit(wide[:, :2], wide[:, 2], sample_weight=wide[:, 3], device="cpu"),
+    ):
+        assert fit.device == "cpu"
+        np.testing.assert_array_equal(fit.coef, here.coef)
+    np.testing.assert_array_equal(
+        gs.to_device(wide[::2, 1:], "cpu"), np.column_stack((X[:, 1], y, np.arange(40.0) + 1))[::2]
+    )
+    whole = gs.to_device(np.arange(6).reshape(2, 3), "cuda")
+    np.testing.assert_array_equal(gs.fit(whole.T, [1.0, 2.0, 4.0], device="cpu").coef,
+                                  gs.fit(np.arange(6).reshape(2, 3).T, [1.0, 2.0, 4.0]).coef)  # fmt: skip
 
 
 class Elsewhere:
@@ -244,6 +275,7 @@ def test_arrays_on_two_devices_and_on_another_one():
     refused(
         Elsewhere(X, 1), y, r"X: an array on GPU 1 came, and kernels run on GPU 0: call numba.cuda.select_device\(1\)"
     )
+    refused(Elsewhere(X, 0), y, "X: a Elsewhere on a GPU came that cannot be read there", TypeError)
     refused(
         Elsewhere(X, 0, requires_grad=True), y, r"X: a tensor that records gradients came: pass X.detach\(\)", TypeError
     )
@@ -259,20 +291,46 @@ def test_arrays_of_other_libraries_are_known_by_either_protocol():
         def __cuda_array_interface__(self):
             return {"version": 3}
 
+    class OnAnother(Elsewhere):
+        def __dlpack_device__(self):
+            return (10, 0)
+
+    class Broken:
+        def __dlpack_device__(self):
+            raise RuntimeError
+
+        @property
+        def __cuda_array_interface__(self):
+            raise RuntimeError("it requires grad")
+
+    for call in (gs.device_of, lambda x: gs.to_device(x, "cpu"), lambda x: gs.fit(x, np.ones(2))):
+        with pytest.raises(
+            TypeError, match="a OnAnother on a device of DLPack's kind 10 came; host memory or a CUDA dev"
+        ):
+            call(OnAnother(np.ones(2), 0))
+    assert gs.device_of(Broken()) == "cuda"
     assert gs.device_of(OnHost(np.ones(2), 0)) == "cpu"
     assert gs.device_of(ByInterface()) == "cuda"
     assert not _device.on_cuda(np.ones(2))
     assert not _device.on_cuda([1.0])
 
 
+@pytest.mark.skipif(not cuda.state().startswith("no usable"), reason="there is a device")
+def test_an_array_on_a_gpu_without_a_device_to_read_it():
+    for device in (None, "cpu", "cuda", "auto"):
+        refused(Elsewhere(np.ones((3, 1)), 0), np.ones(3), "X: an array on a GPU came, and there is no usable device",
+                RuntimeError, device=device)  # fmt: skip
+    refused(
+        np.ones((3, 1)), Elsewhere(np.ones(3), 0), "y: an array on a GPU came, and there is no usable", RuntimeError
+    )
+    with pytest.raises(RuntimeError, match="x: an array on a GPU came, and there is no usable device"):
+        gs.to_device(Elsewhere(np.ones(3), 0), "cuda")
+
+
 @everywhere
 def test_out_of_memory_says_how_much_is_wanted_and_free(monkeypatch):
-    class Context:
-        @staticmethod
-        def get_memory_info():
-            return type("Info", (), {"free": 700})
-
-    monkeypatch.setattr(target.cuda, "current_context", Context)
+    monkeypatch.setattr(target, "free", lambda: 700)
+    monkeypatch.setattr(target, "_ALWAYS_ROOM", 10)
     X, y = gs.textbook.make_linear([2.0, -3.4], 4.2, 50)
     with pytest.raises(
         MemoryError, match=r"device: X needs 800 bytes on the GPU, and 700 are free; fewer rows, float32"
@@ -285,7 +343,6 @@ def test_a_fork_after_cuda_was_started_is_refused(monkeypatch):
     monkeypatch.setattr(target, "_first_used_in", [0])
     with pytest.raises(RuntimeError, match=r"CUDA was started before this process was forked.*get_context\(.spawn.\)"):
         gs.fit(np.ones((5, 1)), np.arange(5.0), device="cuda")
-    assert multiprocessing.get_context("spawn") is not None
 
 
 def test_auto_takes_the_cpu_where_there_is_no_gpu_worth_it():
@@ -299,6 +356,9 @@ def test_auto_takes_the_cpu_where_there_is_no_gpu_worth_it():
 @pytest.mark.parametrize("options", ["sgd", "cg", "exact", "auto", gs.sgd()])
 def test_auto_weighs_copy_compilation_and_reads(monkeypatch, options):
     monkeypatch.setattr(_break_even, "_gpu", lambda: _break_even.Gpu(byte=2.5e-13, copy=1e-10, launch=3e-5))
+    monkeypatch.setattr(target, "free", lambda: 1 << 40)
+    # A machine whose CPU is as it is said to be, whatever else runs on this one.
+    monkeypatch.setattr(_cost, "measured", lambda: _cost.TYPICAL)
     monkeypatch.setattr(cuda, "state", lambda: "a GPU")
     monkeypatch.setattr(cuda, "warm", lambda *, single: not single)
 
@@ -313,6 +373,9 @@ def test_auto_weighs_copy_compilation_and_reads(monkeypatch, options):
     assert said.endswith("the GPU is taken")
     assert "s to compile" not in said
     assert "s to compile" in chosen(100_000_000, 100, 4)[1]
+    monkeypatch.setattr(target, "free", lambda: 1 << 30)
+    device, said = chosen(100_000_000, 100, 8)
+    assert (device, "bytes on the GPU and 1,073,741,824 are free" in said) == ("cpu", True)
 
 
 @everywhere
@@ -320,3 +383,30 @@ def test_the_gpu_is_measured(monkeypatch):
     monkeypatch.setattr(_break_even, "_ROWS_MEASURED", 64 if SIMULATED else _break_even._ROWS_MEASURED)
     found = _break_even.measured(cuda)
     assert all(0 < seconds < 1 for seconds in found)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(SIMULATED or not on_a_gpu or cuda.state().startswith("no usable"), reason="on a GPU alone")
+def test_arrays_of_cupy_are_used_in_place():
+    cupy = pytest.importorskip("cupy")
+    X, y = ill_conditioned()
+    fit = gs.fit(cupy.asarray(X), cupy.asarray(y))
+    np.testing.assert_array_equal(fit.coef, gs.fit(X, y, device="cuda").coef)
+    np.testing.assert_allclose(cupy.asnumpy(cupy.asarray(fit.predict(cupy.asarray(X)))), fit.predict(X), rtol=1e-12)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(SIMULATED or not on_a_gpu or cuda.state().startswith("no usable"), reason="on a GPU alone")
+def test_tensors_of_pytorch_are_used_in_place_whatever_stream_they_come_from():
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("PyTorch has no CUDA")
+    X, y = ill_conditioned(dtype=np.float32)
+    expected = gs.fit(X, y, device="cuda").coef
+    with torch.cuda.stream(torch.cuda.Stream()):
+        rows = torch.as_tensor(X, device="cuda")
+        for _ in range(200):
+            rows = rows * 1
+        np.testing.assert_array_equal(gs.fit(rows, torch.as_tensor(y, device="cuda")).coef, expected)
+    with pytest.raises(TypeError, match=r"X: a tensor that records gradients came: pass X.detach\(\)"):
+        gs.fit(rows.requires_grad_(), y)

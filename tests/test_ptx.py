@@ -98,6 +98,8 @@ def signature(name, dtype):
         ),
         "sketch": (X, MATRIX, NUMBERS, *[N] * 9, NUMBERS, NUMBERS, factors, line, line, N, N, N, *room, PARTS),
         "spread": (X, line, N, N, N, line, line, N, PARTS),
+        "straight": (types.Array(float64, 2, "A"), N, N, MATRIX),
+        "straight_line": (types.Array(float64, 1, "A"), N, NUMBERS),
         "take": (X, ROWS, N, N, X),
         "blank": (MATRIX, ROWS, N, N),
         "each_row": (NUMBERS, N, N, MATRIX),
@@ -138,7 +140,7 @@ def test_the_steps_compile(loss, penalty, dtype):
     single = dtype is float32
     room = ROWS, array(dtype, 3), MATRIX, PARTS
     signature = (
-        array(dtype, 2), MATRIX, NUMBERS, N, ROWS, B, *[N] * 7, B, F, B, B, N, NUMBERS, B, PARTS, NUMBERS,
+        array(dtype, 2), MATRIX, NUMBERS, N, ROWS, B, *[N] * 7, B, F, B, B, N, NUMBERS, B, PARTS, NUMBERS, F,
         array(dtype, 3), array(dtype, 1), N, N, N, N, *room, PARTS, parameters(loss.params, float64),
         parameters(penalty.params, float64),
     )  # fmt: skip

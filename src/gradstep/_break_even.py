@@ -45,6 +45,7 @@ class Gpu(NamedTuple):
 _SKETCH, _WIDE, _LANES = 12.0, 2.0, 1.5
 _COMPILING = 6.0  # seconds, of all kernels of a fit
 _LAUNCHES_A_ROUND = 8
+_BYTES_A_ROW = 48  # of responses, weights, leverages and orders
 _ROWS_MEASURED = 1 << 19  # of 32 columns: 64 MB
 _STEP = 6e-6  # seconds between the steps of the textbook method, at the barriers of the grid
 
@@ -58,9 +59,12 @@ def device_for(
     found = cuda.state()
     if found.startswith("no usable device"):
         return "cpu", f"on the CPU, as there is {found}"
+    wanted, free = shape.n * (shape.d * shape.bytes_per_entry + _BYTES_A_ROW * shape.k), cuda.target.free()
+    if wanted > free:
+        return "cpu", f"on the CPU, as the rows need {wanted:,} bytes on the GPU and {free:,} are free"
     gpu = _gpu()
     if gpu is None:
-        return "cpu", "on the CPU: a simulated GPU is not worth anything"
+        return "cpu", "on the CPU, as a simulated GPU takes longer"
     on_cpu = _on_cpu(shape, options, epochs, tol, intercept=intercept)
     compiling = 0.0 if cuda.warm(single=shape.bytes_per_entry == 4) else _COMPILING
     there = shape.n * (shape.d * shape.bytes_per_entry + 8 * shape.k) * gpu.copy

@@ -38,7 +38,8 @@ def device_of(x: object) -> str:
         return "cpu"
     if on_cuda(x):
         return "cuda"
-    if callable(getattr(x, "__dlpack_device__", None)):
+    refuse_elsewhere("x", x)
+    if _kind_and_number(x)[0] is not None:
         return "cpu"
     raise TypeError(f"x: a {type(x).__name__} came; a NumPy array or an array on a CUDA device is needed.")
 
@@ -84,12 +85,13 @@ def to_device(x: ArrayLike, device: str) -> Any:
     name = device
     there = on_cuda(x)
     if there and name == "cuda":
+        in_place("x", x)
         return x
     if name == "cpu" and not there:
         return _numbers(x)
     from gradstep._kernels import cuda  # noqa: PLC0415 - a device has been asked for
 
-    return home(x) if there else cuda.copied(_numbers(x))
+    return home(x) if there else cuda.copied(_numbers(x), "x")
 
 
 def on_cuda(x: object) -> bool:
@@ -99,26 +101,39 @@ def on_cuda(x: object) -> bool:
     # The simulator's arrays have no interface, but copy themselves as those of a device do.
     if hasattr(x, "copy_to_host"):
         return True
-    ask = getattr(x, "__dlpack_device__", None)
-    if callable(ask):
-        return int(ask()[0]) in _CUDA
-    return hasattr(x, "__cuda_array_interface__")
+    kind, _ = _kind_and_number(x)
+    return kind in _CUDA if kind is not None else "__cuda_array_interface__" in dir(x)
+
+
+def _kind_and_number(x: object) -> tuple[int | None, int]:
+    """Return what DLPack says of the device that an array lies on; None where it says nothing."""
+    try:
+        kind, number = x.__dlpack_device__()  # type: ignore[attr-defined]
+        return int(kind), int(number)
+    except Exception:  # noqa: BLE001 - whatever another library raises: it does not say
+        return None, 0
 
 
 def gpu_of(x: Any) -> int:
     """Return the number of the GPU that an array lies on."""
-    ask = getattr(x, "__dlpack_device__", None)
-    if callable(ask):
-        return int(ask()[1])
+    kind, number = _kind_and_number(x)
+    if kind is not None:
+        return number
     from gradstep._kernels.cuda import target  # noqa: PLC0415 - the array is on one
 
     return target.number()  # Numba's own arrays are made there
 
 
 def in_place(name: str, x: Any) -> Any:
-    """Return an array on a GPU as Numba's, without a copy; raise where it lies on another than kernels run on."""
+    """Return an array on a GPU as Numba's, without a copy; raise where it cannot be read there."""
     from gradstep._kernels import cuda  # noqa: PLC0415
 
+    found = cuda.state()
+    if found.startswith("no usable device"):
+        raise RuntimeError(
+            f"{name}: an array on a GPU came, and there is {found}; an NVIDIA driver and numba-cuda (the extra "
+            '"cuda"), or arrays in host memory, are needed.'
+        )
     cuda.require()
     here, there = cuda.target.number(), gpu_of(x)
     if there != here:
@@ -128,7 +143,27 @@ def in_place(name: str, x: Any) -> Any:
         )
     if getattr(x, "requires_grad", False):
         raise TypeError(f"{name}: a tensor that records gradients came: pass {name}.detach().")
-    return x if hasattr(x, "copy_to_host") else cuda.view(x)
+    if hasattr(x, "copy_to_host"):
+        return x
+    try:
+        return cuda.view(x)
+    except Exception as error:
+        raise TypeError(
+            f"{name}: a {type(x).__name__} on a GPU came that cannot be read there ({error}); an array of CuPy, "
+            "PyTorch, JAX or Numba is needed."
+        ) from error
+
+
+def refuse_elsewhere(name: str, x: object) -> None:
+    """Refuse an array on a device that is neither host memory nor a CUDA device."""
+    if isinstance(x, np.ndarray):
+        return
+    kind, _ = _kind_and_number(x)
+    if kind is not None and kind not in _CUDA + _HOST:
+        raise TypeError(
+            f"{name}: a {type(x).__name__} on a device of DLPack's kind {kind} came; host memory or a CUDA device is "
+            "needed."
+        )
 
 
 def home(x: Any) -> NDArray[Any]:
@@ -141,14 +176,16 @@ def home(x: Any) -> NDArray[Any]:
     return cuda.copied_to_host(in_place("x", x))
 
 
-_CUDA = (2, 13)  # of DLPack's kinds of devices: CUDA's own memory, and managed memory
+# Of DLPack's kinds of devices: CUDA's own memory, and managed memory; host memory, and that which CUDA has pinned.
+_CUDA, _HOST = (2, 13), (1, 3)
 
 
 def _numbers(x: ArrayLike) -> Any:
-    if isinstance(x, np.ma.MaskedArray):
+    if isinstance(x, np.ma.MaskedArray) and np.ma.getmaskarray(x).any():
         raise TypeError("x: a masked array came; an array without masked entries is needed.")
+    refuse_elsewhere("x", x)
     try:
-        array = np.asarray(x)
+        array = np.asarray(np.ma.getdata(x) if isinstance(x, np.ma.MaskedArray) else x)
     except ValueError as error:
         raise ValueError(f"x: a {type(x).__name__} came that is no rectangular array ({error}).") from error
     if array.dtype.kind not in "biufc":

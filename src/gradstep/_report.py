@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numba import config
 
 from gradstep._solvers.textbook import Sgd
 from gradstep.schedules import Schedule
@@ -73,10 +74,10 @@ def _method(fit: Fit) -> str:
     if not isinstance(fit.solver, Sgd):
         batch = "one batch of all rows" if fit.batch_size == fit.rows else f"batch {fit.batch_size}"
         name = {"sgd": f"minibatch SGD, {batch}", "cg": "conjugate gradients"}.get(fit.solver, fit.solver)
-        return f"{name}, seed {fit.seed}, on {fit.device}"
+        return f"{name}, seed {fit.seed}, on {_device(fit)}"
     return (
         f"minibatch SGD{_with_options(fit.solver)}, step {_step(fit.step)}, batch {fit.batch_size}, "
-        f"{len(fit.history)} epochs, seed {fit.seed}, on {fit.device}"
+        f"{len(fit.history)} epochs, seed {fit.seed}, on {_device(fit)}"
     )
 
 
@@ -170,3 +171,10 @@ def listed(columns: tuple[int, ...], most: int = 12) -> str:
     """Return column numbers as text, the first few of many."""
     shown = ", ".join(map(str, columns[:most]))
     return shown if len(columns) <= most else f"{shown} and {len(columns) - most} more"
+
+
+def _device(fit: Fit) -> str:
+    """Return where a fit ran: a simulated GPU is none."""
+    return (
+        f"{fit.device} (simulated)" if fit.device == "cuda" and getattr(config, "ENABLE_CUDASIM", False) else fit.device
+    )

@@ -299,8 +299,8 @@ class Fit:
         How far short of ``tol`` the fit ended, and why; in which output it is worse than predicting the mean; or how it
         disagrees with the check. Empty where there is no such concern.
     cost : str
-        What the cost model says: of ``solver="auto"`` all costs, of ``"sgd"`` that ``"exact"`` would have been cheaper;
-        else empty.
+        What the cost model says: of ``device="auto"`` the seconds of both devices, of ``solver="auto"`` on the CPU all
+        costs, of ``"sgd"`` there that ``"exact"`` would have been cheaper; else empty.
     seconds : float
         Wall time of the whole call, check and compilation included.
     factor : ndarray or None

@@ -143,6 +143,7 @@ def _array(name: str, value: object) -> NDArray[Any]:
     """Return value as a real numeric array in host memory, not yet converted."""
     if _device.on_cuda(value):
         value = _device.home(_device.in_place(name, value))
+    _device.refuse_elsewhere(name, value)
     if hasattr(value, "tocsr"):
         raise TypeError(
             f"{name}: a sparse {type(value).__name__} came; a dense array is needed: pass {name}.toarray()."

@@ -15,6 +15,8 @@ from gradstep.losses import Loss
 
 def rows(X: Any, y: Any, sample_weight: Any, loss: Loss | None) -> Rows:
     """Return a table whose X lies on a GPU; a y of float64 that lies there too is used in place, else y is moved."""
+    if cuda.state().startswith("no usable device"):
+        _device.in_place("X", X)  # which says so
     _look_at_devices(X=X, y=y, sample_weight=sample_weight)
     table = predictors(X)
     n = int(table.shape[0])

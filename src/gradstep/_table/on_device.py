@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,7 @@ class OnDevice(Launching):
         while fold < min(WARP, pieces):
             fold *= 2
         of_path = cuda.copied(np.stack([array.reshape(-1, k) for array in path[:-1]]))
-        of_losses = cuda.copied(path.loss_sum)
+        of_losses, of_rates = cuda.copied(path.loss_sum), cuda.copied(rates)
         compiled = cuda.steps_kernel(
             self._loss.value, self._loss.slope, self._penalty.prox, single=self._single, together=pieces > 1
         )
@@ -82,8 +83,8 @@ class OnDevice(Launching):
             return (
                 self._X, self._y, self._weight, self._stride, order[start:stop] if shuffled else self._none, shuffled,
                 self.n, d, k, start, stop, batch, pieces, settings.intercept, settings.momentum, settings.nesterov,
-                settings.averaging, averaged, cuda.copied(rates), rates.size > 1, of_path, of_losses,
-                self._room("W", (numbers.parts, d, k), self._dtype), self._unit, *cutting, fold,
+                settings.averaging, averaged, of_rates, rates.size > 1, of_path, of_losses, self._unit_of_responses,
+                self._room("W", (numbers.parts, d, k), self._dtype), self._unit_of_columns, *cutting, fold,
                 *self._rooms(numbers.parts, blocks, cutting, k, k, entries),
                 self._room("sums", (2, pieces, entries), np.float64), self._loss.params, self._penalty.params,
             )  # fmt: skip
@@ -96,6 +97,22 @@ class OnDevice(Launching):
             array[...] = found.reshape(array.shape)
         path.loss_sum[...] = of_losses.copy_to_host()
         self.row_reads += stop - start
+
+    @cached_property
+    def _unit_of_responses(self) -> float:
+        """The power of two that brings the largest response to about 1, where factors are floats."""
+        if not self._single:
+            return 1.0
+        largest = self._spread(self._y, np.ones(self.k), np.zeros(self.k))[2].max()
+        return float(cuda.units_of(largest, LARGEST_EXPONENT))
+
+    @cached_property
+    def _unit_of_columns(self) -> Any:
+        """Powers of two that bring the largest entry of each column to about 1, where entries are floats."""
+        if not self._single:
+            return self._unit
+        largest = self._spread(self._X, np.ones(self.d), np.zeros(self.d))[2]
+        return cuda.copied(cuda.units_of(largest, _LARGEST_SINGLE).astype(self._dtype))
 
     def statistics(self, order: NDArray[np.int64], *, centred: bool, copied: bool = False) -> tuple[Matrix, Matrix]:
         """Return scale, centre, constancy and unit of the columns (4, d) and of the responses (4, k)."""
@@ -126,8 +143,8 @@ class OnDevice(Launching):
         first = np.array([0 if self.weight.size == 1 else int(np.flatnonzero(self.weight)[0])])
         reference = self._rows_of(A, first)[0].astype(np.float64)
         peak = self._spread(A, np.ones(d), zeros)[2]
-        exponent = np.clip(np.where(peak > 0, -np.frexp(peak)[1], 0), -top, top)
-        unit = np.ldexp(1.0, exponent)
+        unit = cuda.units_of(peak, top)
+        exponent = np.frexp(unit)[1] - 1
         mean = zeros
         if centred:
             reference = reference * unit
@@ -248,10 +265,10 @@ class OnDevice(Launching):
         """Return ``A' A`` of a block of rows."""
         cupy = cuda.cupy()
         if cupy is not None:
-            with cupy.cuda.Stream.null:  # after what the kernels have been told to do
+            with suppress(MemoryError), cupy.cuda.Stream.null:  # after what the kernels have been told to do
                 rows = cupy.asarray(block)[:count]
                 found: Matrix = cupy.asnumpy(rows.T @ rows)
-            return found
+                return found
         pieces = max(1, min(-(-count // _ROWS_PER_PIECE), _MOST_SUMS // (size * size)))
         parts = self._room("parts", (2, pieces, size * size), np.float64)
         tiles = -(-size // (2 * columns.SIDE))

@@ -20,7 +20,7 @@ from gradstep._kernels.cuda.rows import cut
 from gradstep._kernels.cuda.sketch import build_sketch
 from gradstep._kernels.cuda.steps import build_steps
 from gradstep._kernels.cuda.sums import WIDE, sums
-from gradstep._kernels.cuda.target import SIMULATED, THREADS, cuda, launch, make_room, processors, require, state
+from gradstep._kernels.cuda.target import SIMULATED, THREADS, cuda, launch, processors, require, roomy, state
 from gradstep._kernels.first_call import interrupts_held
 from gradstep._kernels.formula import Formula
 
@@ -53,8 +53,9 @@ _BUILDERS: dict[str, Callable[..., Any]] = {
     **{
         function.__name__: partial(_as_it_stands, function)
         for function in (
-            columns.take, columns.blank, columns.each_row, columns.order, columns.count_above, columns.list_above,
-            columns.fill, columns.row_squares, columns.product, columns.gram, reads.fold,
+            columns.straight, columns.straight_line, columns.take, columns.blank, columns.each_row, columns.order,
+            columns.count_above, columns.list_above, columns.fill, columns.row_squares, columns.product, columns.gram,
+            reads.fold,
         )
     },
 }  # fmt: skip
@@ -104,20 +105,23 @@ def copied(array: NDArray[Any], what: str = "an array") -> Any:
     """Return a copy of an array of any shape on the device."""
     require()
     array = np.asarray(array, order="C")
-    make_room(array.nbytes, what)
-    return cuda.to_device(array)
+    with roomy(array.nbytes, what):
+        return cuda.to_device(array)
 
 
 def empty(shape: tuple[int, ...], dtype: Any, what: str = "work space") -> Any:
     """Return an array on the device that nothing has been written to."""
-    make_room(int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize, what)
-    return cuda.device_array(shape, dtype=dtype)
+    with roomy(int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize, what):
+        return cuda.device_array(shape, dtype=dtype)
 
 
 def copied_to_host(array: Any) -> NDArray[Any]:
     """Return a copy of an array on the device, in C order or not, in host memory."""
-    if not in_order(array):  # brought row by row, each of one step from entry to entry or brought entry by entry
-        return np.array([copied_to_host(part) for part in array], dtype=array.dtype)
+    if not in_order(array):
+        straight = empty(tuple(array.shape), array.dtype, "a copy in C order")
+        name, shape = ("straight", array.shape) if len(array.shape) == 2 else ("straight_line", array.shape)
+        launch(kernel(name), blocks_for(straight.size), THREADS, array, *map(int, shape), straight)
+        array = straight
     copy: NDArray[Any] = array.copy_to_host()
     return copy
 
@@ -125,6 +129,8 @@ def copied_to_host(array: Any) -> NDArray[Any]:
 def in_order(array: Any) -> bool:
     """Whether an array is in C order without gaps."""
     step = array.dtype.itemsize
+    if 0 in array.shape:
+        return True
     for size, stride in zip(reversed(tuple(array.shape)), reversed(tuple(array.strides)), strict=True):
         if size > 1 and stride != step:
             return False
@@ -134,6 +140,8 @@ def in_order(array: Any) -> bool:
 
 def view(array: Any) -> Any:
     """Return an array of another library on the device as Numba's, without a copy: by either of two protocols."""
+    if SIMULATED:
+        raise TypeError("the simulator reads arrays of gradstep.to_device alone")
     interface = getattr(array, "__cuda_array_interface__", None)
     if interface is not None and ("stream" in interface or not hasattr(array, "__dlpack__")):
         return cuda.as_cuda_array(array)  # waits for the stream that it names
@@ -184,18 +192,30 @@ def suspicious(A: Any) -> Iterator[tuple[int, int]]:
         yield n * piece // len(totals), n * (piece + 1) // len(totals)
 
 
+def units_of(largest: Any, top: int) -> Any:
+    """Return powers of two that bring numbers to about 1, 1 for 0, with exponents of at most so much."""
+    return np.ldexp(1.0, np.clip(np.where(largest > 0, -np.frexp(largest)[1], 0), -top, top))
+
+
 def scores(X: Any, coef: NDArray[np.float64], intercept: NDArray[np.float64]) -> Any:
     """Return ``X coef + intercept`` (n, k) on the device, as good as in twice the precision, then rounded."""
     (n, d), k = map(int, X.shape), coef.shape[1]
     single = X.dtype == np.float32
     width, _, tile = cut(d, k, k)
     blocks = max(1, min(processors(), -(-n // tile)))
-    none = copied(np.ones(d, dtype=X.dtype))
+    scale, unit = np.ones(d), np.ones(k)
+    if single:  # entries and coefficients are floats there: in units in which they are about 1
+        one = copied(np.ones(1, dtype=np.float32))
+        scale = units_of(spread(X, one, 0, scale, np.zeros(d))[:, 2].max(axis=0), 126)
+        with np.errstate(over="ignore"):
+            unit = units_of(np.abs(coef / scale[:, np.newaxis]).max(axis=0), 1000)
+    with np.errstate(over="ignore", under="ignore"):
+        W = sums(WIDE, single).parts_of(coef / scale[:, np.newaxis] * unit)
+    there = copied(scale.astype(X.dtype))
     out = empty((n, k), np.float64, "a score for each row")
     launch(
-        kernel(reads.SCORES, single=single), blocks, THREADS, X, copied(np.ones(1)), 0, n, d, k, copied(intercept),
-        copied(sums(WIDE, single).parts_of(coef)), none, none, width, tile, empty((blocks * tile,), np.int64),
-        empty((1, 1), np.float64), out,
+        kernel(reads.SCORES, single=single), blocks, THREADS, X, copied(unit), 0, n, d, k, copied(intercept), copied(W),
+        there, there, width, tile, empty((blocks * tile,), np.int64), empty((1, 1), np.float64), out,
     )  # fmt: skip
     return out
 
@@ -215,17 +235,15 @@ def cupy() -> Any:
         return None
 
 
-_most: dict[tuple[int, tuple[Any, ...]], int] = {}
+_most: dict[tuple[Any, int, tuple[Any, ...]], int] = {}
 
 
 def most_blocks(compiled: Any, arguments: tuple[Any, ...]) -> int:
     """Return how many blocks of a kernel can wait for each other at a barrier of the grid."""
     if SIMULATED:
         return 1
-    signature = tuple(compiled.typeof_pyval(argument) for argument in arguments)
-    found = _most.get((id(compiled), signature))
-    if found is None:
+    key = compiled, target.number(), tuple(compiled.typeof_pyval(argument) for argument in arguments)
+    if key not in _most:
         with interrupts_held():
-            found = max(1, int(compiled.compile(signature).max_cooperative_grid_blocks(THREADS)))
-        _most[id(compiled), signature] = found
-    return found
+            _most[key] = max(1, int(compiled.compile(key[2]).max_cooperative_grid_blocks(THREADS)))
+    return _most[key]

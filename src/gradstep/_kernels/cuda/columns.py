@@ -46,6 +46,18 @@ def build_spread(*, single: bool) -> Callable[..., None]:
     return spread
 
 
+def straight(A, n, d, out):
+    """Copy an array of any strides, (n, d)."""
+    for item in range(_thread(), n * d, _threads()):
+        out[item // d, item % d] = A[item // d, item % d]
+
+
+def straight_line(A, n, out):
+    """Copy an array of any stride, (n,)."""
+    for i in range(_thread(), n, _threads()):
+        out[i] = A[i]
+
+
 def take(X, rows, count, d, out):
     """Copy some rows."""
     for item in range(_thread(), count * d, _threads()):

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from gradstep._kernels.cuda.rows import build, centred_entry, plain_entry, scaled_entry
-from gradstep._kernels.cuda.sums import ROUGH, WIDE, lost, sums, times, two_sum
+from gradstep._kernels.cuda.rows import build, centred_entry, scaled_entry
+from gradstep._kernels.cuda.sums import ROUGH, WIDE, finite_sum, lost, sums, times, two_sum
 from gradstep._kernels.cuda.target import inside as cuda
 from gradstep._kernels.formula import compilable
 
@@ -76,11 +76,11 @@ def _residual(split: Any) -> Any:
 def build_scores(name: str, *, single: bool) -> Callable[..., None]:
     """Return the kernel that puts something for each row into `out`: scores, or squared norms of projections.
 
-    Scores are ``out[i, c] = z + level``; of the norms ``out[i] = v sum_c (z - level)**2``, with `hold` as scratch, a
-    place for each score of a tile.
+    Scores are ``out[i, c] = z / weight[c] + level``, with a unit of each output in place of the weights; the norms are
+    ``out[i] = v sum_c (z + level)**2``, with `hold` as scratch, a place for each score of a tile.
     """
     norms = name == NORMS
-    kind, entry, link = (ROUGH, centred_entry, _hold) if norms else (WIDE, plain_entry, _score)
+    kind, entry, link = (ROUGH, centred_entry, _hold) if norms else (WIDE, scaled_entry, _score)
     scores, _ = build(sums(kind, single), entry, as_they_stand, link)
 
     def read(X, weight, stride, n, d, k, level, W, scale, centre, width, tile, at, hold, out):
@@ -93,7 +93,7 @@ def build_scores(name: str, *, single: bool) -> Callable[..., None]:
             for t in range(thread, count, threads):
                 at[base + t] = start + t
             cuda.syncthreads()
-            scores(table, W, 0, base, count, width, room, (level, out))
+            scores(table, W, 0, base, count, width, room, (level, weight, out))
             cuda.syncthreads()
             if norms:
                 for t in range(thread, count, threads):
@@ -108,19 +108,14 @@ def build_scores(name: str, *, single: bool) -> Callable[..., None]:
 
 
 def _hold(high, low, i, t, c, room, data):  # noqa: ARG001
-    level, _ = data
+    level, _, _ = data
     room[1][t, c] = high + level[c]
 
 
 def _score(high, low, i, t, c, room, data):  # noqa: ARG001
-    level, out = data
-    z, rest = two_sum(high, level[c])
-    rest += low
-    # Where a score is infinite, what rounding took from it is no number.
-    out[i, c] = z + rest if abs(z) < _INFINITE else z
-
-
-_INFINITE = float("inf")
+    level, unit, out = data
+    z, rest = finite_sum(high / unit[c], level[c])
+    out[i, c] = z + (rest + low / unit[c])
 
 
 def fold(parts, rows, entries, out):

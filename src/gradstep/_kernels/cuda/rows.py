@@ -31,6 +31,7 @@ class Cut(NamedTuple):
     """Rows of a tile."""
 
 
+_INFINITE = float("inf")
 _ENTRIES_PER_THREAD = 4  # of a row, before more threads take it together
 # 32 or 64 kB, which with the tiles of other blocks stay in the nearest cache.
 _CELLS_PER_TILE = 1 << (5 if SIMULATED else 13)
@@ -78,8 +79,9 @@ def summed_wide(high, low, width):
     step = width // 2
     while step > 0:
         other, rest = partner(high, step), partner(low, step)
-        high, lost = two_sum(high, other)
-        low = (low + rest) + lost
+        total, lost = two_sum(high, other)
+        low = (low + rest) + lost if abs(total) < _INFINITE else 0.0
+        high = total
         step //= 2
     return high, low
 

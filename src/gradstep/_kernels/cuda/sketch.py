@@ -34,7 +34,8 @@ def build_sketch(*, single: bool) -> Callable[..., None]:
         stripe, bucket, n, rows, share, bits, key, step = source
         number = position // share
         at = bucket * share + position % share
-        i = number * rows + permuted(at, rows, bits, mixed((key + number) & 0xFFFFFFFF) ^ stripe, step)
+        of_stretch = mixed((key + number) & 0xFFFFFFFF)
+        i = number * rows + permuted(at, rows, bits, mixed((of_stretch + stripe * step) & 0xFFFFFFFF), step)
         return i if i < n else -1
 
     def link(high, low, i, t, c, room, data):  # noqa: ARG001 - a row has no score here

@@ -8,8 +8,10 @@ alone, so that the same bits come out of any number of them.
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from gradstep._kernels.cpu import AVERAGING_POWER
-from gradstep._kernels.cuda.rows import barrier_of, build, plain_entry, summed
+from gradstep._kernels.cuda.rows import barrier_of, build, plain_entry, scaled_entry, summed
 from gradstep._kernels.cuda.sums import PLAIN, sums
 from gradstep._kernels.cuda.target import SIMULATED
 from gradstep._kernels.cuda.target import inside as cuda
@@ -22,7 +24,9 @@ MOST_PIECES = 1024
 def build_steps(value: Formula, slope: Formula, prox: Formula, *, single: bool, together: bool) -> Callable[..., None]:
     """Return the kernel as a plain Python function, for `cuda.jit` or for a compiler without a device.
 
-    ``together``: whether the whole grid works on each batch, else one block does.
+    ``together``: whether the whole grid works on each batch, else one block does. ``unit`` is a power of two that
+    brings responses, and with them scores and slopes, to about 1, and ``scale`` are those of the columns: beside
+    float32 rows all of them are floats.
     """
     arithmetic = sums(PLAIN, single)
     split = arithmetic.split
@@ -34,30 +38,30 @@ def build_steps(value: Formula, slope: Formula, prox: Formula, *, single: bool, 
         return order[position - start] if shuffled else position
 
     def link(high, low, i, t, c, room, data):  # noqa: ARG001 - a sum of products comes in one number
-        y, weight, stride, w, d, p = data
+        y, weight, stride, w, d, unit, p = data
         v = weight[i * stride]
-        z = high + w[d, c]
-        split(room[1], t, c, v * slope(z, y[i, c], p), 0.0)
+        z = high / unit + w[d, c]
+        split(room[1], t, c, v * slope(z, y[i, c], p) * unit, 0.0)
         room[2][t, c] = v * value(z, y[i, c], p)
 
-    _, add_rows = build(arithmetic, plain_entry, place, link)
+    _, add_rows = build(arithmetic, scaled_entry if single else plain_entry, place, link)
 
     def steps(
         X, y, weight, stride, order, shuffled, n, d, k, start, stop, batch, pieces, intercept, momentum, nesterov,
-        averaging, averaged, rates, many, path, loss_sum, W, units, width, groups, tile, fold, at, F, beside, totals,
-        sums_of_pieces, p, q,
+        averaging, averaged, rates, many, path, loss_sum, unit, W, scale, width, groups, tile, fold, at, F, beside,
+        totals, sums_of_pieces, p, q,
     ):  # fmt: skip
         w, total = path[0], path[3]
-        table = X, units, units, d, k
+        table = X, scale, scale, d, k
         room = at, F, beside, totals
-        data = y, weight, stride, w, d, p
+        data = y, weight, stride, w, d, unit, p
         settings = intercept, momentum, nesterov, averaging
         block, blocks = cuda.blockIdx.x, cuda.gridDim.x
         lane = cuda.threadIdx.x % fold
         teams = blocks * (cuda.blockDim.x // fold)
         team = block * (cuda.blockDim.x // fold) + cuda.threadIdx.x // fold
         for item in range(block * cuda.blockDim.x + cuda.threadIdx.x, d * k, blocks * cuda.blockDim.x):
-            split(W, item // k, item % k, w[item // k, item % k], 0.0)
+            split(W, item // k, item % k, w[item // k, item % k] * unit / np.float64(scale[item // k]), 0.0)
         barrier()
         row, taken = start, 0
         while row < stop:
@@ -83,11 +87,12 @@ def build_steps(value: Formula, slope: Formula, prox: Formula, *, single: bool, 
                     if j > d:
                         loss_sum[c] += g
                     else:
+                        g /= unit * (np.float64(scale[j]) if j < d else 1.0)
                         g += 0.0 if row == first else total[j, c]
                         total[j, c] = g
                         if end == end_of_batch:
                             share = 1.0 / (end_of_batch - first)
-                            step(path, W, j, c, d, g * share, rate, settings, averaged + taken + 1, q)
+                            step(path, W, j, c, d, g * share, rate, unit, scale, settings, averaged + taken + 1, q)
             barrier()
             taken += 1 if end == end_of_batch else 0
             row = end
@@ -98,7 +103,7 @@ def build_steps(value: Formula, slope: Formula, prox: Formula, *, single: bool, 
 def _step(prox: Formula, split: Any) -> Any:
     """Return the function that takes one entry of a step, as `gradstep._kernels.cpu` does."""
 
-    def step(path, W, j, c, d, g, rate, settings, number, q):
+    def step(path, W, j, c, d, g, rate, unit, scale, settings, number, q):
         intercept, momentum, nesterov, averaging = settings
         if j == d and not intercept:
             return
@@ -118,6 +123,6 @@ def _step(prox: Formula, split: Any) -> Any:
             last[j, c] = w[j, c]
         w[j, c] = new
         if j < d:
-            split(W, j, c, new, 0.0)
+            split(W, j, c, new * unit / np.float64(scale[j]), 0.0)
 
     return compilable(step, fastmath=False)

@@ -104,15 +104,33 @@ def _joined_one(acc):
 
 
 def _joined_two(acc):
-    return two_sum(np.float64(acc[0]), np.float64(acc[1]))
+    return finite_sum(np.float64(acc[0]), np.float64(acc[1]))
 
 
 def _joined_three(acc):
-    total, rest = two_sum(np.float64(acc[0]), np.float64(acc[1]))
-    return two_sum(total, rest + np.float64(acc[2]))
+    total, rest = finite_sum(np.float64(acc[0]), np.float64(acc[1]))
+    return finite_sum(total, rest + np.float64(acc[2]))
 
 
-for _function in (two_sum, _add_one_part, _add_two_parts, _add_three_parts, _joined_one, _joined_two, _joined_three):
+def finite_sum(a, b):
+    """Return `two_sum`; or the first number alone where it is infinite, since of that the rest is no number."""
+    total, rest = two_sum(a, b)
+    return (total, rest) if abs(total) < _INFINITE else (a, 0.0)
+
+
+_INFINITE = float("inf")
+
+
+for _function in (
+    two_sum,
+    finite_sum,
+    _add_one_part,
+    _add_two_parts,
+    _add_three_parts,
+    _joined_one,
+    _joined_two,
+    _joined_three,
+):
     compilable(_function, fastmath=False)
 
 

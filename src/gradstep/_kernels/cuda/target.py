@@ -7,7 +7,8 @@ import os
 import sys
 import threading
 import warnings
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,7 @@ WARP = 4 if SIMULATED else 32
 """Threads that exchange numbers without a barrier, or in the simulator as if they did."""
 
 _first_used_in: list[int] = []
+_FORKED = "no usable device: CUDA was started before this process was forked, and does not survive that"
 
 
 def state() -> str:
@@ -63,10 +65,10 @@ def state() -> str:
     if SIMULATED:
         return "simulator (NUMBA_ENABLE_CUDASIM=1)"
     if _first_used_in and _first_used_in[0] != os.getpid():
-        return "no usable device: CUDA was started before this process was forked, and does not survive that"
+        return _FORKED
     try:
         if not cuda.is_available():
-            return "no usable device: no NVIDIA driver or no GPU was found"
+            return "no usable device: no NVIDIA driver or no GPU was found, or CUDA was started before a fork"
         device = cuda.get_current_device()
         name = device.name.decode() if isinstance(device.name, bytes) else device.name
     except Exception as error:  # noqa: BLE001 - a driver fails in many ways, and each means that there is no device
@@ -80,7 +82,7 @@ def require() -> None:
     if found.startswith("no usable device"):
         remedy = (
             'start processes with multiprocessing.get_context("spawn")'
-            if "forked" in found
+            if found.startswith(_FORKED)
             else 'pass device="cpu", or install an NVIDIA driver and numba-cuda (the extra "cuda"), or set '
             "NUMBA_ENABLE_CUDASIM=1 before Python starts for the simulator"
         )
@@ -112,20 +114,30 @@ def launch(kernel: Any, blocks: int, threads: int, *arguments: Any) -> None:
 _ALWAYS_ROOM = 1 << 20  # bytes for which the driver is not asked
 
 
-def make_room(wanted: int, what: str) -> None:
-    """Raise MemoryError where so many bytes are more than the device has free."""
-    if wanted <= _ALWAYS_ROOM:
-        return
+@contextmanager
+def roomy(wanted: int, what: str) -> Iterator[None]:
+    """Raise MemoryError where so many bytes are more than the device has free, or an array in the block is refused."""
+    if wanted > _ALWAYS_ROOM and wanted > free():
+        raise MemoryError(_no_room(wanted, what))
+    try:
+        yield
+    except Exception as error:  # the driver's, whose class is another with each of its bindings
+        if "OUT_OF_MEMORY" in str(error):
+            raise MemoryError(_no_room(wanted, what)) from error
+        raise
+
+
+def _no_room(wanted: int, what: str) -> str:
+    return (
+        f"device: {what} needs {wanted:,} bytes on the GPU, and {free():,} are free; fewer rows, float32, or "
+        'device="cpu" are needed.'
+    )
+
+
+def free() -> int:
+    """Return the bytes that are free on the device."""
     context = cuda.current_context()
-    free = context.get_memory_info().free
-    if wanted > free:
-        with suppress(
-            AttributeError
-        ):  # what was let go of waits in a queue, unless memory is managed by another library
-            context.memory_manager.deallocations.clear()
-            free = context.get_memory_info().free
-    if wanted > free:
-        raise MemoryError(
-            f"device: {what} needs {wanted:,} bytes on the GPU, and {free:,} are free; fewer rows, float32, or "
-            'device="cpu" are needed.'
-        )
+    with suppress(AttributeError):  # what was let go of waits in a queue, unless memory is managed by another library
+        context.memory_manager.deallocations.clear()
+    found = context.get_memory_info().free
+    return 1 << 62 if found == float("inf") else int(found)
