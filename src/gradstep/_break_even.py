@@ -43,7 +43,7 @@ class Gpu(NamedTuple):
 # Reads' worth of time of what is bound by arithmetic on the GPU rather than by memory. From the operations that kernels
 # take for an entry; `asv_bench/gpu.py` puts them beside the clock.
 _SKETCH, _WIDE, _LANES = 12.0, 2.0, 1.5
-_COMPILING = 6.0  # seconds, of all kernels of a fit
+_COMPILING = 8.0  # seconds, of all kernels of a fit
 _LAUNCHES_A_ROUND = 8
 _BYTES_A_ROW = 48  # of responses, weights, leverages and orders
 _ROWS_MEASURED = 1 << 19  # of 32 columns: 64 MB

@@ -84,7 +84,8 @@ def chosen(solver: Sgd | str, table: Table, tol: float, *, intercept: bool, warm
         few = "so few rows stand for themselves: all solvers are alike"
         return ("sgd", few) if solver == "auto" else (solver, "")
     if table.device == "cuda":
-        return ("sgd", "") if solver == "auto" else (solver, "")
+        alone = 'on a GPU "auto" is "sgd": what others take there is not known'
+        return ("sgd", alone) if solver == "auto" else (solver, "")
     machine = measured() if solver == "auto" else kept() or TYPICAL
     seconds = predicted(machine, table, tol, intercept=intercept)
     if solver == "sgd":

@@ -11,7 +11,6 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import types
 from numba.extending import intrinsic, overload
 
 from gradstep._kernels.cache import kernel
@@ -22,6 +21,8 @@ _SPLIT = 134217729.0  # 2**27 + 1
 
 def product_error(a, b, product):
     """Return what rounding took from a product, exactly."""
+    if isinstance(a, np.float32):  # a product of two floats is a double without rounding
+        return np.float32(np.float64(a) * np.float64(b) - np.float64(product))
     # Dekker's product, for plain Python; compiled code has the processor's fused multiply-add.
     big = a * _SPLIT
     a_high = big - (big - a)
@@ -35,18 +36,19 @@ def product_error(a, b, product):
 @overload(product_error, jit_options={"forceinline": True, "error_model": "numpy"}, strict=False)
 def _fused(a, b, product):  # noqa: ARG001
     def by_fused_multiply_add(a, b, product):
-        return _multiply_add(a, b, -product)  # type: ignore[call-arg]
+        return multiply_add(a, b, -product)  # type: ignore[call-arg]
 
     return by_fused_multiply_add
 
 
 @intrinsic
-def _multiply_add(context: Any, a: Any, b: Any, c: Any) -> Any:  # noqa: ARG001 - Numba's form
+def multiply_add(context: Any, a: Any, b: Any, c: Any) -> Any:  # noqa: ARG001 - Numba's form
+    """Return ``a b + c`` rounded once, of three numbers of one type: in compiled code alone."""
+
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
         return builder.fma(*arguments)
 
-    double = types.float64
-    return double(double, double, double), generate
+    return a(a, a, a), generate
 
 
 @kernel

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gradstep._kernels import cuda
 from gradstep._kernels.cuda.rows import Cut
 from gradstep._kernels.cuda.target import THREADS
+from gradstep._numbers import frozen
 from gradstep._table.table import Matrix, Table
 from gradstep._table.terms import Rows
 from gradstep.losses import Loss
@@ -66,7 +67,8 @@ class Launching(Table):
     def _taken(self, numbers: NDArray[np.int64]) -> Rows:
         """Return some rows, on the host."""
         weight = self.weight if self.weight.size == 1 else self.weight[numbers]
-        return Rows(self._rows_of(self._X, numbers), self._rows_of(self._y, numbers), weight)
+        # Read-only, as the kernels of the CPU are compiled for.
+        return Rows(*map(frozen, (self._rows_of(self._X, numbers), self._rows_of(self._y, numbers), weight)))
 
     def _rows_of(self, A: Any, numbers: NDArray[np.int64]) -> NDArray[Any]:
         """Return some rows of an array on the device, on the host."""

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 from gradstep._kernels.cuda.rows import build, centred_entry, scaled_entry
-from gradstep._kernels.cuda.sums import ROUGH, WIDE, finite_sum, lost, sums, times, two_sum
+from gradstep._kernels.cuda.sums import ROUGH, WIDE, finite_sum, sums, times, two_sum
 from gradstep._kernels.cuda.target import inside as cuda
 from gradstep._kernels.formula import compilable
+from gradstep._kernels.wide import product_error
 
 # Which kernels there are, with what is asked of them.
 CURVATURE, EVIDENCE = "curvature", "evidence"
@@ -64,7 +65,7 @@ def _residual(split: Any) -> Any:
             rest = (rest + further) - low
             r, rest = two_sum(r, rest)
             weighted = times(r, v)
-            split(room[1], t, c, weighted, lost(r, v, weighted) + rest * v)
+            split(room[1], t, c, weighted, product_error(r, v, weighted) + rest * v)
             room[2][t, c] = r * weighted
         else:
             split(room[1], t, c, 0.0, 0.0)

@@ -26,11 +26,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
-from numba.extending import intrinsic, overload
+from numba.extending import overload
 from numpy.typing import NDArray
 
 from gradstep._kernels.formula import compilable
-from gradstep._kernels.wide import product_error
+from gradstep._kernels.wide import multiply_add, product_error
 
 ROUGH, PLAIN, WIDE = "rough", "plain", "wide"
 
@@ -45,32 +45,9 @@ def _fused_with_zero(a, b):  # noqa: ARG001
     zero = np.float32(0) if a is types.float32 else np.float64(0)
 
     def by_fused_multiply_add(a, b):
-        return _multiply_add(a, b, zero)  # type: ignore[call-arg]
+        return multiply_add(a, b, zero)  # type: ignore[call-arg]
 
     return by_fused_multiply_add
-
-
-def lost(a, b, product):
-    """Return what rounding took from a product, exactly."""
-    if isinstance(a, np.float32):  # a product of two floats is a double without rounding
-        return np.float32(np.float64(a) * np.float64(b) - np.float64(product))
-    return product_error(a, b, product)
-
-
-@overload(lost, strict=False)
-def _fused(a, b, product):  # noqa: ARG001
-    def by_fused_multiply_add(a, b, product):
-        return _multiply_add(a, b, -product)  # type: ignore[call-arg]
-
-    return by_fused_multiply_add
-
-
-@intrinsic
-def _multiply_add(context: Any, a: Any, b: Any, c: Any) -> Any:  # noqa: ARG001 - Numba's form
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
-        return builder.fma(*arguments)
-
-    return a(a, a, a), generate
 
 
 def two_sum(a, b):
@@ -87,16 +64,16 @@ def _add_one_part(acc, x, f):
 def _add_two_parts(acc, x, f):
     product = times(x, f[0])
     total, rest = two_sum(acc[0], product)
-    return total, acc[1] + (rest + (lost(x, f[0], product) + x * f[1]))
+    return total, acc[1] + (rest + (product_error(x, f[0], product) + x * f[1]))
 
 
 def _add_three_parts(acc, x, f):
     first, second = times(x, f[0]), times(x, f[1])
     total, rest = two_sum(acc[0], first)
     middle, a = two_sum(acc[1], rest)
-    middle, b = two_sum(middle, lost(x, f[0], first))
+    middle, b = two_sum(middle, product_error(x, f[0], first))
     middle, c = two_sum(middle, second)
-    return total, middle, acc[2] + ((a + b) + (c + (lost(x, f[1], second) + x * f[2])))
+    return total, middle, acc[2] + ((a + b) + (c + (product_error(x, f[1], second) + x * f[2])))
 
 
 def _joined_one(acc):
