@@ -93,9 +93,9 @@ def fit(
         reduction and averaging: six to eight passes over the rows of most tables, of any condition. ``"cg"``: conjugate
         gradients in the same coordinates, some ten passes of which most are cheaper. ``"exact"``: a streamed Gram
         matrix, refined in double-double arithmetic, three passes; quick up to a hundred columns or so. ``"auto"``: the
-        cheapest of the three by a cost model, which is printed; on a GPU ``"sgd"``. Of columns that depend on each other all take the
-        coefficients of least norm, in columns divided by their root-mean-square. With a ``step``, ``"sgd"`` or `sgd`
-        with options is the textbook method: shuffling, momentum, averaging, exact objective.
+        cheapest of the three by a cost model, which is printed; on a GPU ``"sgd"``. Of columns that depend on each
+        other all take the coefficients of least norm, in columns divided by their root-mean-square. With a ``step``,
+        ``"sgd"`` or `sgd` with options is the textbook method: shuffling, momentum, averaging, exact objective.
     step : float or Schedule, optional
         Step size (learning rate) of the textbook method, which only it selects: in units of 1 over squared units of X,
         positive, or a schedule of them such as ``gs.inverse_decay(0.1, decay=0.01)``. The largest stable one depends on
