@@ -46,7 +46,7 @@ _SKETCH, _WIDE, _LANES = 12.0, 2.0, 1.5
 _COMPILING = 8.0  # seconds, of all kernels of a fit
 _LAUNCHES_A_ROUND = 8
 _BYTES_A_ROW = 48  # of responses, weights, leverages and orders
-_ROWS_MEASURED = 1 << 19  # of 32 columns: 64 MB
+_ROWS_MEASURED, _COLUMNS_MEASURED = 1 << 21, 32  # 256 MB
 _STEP = 6e-6  # seconds between the steps of the textbook method, at the barriers of the grid
 
 
@@ -62,7 +62,10 @@ def device_for(
     wanted, free = shape.n * (shape.d * shape.bytes_per_entry + _BYTES_A_ROW * shape.k), cuda.target.free()
     if wanted > free:
         return "cpu", f"on the CPU, as the rows need {wanted:,} bytes on the GPU and {free:,} are free"
-    gpu = _gpu()
+    try:
+        gpu = _gpu()
+    except MemoryError as error:
+        return "cpu", f"on the CPU, as the GPU has too little room to be measured ({error})"
     if gpu is None:
         return "cpu", "on the CPU, as a simulated GPU takes longer"
     on_cpu = _on_cpu(shape, options, epochs, tol, intercept=intercept)
@@ -117,15 +120,16 @@ def _gpu() -> Gpu | None:
 
 
 def measured(cuda: Any) -> Gpu:
-    """Measure a GPU: a copy there, a read of what is there, a kernel of no work."""
-    table = np.zeros((_ROWS_MEASURED, 32), dtype=np.float32)
+    """Measure a GPU: a copy there, a read of what is there, a kernel of no work with what goes there and comes back."""
+    table = np.zeros((_ROWS_MEASURED, _COLUMNS_MEASURED), dtype=np.float32)
     copy = min(_seconds(lambda: cuda.copied(table)) for _ in range(3)) / table.nbytes
     here, weight = cuda.copied(table), cuda.copied(np.ones(1, dtype=np.float32))
-    few, ones, zeros = cuda.copied(table[:1]), np.ones(32), np.zeros(32)
+    few, ones, zeros = cuda.copied(table[:1]), np.ones(_COLUMNS_MEASURED), np.zeros(_COLUMNS_MEASURED)
     cuda.spread(few, weight, 0, ones, zeros)  # compiles it
     launch = min(_seconds(lambda: cuda.spread(few, weight, 0, ones, zeros)) for _ in range(5))
-    read = min(_seconds(lambda: cuda.spread(here, weight, 0, ones, zeros)) for _ in range(5))
-    return Gpu(max(read - launch, 0.1 * read) / table.nbytes, copy, launch)
+    read = min(_seconds(lambda: cuda.spread_there(here, weight, 0, ones, zeros)) for _ in range(5))
+    nothing = min(_seconds(lambda: cuda.spread_there(few, weight, 0, ones, zeros)) for _ in range(5))
+    return Gpu(max(read - nothing, 0.1 * read) / table.nbytes, copy, launch)
 
 
 def _seconds(work: Any) -> float:

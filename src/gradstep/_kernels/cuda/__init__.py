@@ -173,6 +173,12 @@ def blocks_for(items: int) -> int:
 
 def spread(A: Any, weight: Any, stride: int, scale: NDArray[Any], centre: NDArray[Any]) -> NDArray[np.float64]:
     """Return sums of ``v z``, of ``v z**2`` and the largest ``|z|`` of columns about a centre, (pieces, 3, d)."""
+    found: NDArray[np.float64] = spread_there(A, weight, stride, scale, centre).copy_to_host()
+    return found
+
+
+def spread_there(A: Any, weight: Any, stride: int, scale: NDArray[Any], centre: NDArray[Any]) -> Any:
+    """Return what `spread` does, on the device, when it is done."""
     n, d = map(int, A.shape)
     pieces = max(1, min(n // 64, _SUMS_OF_SPREAD // d))
     out = empty((pieces, 3, d), np.float64)
@@ -180,8 +186,8 @@ def spread(A: Any, weight: Any, stride: int, scale: NDArray[Any], centre: NDArra
         kernel("spread", single=A.dtype == np.float32), blocks_for(pieces * d), THREADS, A, weight, stride, n, d,
         copied(scale.astype(A.dtype)), copied(centre.astype(A.dtype)), pieces, out,
     )  # fmt: skip
-    found: NDArray[np.float64] = out.copy_to_host()
-    return found
+    cuda.synchronize()
+    return out
 
 
 def suspicious(A: Any) -> Iterator[tuple[int, int]]:
