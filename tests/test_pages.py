@@ -2,12 +2,13 @@
 
 import contextlib
 import io
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
@@ -156,3 +157,29 @@ def test_every_constructor_has_its_place_in_the_documentation():
         for constructor in shown:
             assert re.search(rf"^   {constructor.__name__}$", pages, re.MULTILINE)
             assert getattr(gs, constructor.__name__) is constructor
+
+
+def test_what_was_measured_on_gpus_is_shown_with_machine_date_and_command(tmp_path):
+    spec = spec_from_file_location("_gpu", ROOT / "docs" / "_gpu.py")
+    page_of = module_from_spec(spec)
+    spec.loader.exec_module(page_of)
+    page_of.write(tmp_path)
+    assert "No GPU has been measured yet" in (tmp_path / "page.md").read_text(encoding="utf-8")
+    result = {
+        "machine": {"gpu": "A GPU", "cpu": "a CPU", "date": "2026-01-02", "command": "python gpu.py", "seconds": 9,
+                    "packages": {"numba-cuda": "0.30.4"}},
+        "figures": [{"what": "gradient", "asked": "85%", "measured": "80%", "held": False}],
+        "measurements": [{"what": "epoch, seconds", "value": 0.00123456, "batch": 65536}],
+    }  # fmt: skip
+    (tmp_path / "gpu-a.json").write_text(json.dumps(result), encoding="utf-8")
+    page_of.write(tmp_path)
+    page = (tmp_path / "page.md").read_text(encoding="utf-8")
+    for text in (
+        "### A GPU",
+        "2026-01-02",
+        "`python gpu.py`",
+        "| gradient | 85% | 80% | not held |",
+        "0.001235",
+        "65,536",
+    ):
+        assert text in page
