@@ -9,7 +9,7 @@ import gradstep as gs
 from conftest import JIT_OFF, SIMULATED, needs_jit
 from gradstep import _input, _preconditioner, _stretch
 from gradstep._certificate import certify
-from gradstep._kernels.permute import bits_for, keys, mixed, permuted
+from gradstep._kernels.permute import halves, keys, mixed, permuted
 from gradstep._solvers.certified import in_callers_units
 from gradstep._table.dense import Dense
 from gradstep._table.terms import NO_ORDER, Units
@@ -192,11 +192,11 @@ def test_a_sketch_on_a_gpu_stretches_no_more_than_the_certificate_allows_for():
 
     @numba.njit
     def places(rows, key, step, bucket, sign):
-        bits = bits_for(rows)
+        low, count = halves(rows)
         for stripe in range(16):
             of_stripe = mixed((mixed(key) + stripe * step) & 0xFFFFFFFF)
             for at in range(rows):
-                i = permuted(at, rows, bits, of_stripe, step)
+                i = permuted(at, rows, low, count, of_stripe, step)
                 if i < n:
                     bucket[stripe, i] = at // (rows // buckets)
                     sign[stripe, i] = 1.0 - 2.0 * (mixed(mixed((i + key) & 0xFFFFFFFF) ^ (stripe + 1)) & 1)

@@ -12,7 +12,7 @@ from gradstep._solvers.textbook import Textbook
 from gradstep._table import on_device
 from gradstep._table.dense import STRIPES, Dense
 from gradstep._table.devices import table_on
-from gradstep._table.order import LISTED, row_order
+from gradstep._table.order import row_order
 from gradstep._table.terms import NO_ORDER, Deal, Model, Rows, Settings, Units
 
 pytestmark = list(CUDA_MARKS)
@@ -264,9 +264,11 @@ def test_lanes_lead_where_those_of_the_cpu_do(shape, dtype, weighted, together, 
     near(found[0], found[1], 1e-5 if dtype == np.float32 else 1e-11)
 
 
-@pytest.mark.parametrize("n", [5, LISTED + 1])
+@pytest.mark.parametrize("n", [5, 150] if SIMULATED else [5, 150, 10**7])
 @pytest.mark.parametrize("shuffle", [True, "once", "blocks"])
-def test_the_order_of_rows_is_that_of_the_cpu(n, shuffle):
+def test_the_order_of_rows_is_that_of_the_cpu(n, shuffle, monkeypatch):
+    monkeypatch.setattr(on_device, "LISTED", 100)
+    monkeypatch.setattr("gradstep._table.order.LISTED", 100)
     there = table_on("cuda", Rows(np.ones((3, 1)), np.ones(3), np.ones(1)), gs.squared(), None)
     for epoch in (0, 1):
         order = row_order(n, 5, epoch, shuffle)

@@ -13,8 +13,9 @@ from gradstep._kernels.permute import keys, permute
 from gradstep._table.terms import NO_ORDER
 
 _BLOCK = 64  # rows kept together when blocks are shuffled
-LISTED = 1 << 14
-"""Rows up to which each order is as likely as any other; more are permuted under a key, wherever they lie."""
+LISTED = 1 << 17
+"""Rows up to which each order is as likely as any other: a list that a cache holds. More are permuted under a key,
+wherever they lie."""
 
 # Rows put in order by one call: some 20 ms of work, so that Ctrl-C is served during a long table's shuffling too.
 _ROWS_PER_CALL = 1 << 21

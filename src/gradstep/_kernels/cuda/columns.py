@@ -10,7 +10,7 @@ from gradstep._kernels.cuda.sums import PLAIN, sums
 from gradstep._kernels.cuda.target import SIMULATED
 from gradstep._kernels.cuda.target import inside as cuda
 from gradstep._kernels.formula import compilable
-from gradstep._kernels.permute import bits_for, permuted
+from gradstep._kernels.permute import halves, permuted
 
 SIDE = 2 if SIMULATED else 16  # of a block of threads that shares a part of a Gram matrix
 _TWICE = 2 * SIDE
@@ -78,9 +78,9 @@ def each_row(weight, stride, n, out):
 
 def order(out, count, n, key, step):
     """Set `out` to where rows go, as `gradstep._kernels.permute` says."""
-    bits = bits_for(n)
+    low, firsts = halves(n)
     for i in range(_thread(), count, _threads()):
-        out[i] = permuted(i, n, bits, key, step)
+        out[i] = permuted(i, n, low, firsts, key, step)
 
 
 RUN = 256  # rows that a thread looks through

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from gradstep._kernels.cuda.rows import build, centred_entry, scaled_entry
 from gradstep._kernels.cuda.sums import PLAIN, sums
 from gradstep._kernels.cuda.target import inside as cuda
-from gradstep._kernels.permute import bits_for, mixed, permuted
+from gradstep._kernels.permute import halves, mixed, permuted
 
 _STRETCH_BYTES = 1 << 24
 
@@ -31,11 +31,11 @@ def build_sketch(*, single: bool) -> Callable[..., None]:
     split = arithmetic.split
 
     def place(position, source):
-        stripe, bucket, n, rows, share, bits, key, step = source
+        stripe, bucket, n, rows, share, low, count, key, step = source
         number = position // share
         at = bucket * share + position % share
         of_stretch = mixed((key + number) & 0xFFFFFFFF)
-        i = number * rows + permuted(at, rows, bits, mixed((of_stretch + stripe * step) & 0xFFFFFFFF), step)
+        i = number * rows + permuted(at, rows, low, count, mixed((of_stretch + stripe * step) & 0xFFFFFFFF), step)
         return i if i < n else -1
 
     def link(high, low, i, t, c, room, data):  # noqa: ARG001 - a row has no score here
@@ -61,9 +61,10 @@ def build_sketch(*, single: bool) -> Callable[..., None]:
         table = X, scale, centre, d, 1
         share = rows // buckets
         stretches = (n + rows - 1) // rows
+        numbered = halves(rows)
         for cell in range(cuda.blockIdx.x, stripes * buckets, cuda.gridDim.x):
             stripe, bucket = cell // buckets, cell % buckets
-            source = stripe, bucket, n, rows, share, bits_for(rows), key, step
+            source = stripe, bucket, n, rows, share, *numbered, key, step
             data = y, weight, stride, y_scale, y_centre, k, stripes, key, stripe
             add_rows(
                 table, W, 0, 0, stretches * share, k, (width, groups, tile), (at, F, beside, totals), source, data, out,
