@@ -235,8 +235,7 @@ def test_curvature(shape, dtype, weighted):
 @shapes
 @dtypes
 @weights
-@pytest.mark.parametrize("together", [False, True])
-@pytest.mark.parametrize("fixed", [False, True])
+@pytest.mark.parametrize(("together", "fixed"), [(False, True), (True, False)], ids=["apart", "together"])
 def test_lanes_lead_where_those_of_the_cpu_do(shape, dtype, weighted, together, fixed, monkeypatch):
     monkeypatch.setattr(on_device, "_FEW_LANES", 10**6 if together else 0)
     twin = Twin(shape, dtype, weighted=weighted)
