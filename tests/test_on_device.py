@@ -201,9 +201,8 @@ def test_a_sketch_is_an_embedding_and_its_signs_are_even():
 @shapes
 @dtypes
 @weights
-@pytest.mark.parametrize("offset", [3.0, 2.0**20])
-def test_the_evidence_is_as_good_as_in_twice_the_precision(shape, dtype, weighted, offset):
-    twin = Twin(shape, dtype, weighted=weighted, offset=offset)
+def test_the_evidence_is_as_good_as_in_twice_the_precision(shape, dtype, weighted):
+    twin = Twin(shape, dtype, weighted=weighted, offset=2.0**20)
     w = twin.rng.standard_normal((twin.d + 1, twin.k))
     w[-1] = twin.y[0] - np.asarray(twin.Z[0] @ w[:-1], dtype=float) + 0.1  # so that nearly everything cancels
     mean = twin.rng.standard_normal(twin.d) * 1e-3
@@ -234,11 +233,10 @@ def test_curvature(shape, dtype, weighted):
 
 @shapes
 @dtypes
-@weights
 @pytest.mark.parametrize(("together", "fixed"), [(False, True), (True, False)], ids=["apart", "together"])
-def test_lanes_lead_where_those_of_the_cpu_do(shape, dtype, weighted, together, fixed, monkeypatch):
+def test_lanes_lead_where_those_of_the_cpu_do(shape, dtype, together, fixed, monkeypatch):
     monkeypatch.setattr(on_device, "_FEW_LANES", 10**6 if together else 0)
-    twin = Twin(shape, dtype, weighted=weighted)
+    twin = Twin(shape, dtype)
     d, k = twin.d, twin.k
     r = max(1, d - 1)
     T = twin.rng.standard_normal((d, r)) / (d * np.sqrt(twin.n))
