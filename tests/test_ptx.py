@@ -96,7 +96,7 @@ def signature(name, dtype):
             X, NUMBERS, *[N] * 5, ROWS, N, ROWS, ROWS, N, N, N, MATRIX, MATRIX, NUMBERS, NUMBERS, F, MATRIX, B, MATRIX,
             F, line, line, N, N, N, N, *room, PARTS, MATRIX, WHOLE, PARTS, factors, MATRIX,
         ),
-        "sketch": (X, MATRIX, NUMBERS, *[N] * 9, NUMBERS, NUMBERS, factors, line, line, N, N, N, *room, PARTS),
+        "sketch": (X, MATRIX, NUMBERS, *[N] * 9, NUMBERS, NUMBERS, line, line, N, N, *room, PARTS),
         "spread": (X, line, N, N, N, line, line, N, PARTS),
         "straight": (types.Array(float64, 2, "A"), N, N, MATRIX),
         "straight_line": (types.Array(float64, 1, "A"), N, NUMBERS),

@@ -96,6 +96,7 @@ def _on_gpu(
     if not isinstance(options, str):
         steps = epochs * -(-shape.n // batch)
         return (epochs + 1) * read + steps * _STEP + (epochs + 2) * _LAUNCHES_A_ROUND * gpu.launch
+    # Those of the default, which stand for the others too: what they take there is not known.
     rounds = _cost.rounds(shape, tol, intercept=intercept)
     linear_algebra = _cost.of_factor(_cost.measured(), shape, intercept=intercept)
     reads = _SKETCH + 2 * _WIDE + rounds * (_LANES + _WIDE)

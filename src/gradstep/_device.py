@@ -25,7 +25,7 @@ def device_of(x: object) -> str:
     Raises
     ------
     TypeError
-        If ``x`` is no array, such as a list.
+        If ``x`` is no array, such as a list, or lies on a device that is neither.
 
     Examples
     --------
@@ -65,11 +65,13 @@ def to_device(x: ArrayLike, device: str) -> Any:
     Raises
     ------
     TypeError
-        If ``x`` holds no numbers, or masks some.
+        If ``x`` holds no numbers, masks some, or lies where it cannot be read.
     ValueError
-        If ``device`` is neither of the two, or ``x`` is not rectangular.
+        If ``device`` is neither of the two, ``x`` is not rectangular, or it lies on another GPU than kernels run on.
     RuntimeError
-        If ``device`` is ``"cuda"`` and there is no usable one.
+        If ``device`` is ``"cuda"``, or ``x`` lies on one, and there is no usable one.
+    MemoryError
+        If the GPU has no room for it.
 
     Examples
     --------

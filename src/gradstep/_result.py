@@ -368,6 +368,8 @@ class Fit:
         ------
         TypeError, ValueError
             For input that `fit` would refuse, or another number of columns than the fit has.
+        RuntimeError, MemoryError
+            For rows on a GPU that cannot be used, or that has no room for the scores.
 
         Examples
         --------

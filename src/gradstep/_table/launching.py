@@ -30,8 +30,9 @@ class Launching(Table):
         self._X, self._y = _there(rows.X, "X"), _there(rows.y.reshape(self.n, -1), "y")
         self._weight = cuda.copied(rows.weight, "sample_weight")
         self._stride = 0 if rows.weight.size == 1 else 1
+        self._total = float(rows.weight.sum()) if self._stride else float(self.n)
         self._none = cuda.copied(np.zeros(1, dtype=np.int64))
-        self._unit = cuda.copied(np.ones(self.d, dtype=self._dtype))
+        self._ones = cuda.copied(np.ones(self.d, dtype=self._dtype))
 
     @staticmethod
     def _launch(name: str, blocks: int, *arguments: Any, **how: bool) -> None:
@@ -50,11 +51,10 @@ class Launching(Table):
         dtype = np.dtype(A.dtype)
         offset = centre - centre.astype(dtype)
         parts = cuda.spread(A, self._weights_as(dtype), self._stride, scale, centre)
-        total = float(self.weight.sum()) if self.weight.size > 1 else float(self.n)
         with np.errstate(over="ignore", invalid="ignore"):
             left, squares, largest = parts[:, 0].sum(axis=0), parts[:, 1].sum(axis=0), parts[:, 2].max(axis=0)
-            squares = squares - 2 * offset * left + offset * offset * total
-            return np.stack((left - offset * total, squares, largest))
+            squares = squares - 2 * offset * left + offset * offset * self._total
+            return np.stack((left - offset * self._total, squares, largest))
 
     def _weights_as(self, dtype: np.dtype[Any]) -> Any:
         """Return the weights in a type."""

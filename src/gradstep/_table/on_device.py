@@ -110,7 +110,7 @@ class OnDevice(Launching):
     def _unit_of_columns(self) -> Any:
         """Powers of two that bring the largest entry of each column to about 1, where entries are floats."""
         if not self._single:
-            return self._unit
+            return self._ones
         largest = self._spread(self._X, np.ones(self.d), np.zeros(self.d))[2]
         return cuda.copied(cuda.units_of(largest, _LARGEST_SINGLE).astype(self._dtype))
 
@@ -138,7 +138,6 @@ class OnDevice(Launching):
         """Do what `gradstep._kernels.rows.statistics` does, over all rows of X or y."""
         d = int(A.shape[1])
         out, zeros = np.zeros((4, d)), np.zeros(d)
-        total = float(self.weight.sum()) if self.weight.size > 1 else float(self.n)
         top = _LARGEST_SINGLE if dtype == np.float32 else LARGEST_EXPONENT
         first = np.array([0 if self.weight.size == 1 else int(np.flatnonzero(self.weight)[0])])
         reference = self._rows_of(A, first)[0].astype(np.float64)
@@ -149,10 +148,10 @@ class OnDevice(Launching):
         if centred:
             reference = reference * unit
             sums_about, _, _ = self._spread(A, unit, reference)
-            mean = reference + sums_about / total
+            mean = reference + sums_about / self._total
         _, spread, peak = self._spread(A, unit, mean)
         constant = peak <= 4 * EPS * np.abs(mean)
-        further = np.where((spread > 0) & ~constant, -np.frexp(np.sqrt(spread / total))[1], 0)
+        further = np.where((spread > 0) & ~constant, -np.frexp(np.sqrt(spread / self._total))[1], 0)
         further = np.clip(exponent + further, -top, top) - exponent
         out[0], out[1], out[2], out[3] = np.ldexp(unit, further), np.ldexp(mean, further), constant, unit
         return out
@@ -214,11 +213,10 @@ class OnDevice(Launching):
 
     def lengths(self, units: Units, *, intercept: bool) -> Matrix:
         """Return the root-mean-squares (d,) of the scaled columns, about their means with an intercept, in one read."""
-        total = float(self.weight.sum()) if self.weight.size > 1 else float(self.n)
         left, squares, _ = self._spread(self._X, units.scale, units.centre)
         self.row_reads += self.n
-        about = squares - (left * left / total if intercept else 0.0)
-        lengths: Matrix = np.sqrt(np.maximum(about, 0.0) / total)
+        about = squares - (left * left / self._total if intercept else 0.0)
+        lengths: Matrix = np.sqrt(np.maximum(about, 0.0) / self._total)
         return lengths
 
     def gram(self, units: Units, T: Matrix | None = None) -> tuple[Matrix, Matrix]:
@@ -286,14 +284,14 @@ class OnDevice(Launching):
         if self._single:
             offset = units.centre  # the kernel takes entries as they are
         of_stretch = stretch(self.n, self.d * self.bytes_per_entry, buckets)
-        cutting = cut(d, 1 + k, entries)._replace(width=1)
+        cutting = cut(d, 1 + k, entries)
         blocks = min(cells, processors() * 2)
         numbers = sums(PLAIN, self._single)
         out = self._room("sketch", (2, cells, entries), np.float64)
         self._launch(
             "sketch", blocks, self._X, self._y, self._weight, self._stride, self.n, d, k, of_stretch, STRIPES, buckets,
             *keys(seed, int.from_bytes(b"sketch")), cuda.copied(units.y_scale), cuda.copied(units.y_centre),
-            self._room("W", (numbers.parts, d, k), self._dtype), scale, about, *cutting,
+            scale, about, cutting.groups, cutting.tile,
             *self._rooms(numbers.parts, blocks, cutting, 1, k, entries), out, single=self._single,
         )  # fmt: skip
         self.row_reads += self.n
@@ -312,7 +310,7 @@ class OnDevice(Launching):
         d, k = self.d, self.k
         W = sums(WIDE, self._single).parts_of(w[:-1])
         scale = cuda.copied(units.scale.astype(self._dtype))
-        found = self._read(reads.EVIDENCE, W, w[-1], k, scale, self._unit, units.y_scale)
+        found = self._read(reads.EVIDENCE, W, w[-1], k, scale, self._ones, units.y_scale)
         high, low = exact_sum(*found[:, : (d + 1) * k].reshape(2, d + 1, k))
         slopes, by_level = np.empty((d, k)), np.empty(k)
         self._run(about_means, high, low, units.centre, mean, intercept, slopes, by_level)

@@ -20,22 +20,11 @@ from gradstep._kernels.cuda.rows import cut
 from gradstep._kernels.cuda.sketch import build_sketch
 from gradstep._kernels.cuda.steps import build_steps
 from gradstep._kernels.cuda.sums import WIDE, sums
-from gradstep._kernels.cuda.target import SIMULATED, THREADS, cuda, launch, processors, require, roomy, state
+from gradstep._kernels.cuda.target import SIMULATED, THREADS, cuda, launch, processors, require, roomy, state, view
 from gradstep._kernels.first_call import interrupts_held
 from gradstep._kernels.formula import Formula
 
-__all__ = [
-    "SIMULATED",
-    "copied",
-    "copied_to_host",
-    "each_kernel",
-    "kernel",
-    "launch",
-    "require",
-    "state",
-    "steps_kernel",
-    "target",
-]
+__all__ = ["SIMULATED", "launch", "require", "state", "target", "view"]  # what is taken through here
 
 Kernel = Callable[..., None]
 
@@ -136,31 +125,6 @@ def in_order(array: Any) -> bool:
             return False
         step *= size
     return True
-
-
-def view(array: Any) -> Any:
-    """Return an array of another library on the device as Numba's, without a copy: by either of two protocols."""
-    if SIMULATED:
-        raise TypeError("the simulator reads arrays of gradstep.to_device alone")
-    interface = getattr(array, "__cuda_array_interface__", None)
-    if interface is not None and ("stream" in interface or not hasattr(array, "__dlpack__")):
-        return cuda.as_cuda_array(array)  # waits for the stream that it names
-    from cuda.core.utils import StridedMemoryView  # noqa: PLC0415 - comes with numba-cuda
-
-    # The library has its own stream wait for: kernels run on the first one, the legacy default stream.
-    return cuda.as_cuda_array(_Seen(StridedMemoryView(array, stream_ptr=1)))
-
-
-class _Seen:
-    """What another library lends by DLPack, with the interface that Numba reads; it keeps the loan."""
-
-    def __init__(self, lent: Any) -> None:
-        strides = lent.strides and tuple(step * lent.dtype.itemsize for step in lent.strides)
-        self._lent = lent
-        self.__cuda_array_interface__ = {
-            "shape": tuple(lent.shape), "typestr": lent.dtype.str, "data": (lent.ptr, lent.readonly),
-            "strides": strides, "version": 3,
-        }  # fmt: skip
 
 
 _SUMS_OF_SPREAD = 1 << 18

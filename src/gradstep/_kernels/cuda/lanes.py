@@ -8,7 +8,7 @@ of `gradstep._kernels.lanes.lane`, whose names are used.
 from collections.abc import Callable
 from typing import Any
 
-from gradstep._kernels.cuda.rows import barrier_of, build, centred_entry, summed
+from gradstep._kernels.cuda.rows import barrier_of, build, centred_entry, item_of, summed, turns
 from gradstep._kernels.cuda.sums import ROUGH, sums
 from gradstep._kernels.cuda.target import inside as cuda
 from gradstep._kernels.formula import compilable
@@ -92,11 +92,10 @@ def _as_weights(split: Any) -> Any:
     def as_weights(basis, q, now, d, k, r, team, W, at_level):
         T, _, shift, _, level = basis
         first, mine, member, members, fold = team
-        in_team = cuda.blockDim.x // fold
         lane_of_team = cuda.threadIdx.x % fold
         items = mine * (d + 1) * k
-        for turn in range((items + members * in_team - 1) // (members * in_team)):
-            item = (turn * members + member) * in_team + cuda.threadIdx.x // fold
+        for turn in range(turns(items, members, fold)):
+            item = item_of(turn, member, members, fold)
             here = item < items
             lane = first + (item // ((d + 1) * k) if here else 0)
             j, c = item % ((d + 1) * k) // k, item % k
@@ -120,11 +119,10 @@ def step(basis, state, t, d, k, r, ends, lanes, fixed, has_fixed, slope, rate, t
     q, mean, total = state
     first, mine, member, members, fold = team
     now, then = t % 2, (t + 1) % 2
-    in_team = cuda.blockDim.x // fold
     lane_of_team = cuda.threadIdx.x % fold
     items = mine * (r + 1) * k
-    for turn in range((items + members * in_team - 1) // (members * in_team)):
-        item = (turn * members + member) * in_team + cuda.threadIdx.x // fold
+    for turn in range(turns(items, members, fold)):
+        item = item_of(turn, member, members, fold)
         here = item < items
         lane = first + (item // ((r + 1) * k) if here else 0)
         a, c = item % ((r + 1) * k) // k, item % k

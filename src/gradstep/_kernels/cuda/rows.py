@@ -86,7 +86,18 @@ def summed_wide(high, low, width):
     return high, low
 
 
-for _function in (partner, summed, summed_wide):
+def turns(items, members, width):
+    """Return how many turns blocks take with so many items, `width` threads an item: as many for all threads."""
+    at_once = members * (cuda.blockDim.x // width)
+    return (items + at_once - 1) // at_once
+
+
+def item_of(turn, member, members, width):
+    """Return the item of this thread, and of its neighbours, in a turn of the blocks that share the items."""
+    return (turn * members + member) * (cuda.blockDim.x // width) + cuda.threadIdx.x // width
+
+
+for _function in (partner, summed, summed_wide, turns, item_of):
     compilable(_function, fastmath=False)
 
 

@@ -55,8 +55,8 @@ def build_sketch(*, single: bool) -> Callable[..., None]:
     _, add_rows = build(arithmetic, scaled_entry if single else centred_entry, place, link, scored=False)
 
     def sketch(
-        X, y, weight, stride, n, d, k, rows, stripes, buckets, key, step, y_scale, y_centre, W, scale, centre, width,
-        groups, tile, at, F, beside, totals, out,
+        X, y, weight, stride, n, d, k, rows, stripes, buckets, key, step, y_scale, y_centre, scale, centre, groups,
+        tile, at, F, beside, totals, out,
     ):  # fmt: skip
         table = X, scale, centre, d, 1
         share = rows // buckets
@@ -67,7 +67,7 @@ def build_sketch(*, single: bool) -> Callable[..., None]:
             source = stripe, bucket, n, rows, share, *numbered, key, step
             data = y, weight, stride, y_scale, y_centre, k, stripes, key, stripe
             add_rows(
-                table, W, 0, 0, stretches * share, k, (width, groups, tile), (at, F, beside, totals), source, data, out,
+                table, F, 0, 0, stretches * share, k, (1, groups, tile), (at, F, beside, totals), source, data, out,
                 cell,
             )  # fmt: skip
 

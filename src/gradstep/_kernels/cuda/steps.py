@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gradstep._kernels.cpu import AVERAGING_POWER
-from gradstep._kernels.cuda.rows import barrier_of, build, plain_entry, scaled_entry, summed
+from gradstep._kernels.cuda.rows import barrier_of, build, item_of, plain_entry, scaled_entry, summed, turns
 from gradstep._kernels.cuda.sums import PLAIN, sums
 from gradstep._kernels.cuda.target import SIMULATED
 from gradstep._kernels.cuda.target import inside as cuda
@@ -58,8 +58,6 @@ def build_steps(value: Formula, slope: Formula, prox: Formula, *, single: bool, 
         settings = intercept, momentum, nesterov, averaging
         block, blocks = cuda.blockIdx.x, cuda.gridDim.x
         lane = cuda.threadIdx.x % fold
-        teams = blocks * (cuda.blockDim.x // fold)
-        team = block * (cuda.blockDim.x // fold) + cuda.threadIdx.x // fold
         for item in range(block * cuda.blockDim.x + cuda.threadIdx.x, d * k, blocks * cuda.blockDim.x):
             split(W, item // k, item % k, w[item // k, item % k] * unit / np.float64(scale[item // k]), 0.0)
         barrier()
@@ -75,8 +73,8 @@ def build_steps(value: Formula, slope: Formula, prox: Formula, *, single: bool, 
                 )  # fmt: skip
             barrier()
             rate = rates[taken] if many else rates[0]
-            for turn in range(((d + 2) * k + teams - 1) // teams):
-                entry = turn * teams + team
+            for turn in range(turns((d + 2) * k, blocks, fold)):
+                entry = item_of(turn, block, blocks, fold)
                 g = 0.0
                 if entry < (d + 2) * k:
                     for piece in range(lane, pieces, fold):

@@ -141,3 +141,28 @@ def free() -> int:
         context.memory_manager.deallocations.clear()
     found = context.get_memory_info().free
     return 1 << 62 if found == float("inf") else int(found)
+
+
+def view(array: Any) -> Any:
+    """Return an array of another library on the device as Numba's, without a copy: by either of two protocols."""
+    if SIMULATED:
+        raise TypeError("the simulator reads arrays of gradstep.to_device alone")
+    interface = getattr(array, "__cuda_array_interface__", None)
+    if interface is not None and ("stream" in interface or not hasattr(array, "__dlpack__")):
+        return cuda.as_cuda_array(array)  # waits for the stream that it names
+    from cuda.core.utils import StridedMemoryView  # noqa: PLC0415 - comes with numba-cuda
+
+    # The library has its own stream wait for: kernels run on the first one, the legacy default stream.
+    return cuda.as_cuda_array(_Seen(StridedMemoryView(array, stream_ptr=1)))
+
+
+class _Seen:
+    """What another library lends by DLPack, with the interface that Numba reads; it keeps the loan."""
+
+    def __init__(self, lent: Any) -> None:
+        strides = lent.strides and tuple(step * lent.dtype.itemsize for step in lent.strides)
+        self._lent = lent
+        self.__cuda_array_interface__ = {
+            "shape": tuple(lent.shape), "typestr": lent.dtype.str, "data": (lent.ptr, lent.readonly),
+            "strides": strides, "version": 3,
+        }  # fmt: skip
