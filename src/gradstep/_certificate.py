@@ -184,3 +184,74 @@ def _output(
         floor=rounding * freedom / size if measurable else math.inf,
         measurable=measurable,
     )
+
+
+class Curved(NamedTuple):
+    """What else a certificate of a loss without a closed form rests on."""
+
+    mean: float
+    """Mean of the curvatures that the factor was made of, whose weights have mean 1."""
+    missing: float
+    """Share of the factor's curvature that may be missing on the way to the optimum: see `certify_curved`."""
+    dispersion: float | None
+    """Known dispersion of the responses; None where the slopes tell it."""
+    proven: bool
+    """Whether `missing` bounds the curvature: it has one hump."""
+    further: float = 0.0
+    """What the objective may be above its least besides, in sums over rows."""
+
+
+def certify_curved(
+    preconditioner: Preconditioner, evidence: Evidence, w: NDArray[np.float64], table: Table, about: Curved
+) -> Certificate:
+    """Return the certificate of one output of a loss by its curvature, at weights (d + 1, 1) of scaled rows.
+
+    `evidence` is in units of the mean curvature, its squares those of the slopes. With ``U`` as for the squared loss
+    and ``e`` the share of the curvature that may be missing wherever ``norm(A (w - w*)) <= U / (1 - e)``, A the rows
+    times the roots of the curvatures that R was made of, convexity leaves the optimum nowhere else: on the rim of that
+    region the loss rises. There it is at most ``U**2 / (2 (1 - e))`` above its least.
+    """
+    p = preconditioner
+    degrees = table.present - p.intercept - p.degrees
+    size = math.sqrt(float(evidence.squares[0]))
+    fitted, level = (float(part[0]) for part in p.fitted(w))
+    U = (1 + p.stretch) * (1 + p.factor.error) * float(p.distance(evidence)[0])
+    if p.ridged:
+        U += EPS * float(p.distance(Evidence(p.ridge[:, np.newaxis] * np.abs(w[:-1]), np.zeros(1), evidence.squares))[0])
+    in_weights = float(p.in_weights(w)[0])
+    # Each slope is rounded, and so is the score that it is taken at.
+    moved = U + _WIDE_SUM * p.in_gradient * size + _WIDE_WEIGHT * in_weights + EPS * (4 * size + math.hypot(fitted, level))
+    rounding = EPS / 2 * (p.in_gradient * size + in_weights) + EPS * (4 * size + math.hypot(fitted, level))
+    rest = 1.0 - about.missing
+    far = math.sqrt((moved / rest) ** 2 + 2 * about.further / about.mean) if rest > 0 else math.inf
+    # What a standard error is in these units, by slopes that are orthogonal to nothing.
+    low = max(size - far, 0.0) / math.sqrt(degrees) if degrees > 0 else 0.0
+    measurable = size > rounding and size > 0
+    if about.dispersion is not None:
+        low, measurable = math.sqrt(about.dispersion / about.mean), True
+    typical = low if about.dispersion is not None else size / math.sqrt(degrees) if degrees > 0 else 0.0
+    measurable = measurable and typical > 0
+    bound = far / low if low > 0 and measurable else math.inf
+    reference = fitted or level or 1.0
+    relative = far / reference
+    floor = rounding / typical if measurable else math.inf
+    away = np.abs(p.step(evidence)[:-1, 0])
+    kind = p.kind if about.proven else "estimate"
+    gap = (moved * moved / (2 * rest) * about.mean + about.further) / p.total if rest > 0 else math.inf
+    output = Outputs(*(np.array([a]) for a in (far, rounding, bound, relative, floor)), np.array([measurable]))
+    return Certificate(
+        bound=bound,
+        relative=relative,
+        kind=kind,
+        failure_probability={"exact": 0.0, "probable": CHANCE}.get(kind, math.nan),
+        floor=floor,
+        objective_gap=gap,
+        residual_sd=typical * math.sqrt(about.mean),
+        degrees_of_freedom=degrees,
+        rank=p.rank,
+        condition=p.condition,
+        dependent=p.dependent,
+        worst_column=int(np.divide(away, p.spread, out=np.zeros_like(away), where=p.spread > 0).argmax()),
+        measurable=measurable,
+        outputs=output,
+    )

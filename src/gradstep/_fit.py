@@ -29,13 +29,14 @@ from gradstep._result import (
 )
 from gradstep._solvers.cg import Cg
 from gradstep._solvers.exact import Exact
+from gradstep._solvers.newton import Newton
 from gradstep._solvers.sgd import Minibatch
 from gradstep._solvers.textbook import Sgd, Textbook
 from gradstep._table.devices import table_on
 from gradstep._table.table import Table
 from gradstep._table.terms import Rows, Settings
 from gradstep.losses import Loss, squared
-from gradstep.penalties import Penalty
+from gradstep.penalties import Penalty, strengths
 from gradstep.schedules import Schedule
 
 # The closed form costs 2 n d (d + k) operations and a float64 copy of X and y. Up to these it takes about a second at
@@ -215,15 +216,19 @@ def fit(
     device = _input.device(device, X, auto=True)
     wanted = _input.check(check)
     functions = _input.callbacks(callbacks)
-    if not _closed_form.exists(loss, penalty):
-        _input.needs_closed_form(options, wanted, loss, penalty)
+    general = not _closed_form.exists(loss, penalty)
+    if general:
+        options = _input.without_closed_form(options, loss, penalty)
     rows = _input.rows(X, y, sample_weight, loss, device)
     device, where = _placed(device, rows, options, steps, limits.tol, intercept=intercept)
     earlier = _input.start(start, int(rows.X.shape[1]), tuple(rows.y.shape[1:]), options, intercept=intercept)
     table = table_on(device, rows, loss, penalty)
-    options, cost = _cost.chosen(options, table, limits.tol, intercept=intercept, warm=start is not None)
+    cost = ""
+    if not general:
+        options, cost = _cost.chosen(options, table, limits.tol, intercept=intercept, warm=start is not None)
     cost = "; ".join(filter(None, (where, cost)))
-    method = _method(options, steps, table, loss, penalty, limits, seed, intercept=intercept)
+    make = _method if isinstance(options, Sgd) or not general else _newton
+    method = make(options, steps, table, loss, penalty, limits, seed, intercept=intercept)
     if start is not None and isinstance(method, Textbook):  # its steps go on
         began -= start.seconds
         table.row_reads = start.row_reads
@@ -265,7 +270,7 @@ class _Judgement:
     concern: str = ""
 
     def judge(
-        self, run: Run, method: Textbook | Certifying, table: Table, rows: Rows, loss: Loss, penalty: Penalty | None,
+        self, run: Run, method: Textbook | Newton | Certifying, table: Table, rows: Rows, loss: Loss, penalty: Penalty | None,
         wanted: bool | None,
     ) -> None:  # fmt: skip
         """Look at objective, check and what a user has to be warned of; raise `Diverged` for a fit that did."""
@@ -279,6 +284,9 @@ class _Judgement:
             losses = table.gradient(w)[0]
             self.objective = float(losses.sum()) + table.penalty(w)
             unit = np.ones(len(losses))
+        elif isinstance(method, Newton):
+            intercept, self.objective = method.intercept, state.running
+            losses, unit = np.array([state.losses / table.n]), np.ones(1)
         else:
             intercept, self.objective = state.preconditioner.intercept, state.running
             losses, unit = state.scaled_losses, state.preconditioner.units.y_scale
@@ -334,10 +342,22 @@ def _method(
     return Minibatch(alpha, intercept, seed, limits.tol, limits.max_passes, steps.batch_size)
 
 
+def _newton(
+    options: Sgd | str, steps: Steps, table: Table, loss: Loss, penalty: Penalty | None, limits: Limits, seed: int, *,
+    intercept: bool,
+) -> Newton:  # fmt: skip
+    """Return the solver of losses without a closed form."""
+    _input.weights_together(table.weight)
+    l1, l2 = strengths(penalty)
+    return Newton(
+        loss, l1, l2, intercept, seed, limits.tol, limits.max_passes, steps.batch_size, options == "cg",
+    )  # fmt: skip
+
+
 def _batch(method: Textbook | Certifying, table: Table) -> int | None:
     if isinstance(method, Textbook):
         return method.settings.batch
-    return method.batch(table) if isinstance(method, Minibatch) else None
+    return method.batch(table) if isinstance(method, (Minibatch, Newton)) else None
 
 
 def _closed_form_of(

@@ -343,6 +343,21 @@ def drawn(table: Table, seed: int, *, alpha: float, intercept: bool) -> Precondi
     return found
 
 
+def drawn_in(
+    table: Table, units: Units, seed: int, *, alpha: float, intercept: bool
+) -> Preconditioner:
+    """Return a preconditioner of a sketch of the columns alone in units that are there, or of all rows if need be."""
+    none = np.zeros(table.d, dtype=bool)
+    silent = units._replace(y_scale=np.zeros(table.k), y_centre=np.zeros(table.k))
+    found = sketched(table, silent, none, seed, alpha=alpha, intercept=intercept, far=_FAR)
+    if found is None:
+        of_all, none = units_of(table, NO_ORDER, intercept=intercept, alpha=alpha)
+        silent = of_all._replace(y_scale=np.zeros(table.k), y_centre=np.zeros(table.k))
+        found = sketched(table, silent, none, seed, alpha=alpha, intercept=intercept)
+    assert found is not None  # noqa: S101 - nothing is too far
+    return found
+
+
 def sketched(
     table: Table, units: Units, constant: NDArray[np.bool_], seed: int, *, alpha: float, intercept: bool,
     far: float = math.inf, effective: float = math.inf,

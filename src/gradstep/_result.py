@@ -33,6 +33,7 @@ class Stop(Enum):
     BUDGET = "max_passes is spent; raise it"
     EPOCHS = "all epochs were run"
     CALLBACK = "a callback asked to stop; the coefficients are those of that moment"
+    SEPARABLE = "no finite coefficients are best: the loss falls for ever along a direction; add a penalty, such as l2"
     INTERRUPTED = "interrupted from the keyboard; the coefficients are those of that moment"
     DIVERGED = "the objective grew instead of falling; lower step or standardise the columns"
 

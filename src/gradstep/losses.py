@@ -57,6 +57,9 @@ class Loss(Formulas):
         formula uses is read once, when it is first compiled. A fit can be pickled if they can be imported.
     domain : {"real", "nonnegative", "positive", "binary"}, default "real"
         The responses that the loss is defined for; `fit` refuses others. Binary ones are 0 and 1.
+    dispersion : float, optional
+        Where the loss is the negative log-likelihood of the responses, 1: standard errors are then those of maximum
+        likelihood. None lets the slopes tell it: their mean square over the mean curvature.
 
     Raises
     ------
@@ -85,6 +88,7 @@ class Loss(Formulas):
     curvature: Formula
     params: tuple[float, ...] = ()
     domain: str = "real"
+    dispersion: float | None = None
 
     ROLES = dict.fromkeys(("value", "slope", "curvature"), (("z", 0.5), ("y", 1.0)))
 
@@ -252,7 +256,7 @@ def logistic() -> Loss:
     >>> loss.slope(0.0, 1.0, ()), loss.value(-1000.0, 1.0, ()), loss.value(1000.0, 1.0, ())
     (-0.5, 1000.0, 0.0)
     """
-    return Loss("logistic", _logistic_value, _logistic_slope, _logistic_curvature, domain="binary")
+    return Loss("logistic", _logistic_value, _logistic_slope, _logistic_curvature, domain="binary", dispersion=1.0)
 
 
 @formula
@@ -406,7 +410,15 @@ def poisson() -> Loss:
     >>> loss.value(0.0, 3.0, ()), loss.slope(0.0, 3.0, ()), loss.value(-1000.0, 3.0, ())
     (1.0, -2.0, 3000.0)
     """
-    return Loss("poisson", _poisson_value, _poisson_slope, _poisson_curvature, domain="nonnegative")
+    return Loss("poisson", _poisson_value, _poisson_slope, _poisson_curvature, domain="nonnegative", dispersion=1.0)
+
+
+_ONE_HUMP = {_squared_curvature, _huber_curvature, _logistic_curvature, _poisson_curvature}
+
+
+def has_one_hump(loss: Loss) -> bool:
+    """Whether a loss's curvature is known to rise to somewhere and fall beyond: its least in between is at an end."""
+    return loss.curvature in _ONE_HUMP
 
 
 LOSSES: Registry[Loss] = {

@@ -218,6 +218,23 @@ def elastic_net(alpha: float, ratio: float = 0.5) -> Penalty:
     return Penalty("elastic_net", _elastic_net_value, _elastic_net_prox, params)
 
 
+def strengths(penalty: Penalty | None) -> tuple[float, float]:
+    """Return the strengths of l1 and of l2 that a penalty of the registry stands for: ``l1 |w| + l2/2 w**2``."""
+    if penalty is None:
+        return 0.0, 0.0
+    if penalty.prox is _l2_prox:
+        return 0.0, penalty.params[0]
+    if penalty.prox is _l1_prox:
+        return penalty.params[0], 0.0
+    return penalty.params[0] * penalty.params[1], penalty.params[0] * (1.0 - penalty.params[1])
+
+
+def is_known(penalty: Penalty | None) -> bool:
+    """Whether a penalty is made of those here."""
+    pairs = ((_l2_value, _l2_prox), (_l1_value, _l1_prox), (_elastic_net_value, _elastic_net_prox))
+    return penalty is None or (penalty.value, penalty.prox) in pairs
+
+
 PENALTIES: Registry[Penalty] = {
     l2: ((0.3,), (0.0,), (7.0,)),
     l1: ((0.3,), (0.0,), (2.0,)),

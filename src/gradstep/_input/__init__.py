@@ -18,7 +18,7 @@ from gradstep._numbers import real
 from gradstep._solvers.textbook import Sgd, State, looked_at, rates, refuse_rates
 from gradstep._table.terms import Rows
 from gradstep.losses import Loss
-from gradstep.penalties import Penalty
+from gradstep.penalties import Penalty, is_known
 from gradstep.schedules import Schedule
 
 _STEPS_LOOKED_AT = 1 << 22
@@ -158,20 +158,20 @@ def steps(
     return options, Steps(batch_size=None if batch_size is None else whole("batch_size", batch_size, 1))
 
 
-def needs_closed_form(options: Sgd | str, wanted: bool | None, loss: Loss, penalty: Penalty | None) -> None:
-    """Refuse what there is only with a closed form, for a problem that has none."""
+def without_closed_form(options: Sgd | str, loss: Loss, penalty: Penalty | None) -> Sgd | str:
+    """Return the solver of a problem without a closed form; refuse one that cannot solve it."""
+    if isinstance(options, Sgd):
+        return options
     problem = f"the {loss.name} loss" + (f" with {penalty!r}" if penalty else "")
-    if options == "sgd":
+    if options == "exact":
         raise ValueError(
-            f"step: none came with {problem}; a step is needed, such as 0.03 or a Schedule: without one, minibatch SGD "
-            "fits the squared loss, with no penalty or l2."
+            f'solver: "exact" came with {problem}; the squared loss with no penalty or l2 is needed, or another solver.'
         )
-    if isinstance(options, str):
-        raise ValueError(  # noqa: TRY004 - of the problem, not of the type
-            f'solver: "{options}" came with {problem}; the squared loss with no penalty or l2 is needed.'
+    if not is_known(penalty):
+        raise ValueError(
+            f"step: none came with {problem}; a step is needed for a penalty of your own, such as 0.03 or a Schedule."
         )
-    if wanted:
-        raise ValueError("check: True came; only the squared loss with no penalty or l2 has a closed form to check by.")
+    return "sgd" if options == "auto" else options
 
 
 def start(

@@ -41,29 +41,7 @@ class State:
     @cached_property
     def w(self) -> NDArray[np.float64]:
         """The weights (d + 1, k) in the caller's units."""
-        units = self.preconditioner.units
-        if not np.isfinite(self.scaled).all():
-            raise ValueError(
-                "X, y, sample_weight: their entries are too far apart for float64; columns of other units, or weights "
-                "nearer to each other, are needed."
-            )
-        w = in_callers_units(self.scaled, units)
-        back = from_callers_units(w, units)
-        # What float64 cannot hold shows on the way back, where it matters to the fitted values.
-        lost = back != self.scaled
-        if lost.any():
-            share = np.append(self.preconditioner.length, 1.0)[:, np.newaxis]
-            lost = ~(np.abs(back - self.scaled) * share <= _LOST)
-        if lost.any():
-            j, c = np.unravel_index(int(lost.argmax()), lost.shape)
-            what = f"coefficient of column {j}" if j < len(w) - 1 else "intercept"
-            size = math.log10(abs(self.scaled[j, c])) - math.log10(units.y_scale[c])
-            size += math.log10(units.scale[j]) if j < len(w) - 1 else 0.0
-            raise ValueError(
-                f"X, y: the {what} is about 1e{size:+.0f}, which float64 cannot hold; other units of "
-                f"{'X or ' if j < len(w) - 1 else ''}y are needed."
-            )
-        return w
+        return callers(self.scaled, self.preconditioner.units, self.preconditioner.length)
 
     @property
     def scaled_losses(self) -> NDArray[np.float64]:
@@ -120,6 +98,32 @@ def in_callers_units(w: NDArray[np.float64], units: Units) -> NDArray[np.float64
     """Return weights of scaled, uncentred rows as weights of the caller's: exact, but where float64 ends."""
     with np.errstate(over="ignore", under="ignore"):
         return np.ldexp(w, _exponents(units))
+
+
+def callers(scaled: NDArray[np.float64], units: Units, length: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return weights (d + 1, k) of scaled rows as the caller's; refuse those that float64 cannot hold."""
+    if not np.isfinite(scaled).all():
+        raise ValueError(
+            "X, y, sample_weight: their entries are too far apart for float64; columns of other units, or weights "
+            "nearer to each other, are needed."
+        )
+    w = in_callers_units(scaled, units)
+    back = from_callers_units(w, units)
+    # What float64 cannot hold shows on the way back, where it matters to the fitted values.
+    lost = back != scaled
+    if lost.any():
+        share = np.append(length, 1.0)[:, np.newaxis]
+        lost = ~(np.abs(back - scaled) * share <= _LOST)
+    if lost.any():
+        j, c = np.unravel_index(int(lost.argmax()), lost.shape)
+        what = f"coefficient of column {j}" if j < len(w) - 1 else "intercept"
+        size = math.log10(abs(scaled[j, c])) - math.log10(units.y_scale[c])
+        size += math.log10(units.scale[j]) if j < len(w) - 1 else 0.0
+        raise ValueError(
+            f"X, y: the {what} is about 1e{size:+.0f}, which float64 cannot hold; other units of "
+            f"{'X or ' if j < len(w) - 1 else ''}y are needed."
+        )
+    return w
 
 
 def from_callers_units(w: NDArray[np.float64], units: Units) -> NDArray[np.float64]:

@@ -70,7 +70,7 @@ def directions(table: Table, state: State, tol: float, most: float) -> State:
     """
     p, evidence = state.preconditioner, state.evidence
     assert evidence is not None  # noqa: S101 - a round ends with it
-    scaled, ritz = _solve(table, p, state.scaled, evidence, goal(table, state, tol), most)
+    scaled, ritz = conjugate(table, p, state.scaled, evidence, goal(table, state, tol), most)
     if ritz < (1 + p.stretch) ** -2 * (1 - 1e-6):
         p = replace(p, stretch=ritz**-0.5 * (1 + p.stretch) - 1)
     if not p.intercept:
@@ -99,7 +99,7 @@ def goal(table: Table, state: State, tol: float) -> NDArray[np.float64]:
     return _AIM * np.maximum(aim, _LEAST * rounding) / (1 + p.stretch)
 
 
-def _solve(
+def conjugate(
     table: Table, p: Preconditioner, scaled: NDArray[np.float64], evidence: Evidence, goal: NDArray[np.float64],
     most: float,
 ) -> tuple[NDArray[np.float64], float]:  # fmt: skip

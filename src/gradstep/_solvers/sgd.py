@@ -70,8 +70,8 @@ class Minibatch(NamedTuple):
         scaled = p.solution() if earlier is None else from_callers_units(earlier, p.units)
         evidence, norms = p.evidence_and_norms(table, scaled, self.seed)
         batch = self.batch(table)
-        model = _model(table, p, norms)
-        state = Lanes(p, scaled, evidence, 1, settles=False, model=model, run=_run(table, batch), eta=_rate(p, batch))
+        found = model(table, p, norms)
+        state = Lanes(p, scaled, evidence, 1, settles=False, model=found, run=chunk(table, batch), eta=rate(p, batch))
         return state if earlier is None else begun(table, state)
 
     def advance(self, table: Table, state: State) -> State:
@@ -84,7 +84,7 @@ class Minibatch(NamedTuple):
         assert evidence is not None  # noqa: S101 - a round ends with it
         assert model is not None  # noqa: S101 - and the first begins with that
         slope = -np.vstack((p.T.T @ evidence.slopes, evidence.by_level * model.level))
-        deal = self.deal(table, state)
+        deal = self.deal(table, state.run, state.epoch)
         with np.errstate(over="ignore", invalid="ignore"):  # a place that is worse is left again
             q = table.lanes(p.units, deal, model, slope, state.eta)
             by = np.empty_like(state.scaled)
@@ -127,9 +127,9 @@ class Minibatch(NamedTuple):
         per_column = _BATCH_PER_COLUMN * (table.d + 1)
         return max(4 * (table.d + 1), min(max(per_column, _LEAST_BATCH), table.n // _STEPS))
 
-    def deal(self, table: Table, state: Lanes) -> Deal:
+    def deal(self, table: Table, run: int, epoch: int) -> Deal:
         """Return how the rows of the next epoch are dealt: a function of n, batch and seed alone."""
-        n, run = table.n, state.run
+        n = table.n
         batch = self.batch(table)
         count = -(-n // run)
         lanes = max(1, n // (batch * _STEPS))
@@ -138,17 +138,17 @@ class Minibatch(NamedTuple):
         for first, last in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True):
             steps = max(1, min(round((last - first) * run / batch), last - first))
             batches.append(first + np.arange(steps + 1) * (last - first) // steps)
-        return Deal(table.order(count, self.seed, state.epoch), run, tuple(batches))
+        return Deal(table.order(count, self.seed, epoch), run, tuple(batches))
 
 
-def _run(table: Table, batch: int) -> int:
+def chunk(table: Table, batch: int) -> int:
     """Return the rows of a chunk to begin with: few enough that a batch has chunks from all over the table."""
     row_bytes = table.d * table.bytes_per_entry
     run = _FEW if table.n * row_bytes <= _CACHED_BYTES else max(_CHUNK, _CHUNK_BYTES // row_bytes)
     return max(1, min(batch // _CHUNKS_A_BATCH, run))
 
 
-def _rate(p: Preconditioner, batch: int) -> float:
+def rate(p: Preconditioner, batch: int) -> float:
     """Return the step: half of the largest stable one of rows that are Gaussian, and of what a sketch may shrink.
 
     With ``E z z' = 1`` a batch of b rows has ``E (1 - eta H)^2 = 1 - 2 eta + eta^2 (1 + (d + 1) / b)``.
@@ -158,7 +158,7 @@ def _rate(p: Preconditioner, batch: int) -> float:
     return 1 / (1 / shrunk**2 + (free + 1) / batch)
 
 
-def _model(table: Table, p: Preconditioner, norms: Any) -> Model:
+def model(table: Table, p: Preconditioner, norms: Any) -> Model:
     """Return what steps are taken with: rows of high leverage stay out of the sample, their curvature in every step."""
     level = 1 / math.sqrt(p.total) if p.intercept else 0.0
     limit = _HEAVY_PER_COLUMN * (p.degrees + p.intercept) / table.present

@@ -1,20 +1,23 @@
 """Dense rows in memory, read by threads of the CPU."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradstep._dense_algebra import exact_sum, gram, product
 from gradstep._kernels import cpu, lanes, threads
-from gradstep._kernels.first_call import first_call
+from gradstep._kernels.first_call import first_call, interrupts_held
+from gradstep._kernels.looks import look_kernel
 from gradstep._kernels.rows import fill, scatter, statistics
 from gradstep._kernels.wide import about_means, wide_gradient
 from gradstep._numbers import frozen, stream
 from gradstep._table.order import row_order
 from gradstep._table.table import Table, compiled_for
-from gradstep._table.terms import NO_ORDER, Deal, Evidence, Model, Path, Rows, Settings, Units
+from gradstep._table.terms import NO_ORDER, Deal, Evidence, Look, Model, Path, Rows, Settings, Units
 from gradstep.losses import Loss
 from gradstep.penalties import Penalty
 
@@ -31,6 +34,7 @@ _CELLS_PER_PIECE = 1 << 19  # of a read that threads share: half a millisecond, 
 STRIPES = 16  # of a sketch: each row goes to one bucket of each; of four, rows that meet in one stretch too much
 _SKETCH_CELLS = 1 << 21  # of the part of a sketch that one thread adds to: 16 MB
 _QUARTERS = 4
+_ROWS_OF_NUMBERS = 1 << 14  # of a sum over numbers of the rows that threads share
 
 
 class Dense(Table):
@@ -88,14 +92,14 @@ class Dense(Table):
         self._run(statistics, self._host.X, self._host.weight, order, centred, of_columns)
         self._run(statistics, self._host.y, self._host.weight, order, centred, of_responses)
         if not copied:
-            self._count(order, order.size or self.n)
+            self.count(order, order.size or self.n)
         return of_columns, of_responses
 
     def scaled(self, units: Units, order: NDArray[np.int64], start: int, stop: int) -> NDArray[np.float64]:
         """Return rows as linear algebra wants them: the root of the weight times one, columns and responses."""
         out = np.empty((stop - start, 1 + self.d + self.k))
         self._run(fill, *self._host, order, start, stop, *units, out)
-        self._count(order, stop - start)
+        self.count(order, stop - start)
         return out
 
     def squared_norms(self, units: Units, centre: NDArray[np.float64], V: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -236,6 +240,80 @@ class Dense(Table):
         slopes, by_level = np.empty((self.d, self.k)), np.empty(self.k)
         self._run(about_means, high, low, units.centre, mean, intercept, slopes, by_level)
         return Evidence(slopes, by_level, squares.sum(axis=0)), norms
+
+    def reweighted(self, weight: NDArray[np.float64]) -> Self:
+        """Return a view of these rows with other weights, (n,) of mean 1 or one for all; its reads count in."""
+        view = super().reweighted(weight)
+        view._rows, view._host = self._rows._replace(weight=weight), self._host._replace(weight=weight)
+        return view
+
+    @property
+    def responses(self) -> NDArray[np.float64]:
+        """The responses (n,) of one output."""
+        return self._host.y.reshape(-1)
+
+    def few(self, order: NDArray[np.int64], drawn: float) -> Table:
+        """Return some rows as a table of their own, their responses drawn to the mean by about this share."""
+        y, weight = self.responses[order], self.weight
+        if weight.size > 1:
+            weight = weight[order] / weight[order].mean()
+        if drawn > 0:
+            mean = (y * weight).mean()
+            y = (y + drawn * mean) / (1 + drawn)
+        return Dense(Rows(self._host.X[order], y, weight), self._loss, self._penalty)
+
+    def each_row(self, kernel: Callable[..., object], score: NDArray[np.float64], *rest: object) -> None:
+        """Call a kernel with the responses, a number a row, and what else it takes."""
+        with interrupts_held():
+            kernel(self.responses, score, *rest)
+
+    def summed_rows(
+        self, kernel: Callable[..., object], vectors: tuple[NDArray[np.float64], ...], numbers: tuple[object, ...],
+        sums: tuple[NDArray[np.float64], ...],
+    ) -> None:  # fmt: skip
+        """Set `sums` to what a kernel makes of responses, weights and further numbers of the rows, without a read."""
+        blocks = [slice(start, start + _ROWS_OF_NUMBERS) for start in range(0, self.n, _ROWS_OF_NUMBERS)]
+        parts = [np.empty((len(blocks), len(of))) for of in sums]
+        y, weight = self.responses, self.weight
+
+        def of(rows: slice, piece: int) -> None:
+            shares = weight if weight.size == 1 else weight[rows]
+            kernel(y[rows], shares, *(vector[rows] for vector in vectors), *numbers, *(part[piece] for part in parts))
+
+        self._ready(of, slice(0, 0), 0, of=kernel)
+        threads.each(lambda piece: of(blocks[piece], piece), len(blocks), alone=len(blocks) < 3)
+        for total, part in zip(sums, parts, strict=True):
+            total[:] = np.add.reduce(part)
+
+    def look(self, units: Units, w: NDArray[np.float64]) -> Look:
+        """Return what one read says of the loss at weights (d + 1,) of scaled, uncentred rows; of one output."""
+        loss, X, y, weight = self._loss, self._host.X, self._host.y.reshape(-1), self._host.weight
+        kernel = look_kernel(loss.value, loss.slope, loss.curvature)
+        blocks = list(self._pieces(2 * self.d + 4 * _ROW_COST))
+        highs, lows = np.empty((2, len(blocks), self.d + 1))
+        sums, score, curve = np.empty((len(blocks), 3)), np.empty(self.n), np.empty(self.n)
+
+        def of(start: int, stop: int, piece: int) -> None:
+            kernel(
+                X, y, weight, start, stop, units.scale, w, loss.params, highs[piece], lows[piece], score, curve,
+                sums[piece],
+            )  # fmt: skip
+
+        first = self._dtype not in compiled_for.get(kernel, ())
+        with first_call(loss) if first else nullcontext():
+            self._ready(of, 0, 0, 0, of=kernel)
+        threads.each(lambda piece: of(*blocks[piece], piece), len(blocks), alone=self._few)
+        high, low = highs[0], lows[0]
+        for part_high, part_low in zip(highs[1:], lows[1:], strict=True):
+            high, lost = exact_sum(high, part_high)
+            low = low + (lost + part_low)
+        self.row_reads += self.n
+        bad = sums[:, 2][sums[:, 2] >= 0]
+        losses = math.fsum(sums[:, 0]) if np.isfinite(sums[:, 0]).all() else float(sums[:, 0].sum())
+        return Look(
+            high[:, np.newaxis], low[:, np.newaxis], score, curve, losses, float(sums[:, 1].sum()),
+            int(bad.min()) if bad.size else -1,
+        )  # fmt: skip
 
     def curvature(self, units: Units, centre: NDArray[np.float64], p: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``sum_i v_i [z_i, 1] (z_i p + level)`` (d + 1, k) in one read, the columns about `centre`."""

@@ -131,7 +131,7 @@ class OnDevice(Launching):
                     of_columns[1] *= within / of_columns[0]
                 of_columns[row] = within
         if not copied:
-            self._count(order, order.size or self.n)
+            self.count(order, order.size or self.n)
         return of_columns, of_responses
 
     def _statistics(self, A: Any, dtype: np.dtype[Any], *, centred: bool) -> Matrix:
@@ -161,7 +161,7 @@ class OnDevice(Launching):
         numbers = order[start:stop] if order.size else np.arange(start, stop)
         out = np.empty((stop - start, 1 + self.d + self.k))
         self._run(fill, *self._taken(numbers), NO_ORDER, 0, stop - start, *units, out)
-        self._count(order, stop - start)
+        self.count(order, stop - start)
         return out
 
     def squared_norms(self, units: Units, centre: Matrix, V: Matrix) -> Any:

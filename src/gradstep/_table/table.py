@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import abc
+import copy
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 
 from gradstep._kernels import cpu
 from gradstep._kernels.first_call import first_call, interrupts_held
-from gradstep._table.terms import NO_ORDER, Deal, Evidence, Model, Path, Rows, Settings, Units
+from gradstep._table.terms import NO_ORDER, Deal, Evidence, Look, Model, Path, Rows, Settings, Units
 from gradstep.losses import Loss
 from gradstep.penalties import NO_PENALTY, Penalty
 
@@ -22,6 +24,15 @@ from gradstep.penalties import NO_PENALTY, Penalty
 compiled_for: WeakKeyDictionary[Callable[..., object], set[np.dtype[np.floating]]] = WeakKeyDictionary()
 
 Matrix = NDArray[np.float64]
+
+
+@dataclass
+class Counts:
+    """What was read so far."""
+
+    rows: int = 0
+    sampled: int = 0
+    """Of them, those of samples."""
 
 
 class Table(abc.ABC):
@@ -37,10 +48,9 @@ class Table(abc.ABC):
         self.n, self.d = int(rows.X.shape[0]), int(rows.X.shape[1])
         self.outputs = tuple(rows.y.shape[1:])
         self.k = int(rows.y.shape[1]) if self.outputs else 1
-        self.row_reads = 0
+        self._counts = Counts()
         self.weight: NDArray[np.float64] = rows.weight
         """Weights of the rows, (n,) with mean 1, or one for all."""
-        self._sampled = 0
         self._loss, self._penalty = loss, penalty or NO_PENALTY
         self._dtype = np.dtype(rows.X.dtype)
 
@@ -96,9 +106,25 @@ class Table(abc.ABC):
             return float(total(w[:-1].reshape(-1), self._penalty.params))
 
     @property
+    def row_reads(self) -> int:
+        """Rows read, those of samples included."""
+        return self._counts.rows
+
+    @row_reads.setter
+    def row_reads(self, rows: int) -> None:
+        self._counts.rows = rows
+
+    @property
     def passes(self) -> float:
         """Reads of all rows: row reads over n, those of samples apart."""
-        return (self.row_reads - self._sampled) / self.n
+        return (self._counts.rows - self._counts.sampled) / self.n
+
+    def reweighted(self, weight: NDArray[np.float64]) -> Self:
+        """Return a view of these rows with other weights, (n,) of mean 1 or one for all; its reads count in."""
+        view = copy.copy(self)
+        view.__dict__.pop("present", None)
+        view.weight = weight
+        return view
 
     @property
     def bytes_per_entry(self) -> int:
@@ -180,13 +206,38 @@ class Table(abc.ABC):
         averaged in order.
         """
 
+    @property
+    def responses(self) -> Matrix:
+        """The responses (n,) of one output."""
+        raise NotImplementedError
+
+    def few(self, order: NDArray[np.int64], drawn: float) -> Table:
+        """Return some rows as a table of their own, their responses drawn to the mean by about this share."""
+        raise NotImplementedError
+
+    def each_row(self, kernel: Callable[..., object], score: Matrix, *rest: object) -> None:
+        """Call a kernel with the responses, a number a row, and what else it takes."""
+        raise NotImplementedError
+
+    def summed_rows(
+        self, kernel: Callable[..., object], vectors: tuple[Matrix, ...], numbers: tuple[object, ...],
+        sums: tuple[Matrix, ...],
+    ) -> None:  # fmt: skip
+        """Set `sums` to what a kernel makes of responses, weights and further numbers of the rows, without a read."""
+        raise NotImplementedError
+
+    def look(self, units: Units, w: Matrix) -> Look:
+        """Return what one read says of the loss at weights (d + 1,) of scaled, uncentred rows; of one output."""
+        raise NotImplementedError
+
     @abc.abstractmethod
     def response_squares(self, unit: Matrix, *, intercept: bool) -> tuple[Matrix, Matrix]:
         """Return mean squares (k,) of responses times `unit`, about their means with an intercept, and the means."""
 
-    def _count(self, order: NDArray[np.int64], rows: int) -> None:
+    def count(self, order: NDArray[np.int64], rows: int) -> None:
+        """Count rows that were read, in an order that is a sample's or all."""
         self.row_reads += rows
-        self._sampled += rows if order.size else 0
+        self._counts.sampled += rows if order.size else 0
 
     def _run(self, kernel: Callable[..., object], *arguments: object) -> None:
         """Call a kernel; hold Ctrl-C back while it is compiled for a type of data that it has never run on."""

@@ -71,6 +71,25 @@ class Evidence(NamedTuple):
     """(k,): ``sum_i v_i r_i**2``."""
 
 
+class Look(NamedTuple):
+    """What a read of the rows says of a loss at some weights."""
+
+    high: NDArray[np.float64]
+    """(d + 1, 1): ``-sum_i v_i slope_i [x_i, 1]``, the gradient downhill by uncentred columns in scaled units, and ..."""
+    low: NDArray[np.float64]
+    """... what float64 left out of it."""
+    score: NDArray[np.float64]
+    """(n,), 0 for a row of weight zero."""
+    curve: NDArray[np.float64]
+    """(n,): the curvature at each score, 0 for a row of weight zero."""
+    losses: float
+    """``sum_i v_i value_i``"""
+    squares: float
+    """``sum_i v_i slope_i**2``"""
+    bad: int
+    """First row whose curvature is negative or no number; -1 where there is none."""
+
+
 class Deal(NamedTuple):
     """How the rows of an epoch are dealt to lanes."""
 

@@ -1,0 +1,194 @@
+"""What one read of the rows says of a loss at some weights, and what its scores alone say along a direction.
+
+Scores and gradient are summed in double-double arithmetic, as those of the squared loss are (`gradstep._kernels.wide`),
+so that what is left of a gradient near the optimum is not its rounding. The scores and curvatures of the rows are kept:
+a line is then searched, and a change of the curvature bounded, without a further read.
+"""
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+
+from gradstep._kernels.cache import kernel
+from gradstep._kernels.formula import Formula
+from gradstep._kernels.wide import LANES, product_error
+
+LOSSES, SQUARES, BAD = 0, 1, 2
+"""What stands where in the sums of a look: of the losses, of the squares of the slopes; the first row whose curvature
+is negative or no number, -1 if there is none."""
+
+
+@lru_cache(maxsize=64)
+def look_kernel(value: Formula, slope: Formula, curvature: Formula) -> Callable[..., None]:
+    """Return the compiled look at rows `start` to `stop` for a loss's formulas, called as::
+
+        look(X, y, weight, start, stop, scale, w, p, high, low, score, curve, sums)
+
+    ``X`` (n, d) is multiplied by ``scale`` (d,), powers of two; ``y`` is (n,); ``w`` (d + 1,) has the intercept last.
+    ``high`` and ``low`` (d + 1,) are set to the two parts of the gradient downhill, ``-sum v slope [x, 1]``; ``score``
+    and ``curve`` (n,) to each row's score and curvature, 0 for a row of weight zero; ``sums`` (3,) to the sum of ``v
+    value``, that of ``v slope**2``, and the first row with a curvature that is none.
+    """  # noqa: D205, D400 - the call belongs to the sentence
+
+    @kernel
+    def look(  # noqa: C901 - loops over rows and columns
+        X, y, weight, start, stop, scale, w, p, high, low, score, curve, sums
+    ):
+        d = X.shape[1]
+        tile = np.empty((d + 1, LANES))
+        tile[d, :] = 1.0
+        v, r, rest = np.empty(LANES), np.empty(LANES), np.empty(LANES)
+        totals, errors = np.zeros((d + 1, LANES)), np.zeros((d + 1, LANES))
+        losses, lost_of_losses, squares, bad = 0.0, 0.0, 0.0, -1.0
+        for first in range(start, stop, LANES):
+            count = min(LANES, stop - first)
+            for i in range(LANES):
+                # A row of weight zero is no row, whatever stands in it; nor is one beyond the end.
+                v[i] = (weight[0] if weight.size == 1 else weight[first + i]) if i < count else 0.0
+                for j in range(d):
+                    tile[j, i] = X[first + i, j] * scale[j] if v[i] > 0.0 else 0.0
+                r[i] = 0.0
+                rest[i] = 0.0
+            for j in range(d + 1):
+                factor = w[j]
+                column = tile[j]
+                for i in range(LANES):
+                    product = column[i] * factor
+                    lost = product_error(column[i], factor, product)
+                    before = r[i]
+                    after = before + product
+                    part = after - before
+                    rest[i] += ((before - (after - part)) + (product - part)) + lost
+                    r[i] = after
+            for i in range(count):
+                at = first + i
+                if v[i] > 0.0:
+                    z = r[i] + rest[i] if math.isfinite(r[i]) else r[i]
+                    s = slope(z, y[at], p)
+                    h = curvature(z, y[at], p)
+                    score[at] = z
+                    curve[at] = h
+                    if not h >= 0.0 and bad < 0.0:
+                        bad = float(at)
+                    loss = v[i] * value(z, y[at], p)
+                    after = losses + loss
+                    part = after - losses
+                    lost_of_losses += (losses - (after - part)) + (loss - part)
+                    losses = after
+                    weighted = -s * v[i]
+                    squares -= weighted * s
+                    rest[i] = product_error(-s, v[i], weighted)
+                    r[i] = weighted
+                else:
+                    score[at] = 0.0
+                    curve[at] = 0.0
+                    r[i] = 0.0
+                    rest[i] = 0.0
+            for i in range(count, LANES):
+                r[i] = 0.0
+                rest[i] = 0.0
+            for j in range(d + 1):
+                column, total, error = tile[j], totals[j], errors[j]
+                for i in range(LANES):
+                    product = column[i] * r[i]
+                    lost = product_error(column[i], r[i], product) + column[i] * rest[i]
+                    before = total[i]
+                    after = before + product
+                    part = after - before
+                    error[i] += ((before - (after - part)) + (product - part)) + lost
+                    total[i] = after
+        for j in range(d + 1):
+            total, error = 0.0, 0.0
+            for i in range(LANES):
+                after = total + totals[j, i]
+                part = after - total
+                error += ((total - (after - part)) + (totals[j, i] - part)) + errors[j, i]
+                total = after
+            high[j] = total + error
+            low[j] = error - (high[j] - total)
+        sums[0] = losses + lost_of_losses if math.isfinite(losses) else losses
+        sums[1] = squares
+        sums[2] = bad
+
+    return look
+
+
+@lru_cache(maxsize=64)
+def along_kernel(value: Formula, slope: Formula, curvature: Formula) -> Callable[..., None]:
+    """Return the compiled sums of a loss along a line, called as ``along(y, weight, score, by, t, p, sums)``.
+
+    ``sums`` (3,) is set to the sums of ``v value``, ``v slope by`` and ``v curvature by**2`` at scores ``score + t
+    by``.
+    """
+
+    @kernel
+    def along(y, weight, score, by, t, p, sums):
+        losses, slopes, curvatures = 0.0, 0.0, 0.0
+        for i in range(score.size):
+            v = weight[0] if weight.size == 1 else weight[i]
+            if v > 0.0:
+                z = score[i] + t * by[i]
+                losses += v * value(z, y[i], p)
+                slopes += v * slope(z, y[i], p) * by[i]
+                curvatures += v * curvature(z, y[i], p) * by[i] * by[i]
+        sums[0], sums[1], sums[2] = losses, slopes, curvatures
+
+    return along
+
+
+@lru_cache(maxsize=64)
+def change_kernel(curvature: Formula) -> Callable[..., None]:
+    """Return the compiled bound on how the curvature changes about some scores, called as::
+
+        change(y, weight, score, curve, base, leverage, reach, shares, p, missing, more)
+
+    ``base`` are the curvatures that a factor was made of. For each of the ``shares``, ``missing`` is set to what is
+    missing at worst of a base less that share, within ``reach sqrt(leverage)`` of the scores, and ``more`` to what
+    ``curve`` has beyond a base with that share on top; both summed over rows, times weight and leverage: traces in the
+    coordinates of the factor. The least of a curvature that has one hump is at one end of an interval; the middle of
+    each side is looked at too, where it has more.
+    """  # noqa: D205, D400 - the call belongs to the sentence
+
+    @kernel
+    def change(y, weight, score, curve, base, leverage, reach, shares, p, missing, more):
+        missing[:] = 0.0
+        more[:] = 0.0
+        for i in range(score.size):
+            v = weight[0] if weight.size == 1 else weight[i]
+            if v > 0.0:
+                by = reach * math.sqrt(leverage[i])
+                z = score[i]
+                least = min(curve[i], curvature(z - by, y[i], p), curvature(z + by, y[i], p))
+                half = by / 2.0
+                least = min(least, curvature(z - half, y[i], p), curvature(z + half, y[i], p))
+                if not least >= 0.0:
+                    least = 0.0
+                share = v * leverage[i]
+                for c in range(shares.size):
+                    missing[c] += share * max(base[i] * (1.0 - shares[c]) - least, 0.0)
+                    more[c] += share * max(curve[i] - base[i] * (1.0 + shares[c]), 0.0)
+
+    return change
+
+
+@lru_cache(maxsize=64)
+def majoriser_kernel(slope: Formula) -> Callable[..., None]:
+    """Return the compiled weights ``slope / (z - y)`` of rows, as ``majoriser(y, score, p, out)``.
+
+    The squared loss of such weights touches a loss of residuals at the scores and is nowhere below it, where its slope
+    grows ever less: P. J. Huber, *Robust Statistics*, Wiley 1981, section 7.8.
+    """
+
+    @kernel
+    def majoriser(y, score, p, out):
+        for i in range(score.size):
+            r = score[i] - y[i]
+            # At a residual of zero the limit, about: from as near as float64 tells scores apart.
+            if abs(r) < 1e-150:
+                r = 1e-150
+            ratio = slope(y[i] + r, y[i], p) / r
+            out[i] = ratio if ratio > 0.0 and math.isfinite(ratio) else 0.0
+
+    return majoriser
