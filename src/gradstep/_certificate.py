@@ -255,3 +255,37 @@ def certify_curved(
         measurable=measurable,
         outputs=output,
     )
+
+
+def certify_by_gap(
+    preconditioner: Preconditioner, gap: float, least: float, table: Table, *, dispersion: float, step: NDArray[np.float64]
+) -> Certificate:
+    """Return the certificate of a fit whose losses are `gap` above their least at most, in a sum over rows.
+
+    A dual solution has shown that, which is a proof but for rounding: `least` is the size of the sums that it is a
+    difference of. A gap g counts as ``sqrt(2 g / dispersion)`` standard errors.
+    """
+    p = preconditioner
+    floor = 8 * EPS * least
+    known = dispersion > 0 and math.isfinite(dispersion)
+    far, rounding = math.sqrt(2 * (max(gap, 0.0) + floor)), math.sqrt(2 * floor)
+    unit = math.sqrt(dispersion) if known else 1.0
+    relative = max(gap, 0.0) / least if least > 0 else 0.0
+    numbers = (far, rounding, far / unit if known else math.inf, relative, rounding / unit if known else math.inf)
+    away = np.abs(step[:-1])
+    return Certificate(
+        bound=numbers[2],
+        relative=relative,
+        kind="exact",
+        failure_probability=0.0,
+        floor=numbers[4],
+        objective_gap=max(gap, 0.0) / table.n,
+        residual_sd=unit if known else math.nan,
+        degrees_of_freedom=table.present - p.intercept - p.degrees,
+        rank=p.rank,
+        condition=p.condition,
+        dependent=p.dependent,
+        worst_column=int(np.divide(away, p.spread, out=np.zeros_like(away), where=p.spread > 0).argmax()),
+        measurable=known,
+        outputs=Outputs(*(np.array([number]) for number in numbers), np.array([known])),
+    )

@@ -15,7 +15,8 @@ from gradstep import _input
 from gradstep._certificate import EXACT_WITHIN, Certificate, certify
 from gradstep._numbers import frozen
 from gradstep._result import Entry, Progress, Stop
-from gradstep._solvers import certified, newton
+from gradstep._solvers import certified, kinked, newton
+from gradstep._solvers.kinked import Kinked
 from gradstep._solvers.newton import Newton
 from gradstep._solvers.textbook import Textbook
 from gradstep._table.table import Table
@@ -56,7 +57,7 @@ class Run:
     certifying solvers are `certified.State`.
     """
 
-    def __init__(self, method: Textbook | Newton | Certifying, table: Table, limits: Limits, began: float) -> None:
+    def __init__(self, method: Textbook | Newton | Kinked | Certifying, table: Table, limits: Limits, began: float) -> None:
         self.state: Any = None
         self.stop: Stop | None = None
         self.certificate: Certificate | None = None
@@ -77,14 +78,14 @@ class Run:
     @property
     def factor(self) -> NDArray[np.float64] | None:
         """R with ``R' R = [X 1]' [X 1]``, where a factor of all rows was made."""
-        if self.certificate is None or isinstance(self._method, Newton):
+        if self.certificate is None or isinstance(self._method, (Newton, Kinked)):
             return None
         return certified.callers_factor(self._table, self.state.preconditioner)
 
     def begin(self, state: Any) -> None:
         """Take the state before the first round."""
         self.state = state
-        if isinstance(self._method, Newton):
+        if isinstance(self._method, (Newton, Kinked)):
             if state.certificate is not None:
                 self._look(state)
             return
@@ -99,7 +100,7 @@ class Run:
 
     def take(self, state: Any) -> None:
         """Take the state after a round, and decide whether to go on."""
-        if isinstance(self._method, Newton):
+        if isinstance(self._method, (Newton, Kinked)):
             self._look(state)
             return
         if not isinstance(self._method, Textbook):
@@ -185,9 +186,9 @@ class Run:
         settled = settled or self.certificate.bound <= self.certificate.floor < math.inf
         self.stop = Stop.CERTIFIED if near else Stop.FLOOR if settled else Stop.BUDGET
 
-    def _look(self, state: newton.State) -> None:
+    def _look(self, state: newton.State | kinked.State) -> None:
         """Take a round's state of a loss without a closed form, and stop where it is time."""
-        assert isinstance(self._method, Newton)  # noqa: S101 - whose state it is
+        assert isinstance(self._method, (Newton, Kinked))  # noqa: S101 - whose state it is
         self.state, self.certificate = state, state.certificate
         self.moved = not state.unchanged
         self._gained = state.left
@@ -196,11 +197,12 @@ class Run:
             self.stop = Stop.SEPARABLE
             return
         c = self.certificate
-        small = state.rows is not None and certified.is_small(self._table)
-        near = c is not None and self._near()
+        whole = isinstance(state, newton.State) and state.rows is not None
+        small = whole and certified.is_small(self._table)
+        near = c is not None and self._near() and (isinstance(state, kinked.State) or state.fixed)
         # Of all rows Newton's steps gain more and more, until rounding is all that is left.
         settled = state.unchanged or (c is not None and c.bound <= c.floor)
-        settled = settled or (state.rows is not None and near and state.left > _SETTLED)
+        settled = settled or (whole and near and state.left > _SETTLED)
         spent = self._table.passes + self._method.reads(state) > self._limits.max_passes
         if not (settled or spent) and (not near or small):
             return
@@ -266,7 +268,7 @@ class Run:
 
 
 def drive(
-    method: Textbook | Newton | Certifying, table: Table, earlier: Any, limits: Limits,
+    method: Textbook | Newton | Kinked | Certifying, table: Table, earlier: Any, limits: Limits,
     callbacks: Sequence[Callable[[Progress], object]], began: float,
 ) -> Run:  # fmt: skip
     """Advance a solver until there is a reason to stop."""

@@ -29,13 +29,14 @@ from gradstep._result import (
 )
 from gradstep._solvers.cg import Cg
 from gradstep._solvers.exact import Exact
+from gradstep._solvers.kinked import Kinked
 from gradstep._solvers.newton import Newton
 from gradstep._solvers.sgd import Minibatch
 from gradstep._solvers.textbook import Sgd, Textbook
 from gradstep._table.devices import table_on
 from gradstep._table.table import Table
 from gradstep._table.terms import Rows, Settings
-from gradstep.losses import Loss, squared
+from gradstep.losses import Loss, kinks, squared
 from gradstep.penalties import Penalty, strengths
 from gradstep.schedules import Schedule
 
@@ -270,7 +271,7 @@ class _Judgement:
     concern: str = ""
 
     def judge(
-        self, run: Run, method: Textbook | Newton | Certifying, table: Table, rows: Rows, loss: Loss, penalty: Penalty | None,
+        self, run: Run, method: Textbook | Newton | Kinked | Certifying, table: Table, rows: Rows, loss: Loss, penalty: Penalty | None,
         wanted: bool | None,
     ) -> None:  # fmt: skip
         """Look at objective, check and what a user has to be warned of; raise `Diverged` for a fit that did."""
@@ -284,7 +285,7 @@ class _Judgement:
             losses = table.gradient(w)[0]
             self.objective = float(losses.sum()) + table.penalty(w)
             unit = np.ones(len(losses))
-        elif isinstance(method, Newton):
+        elif isinstance(method, (Newton, Kinked)):
             intercept, self.objective = method.intercept, state.running
             losses, unit = np.array([state.losses / table.n]), np.ones(1)
         else:
@@ -345,10 +346,12 @@ def _method(
 def _newton(
     options: Sgd | str, steps: Steps, table: Table, loss: Loss, penalty: Penalty | None, limits: Limits, seed: int, *,
     intercept: bool,
-) -> Newton:  # fmt: skip
+) -> Newton | Kinked:  # fmt: skip
     """Return the solver of losses without a closed form."""
     _input.weights_together(table.weight)
     l1, l2 = strengths(penalty)
+    if kinks(loss):
+        return Kinked(loss, l1, intercept, seed, limits.tol, limits.max_passes, steps.batch_size)
     return Newton(
         loss, l1, l2, intercept, seed, limits.tol, limits.max_passes, steps.batch_size, options == "cg",
     )  # fmt: skip
@@ -357,7 +360,7 @@ def _newton(
 def _batch(method: Textbook | Certifying, table: Table) -> int | None:
     if isinstance(method, Textbook):
         return method.settings.batch
-    return method.batch(table) if isinstance(method, (Minibatch, Newton)) else None
+    return method.batch(table) if isinstance(method, (Minibatch, Newton, Kinked)) else None
 
 
 def _closed_form_of(

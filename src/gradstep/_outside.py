@@ -70,7 +70,7 @@ def solve(
     with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
         minimise = _newton if _is_smooth(loss) else _programme
         scaled, offset = minimise(rows, A, unit, lasso, ridge, intercept=intercept)
-        objective = rows.mean(A @ scaled + offset)
+        objective = rows.mean(scipy.linalg.blas.dgemv(1.0, A, scaled) + offset)
         coef = scaled / unit
         objective += float(lasso * np.abs(coef).sum() + ridge / 2 * (coef * coef).sum())
     return Outside(coef, float(offset - centre @ coef) if intercept else 0.0, objective)
@@ -362,7 +362,7 @@ def _programme(
     coefficients. It reads: maximise ``sum_i t_i s_i``, ``|[A 1]' t| <= lam``, with ``s`` where the loss has its kink.
     """
     n, d = A.shape
-    M = np.column_stack((A, np.ones(n))) if intercept else A
+    M = np.asfortranarray(np.column_stack((A, np.ones(n)))) if intercept else A
     lam = np.append(lasso / unit, np.zeros(int(intercept))) * n
     middle = float(np.median(rows.y)) if intercept else 0.0
     size = float(np.abs(rows.y - middle).mean()) or 1.0
@@ -390,7 +390,7 @@ def _programme(
         w = -np.asarray(found.eqlin.marginals, dtype=np.float64)
 
     def objective(w: Floats) -> float:
-        return rows.mean((M @ w) * size + middle) + float(lam @ np.abs(w)) * size / n
+        return rows.mean(scipy.linalg.blas.dgemv(size, M, w) + middle) + float(lam @ np.abs(w)) * size / n
 
     polished = _interpolated(M, kinks, w, lam)
     w = min((w, polished), key=objective)
@@ -400,7 +400,7 @@ def _programme(
 
 def _interpolated(M: Floats, kinks: Floats, w: Floats, lam: Floats) -> Floats:
     """Return the corner that `w` is near: as many rows exactly at a kink as there are coefficients other than zero."""
-    z = M @ w
+    z = scipy.linalg.blas.dgemv(1.0, M, w)
     size = float(np.abs(z).max()) or 1.0
     nonzero = np.flatnonzero((lam == 0) | (np.abs(w) > 1e-9 * float(np.abs(w).max())))
     off = kinks - z

@@ -60,6 +60,9 @@ class Loss(Formulas):
     dispersion : float, optional
         Where the loss is the negative log-likelihood of the responses, 1: standard errors are then those of maximum
         likelihood. None lets the slopes tell it: their mean square over the mean curvature.
+    relative : bool, default False
+        Whether the parameters are in units of a robust scale of the residuals, as those of `huber` may be, which a fit
+        without a step finds as it goes.
 
     Raises
     ------
@@ -89,6 +92,7 @@ class Loss(Formulas):
     params: tuple[float, ...] = ()
     domain: str = "real"
     dispersion: float | None = None
+    relative: bool = False
 
     ROLES = dict.fromkeys(("value", "slope", "curvature"), (("z", 0.5), ("y", 1.0)))
 
@@ -155,7 +159,7 @@ def _huber_curvature(z, y, p):
     return type(z)(1) if abs(z - y) < p[0] else type(z)(0)
 
 
-def huber(delta: float) -> Loss:
+def huber(delta: float, absolute: bool = False) -> Loss:  # noqa: FBT001, FBT002 - it reads well by its name alone
     """Huber loss, ``q * (|z - y| - q/2)`` with ``q = min(|z - y|, delta)``: squared near, absolute far away.
 
     Up to ``delta`` it is ``(z - y)**2 / 2``, beyond ``delta * (|z - y| - delta / 2)``, so that an outlier pulls no
@@ -165,8 +169,11 @@ def huber(delta: float) -> Loss:
     Parameters
     ----------
     delta : float
-        Where the squared part ends, above 0, in units of ``y``. There is no default, since it depends on the scale of
-        the noise: 1.345 times its standard deviation keeps 95 % of the efficiency of least squares for normal noise.
+        Where the squared part ends, above 0. 1.345 keeps 95 % of the efficiency of least squares for normal noise.
+    absolute : bool, default False
+        Whether ``delta`` is in units of ``y``. Else it is in units of a robust scale of the residuals, their median
+        size over 0.6745, which is that of the fit itself: `gradstep.fit` finds both together and returns the loss with
+        the ``delta`` in units of ``y``. A fit with a ``step`` needs an absolute one.
 
     Returns
     -------
@@ -176,7 +183,7 @@ def huber(delta: float) -> Loss:
     Raises
     ------
     TypeError, ValueError
-        If ``delta`` is not a finite number above 0.
+        If ``delta`` is not a finite number above 0, or ``absolute`` not True or False.
 
     References
     ----------
@@ -186,11 +193,14 @@ def huber(delta: float) -> Loss:
     Examples
     --------
     >>> import gradstep as gs
-    >>> loss = gs.huber(1.5)
+    >>> loss = gs.huber(1.5, absolute=True)
     >>> loss.value(1.0, 0.0, loss.params), loss.value(10.0, 0.0, loss.params), loss.slope(10.0, 0.0, loss.params)
     (0.5, 13.875, 1.5)
     """
-    return Loss("huber", _huber_value, _huber_slope, _huber_curvature, (real("huber: delta", delta, above=0.0),))
+    if not isinstance(absolute, bool):
+        raise TypeError(f"huber: absolute: {absolute!r} came, a {type(absolute).__name__}; True or False is needed.")
+    params = (real("huber: delta", delta, above=0.0),)
+    return Loss("huber", _huber_value, _huber_slope, _huber_curvature, params, relative=not absolute)
 
 
 @formula
@@ -413,6 +423,64 @@ def poisson() -> Loss:
     return Loss("poisson", _poisson_value, _poisson_slope, _poisson_curvature, domain="nonnegative", dispersion=1.0)
 
 
+class Kink(NamedTuple):
+    """A kink of a loss that is a sum of such: ``max(high * r, low * r)`` of the residual ``r = y - shift - z``."""
+
+    shift: float
+    low: float
+    high: float
+
+
+def kinks(loss: Loss) -> tuple[Kink, ...]:
+    """Return the kinks that a loss is the sum of; none of one that is no such sum."""
+    if loss.value is _quantile_value:
+        return (Kink(0.0, loss.params[0] - 1.0, loss.params[0]),)
+    if loss.value is _epsilon_insensitive_value:
+        return Kink(loss.params[0], 0.0, 1.0), Kink(-loss.params[0], -1.0, 0.0)
+    return ()
+
+
+@formula
+def _smooth_value(z, y, p):
+    # Of each kink a parabola within a width of it: p holds the width, then shift, low and high of each kink.
+    total = z - z
+    for k in range(1, len(p), 3):
+        r = y - p[k] - z
+        low, high = p[k + 1], p[k + 2]
+        if r >= p[0]:
+            total += high * r
+        elif r <= -p[0]:
+            total += low * r
+        else:
+            above, below = p[0] + r, p[0] - r
+            total += (high * above * above + -low * below * below) / (type(r)(4) * p[0])
+    return total
+
+
+@formula
+def _smooth_slope(z, y, p):
+    total = z - z
+    for k in range(1, len(p), 3):
+        share = min(max((y - p[k] - z) / p[0], -type(z)(1)), type(z)(1))
+        total -= (p[k + 2] * (type(z)(1) + share) + p[k + 1] * (type(z)(1) - share)) / type(z)(2)
+    return total
+
+
+@formula
+def _smooth_curvature(z, y, p):
+    total = z - z
+    for k in range(1, len(p), 3):
+        if abs(y - p[k] - z) < p[0]:
+            total += (p[k + 2] - p[k + 1]) / (type(z)(2) * p[0])
+    return total
+
+
+def smoothed(loss: Loss, width: float) -> Loss:
+    """Return a loss of kinks with each rounded to a parabola within a width of it; nowhere below the loss."""
+    params = (number for kink in kinks(loss) for number in kink)
+    return Loss(f"smoothed {loss.name}", _smooth_value, _smooth_slope, _smooth_curvature, (width, *params))
+
+
 _ONE_HUMP = {_squared_curvature, _huber_curvature, _logistic_curvature, _poisson_curvature}
 
 
@@ -423,7 +491,7 @@ def has_one_hump(loss: Loss) -> bool:
 
 LOSSES: Registry[Loss] = {
     squared: ((),),
-    huber: ((1.35,), (0.3,), (1e3,)),
+    huber: ((1.35, True), (0.3, True), (1e3, True), (1.35,)),
     logistic: ((),),
     quantile: ((0.5,), (0.1,), (0.9,)),
     epsilon_insensitive: ((0.5,), (0.0,)),

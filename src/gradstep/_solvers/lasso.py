@@ -17,17 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack, qr_delete
 
-from gradstep._dense_algebra import exact_sum, norms, product, triangle
+from gradstep._blas import one_thread
+from gradstep._dense_algebra import exact_sum, norms, product
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.rows import EPS
 from gradstep._kernels.wide import product_error
 
 Array = NDArray[np.float64]
 
-_SWEEPS = 100  # over the columns, beyond which descent by coordinates is not worth its time
+_SWEEPS = 300  # over the columns, beyond which descent by coordinates is not worth its time
 _SETTLED = 1e-14  # of the objective: a sweep that gains no more has come near enough
 _CORRECTIONS = 12  # of one solution: each takes as many digits as the condition leaves, so five are many
 _SETTLED_CORRECTION = 1e-20  # of what is summed: the next one would vanish in double-double arithmetic
+_EARLY = 0.1  # of the way to zero, that a target lies beyond it
 _AT_ONCE = 32  # columns whose distance from the active ones is taken together
 
 
@@ -39,12 +41,14 @@ class _Problem(NamedTuple):
     c: Array
     strength: Array
     norms: Array
+    cut: float  # of the size of columns, within which they depend on each other
 
 
 class _Solution(NamedTuple):
-    """The least squares of the active columns for given signs, in two parts each, and the size of the last correction.
+    """The least squares of the active columns for given signs, its residual in two parts, and the last correction.
 
-    ``scale`` is the size of what is summed to the residual: its rounding is a share of that.
+    ``scale`` is the size of what is summed to the residual: its rounding is a share of that. A solution that is not the
+    last was left after one correction, because the way to it ends earlier.
     """
 
     high: Array
@@ -52,6 +56,7 @@ class _Solution(NamedTuple):
     residual_rest: Array
     scale: float
     error: float
+    is_last: bool
 
 
 def minimum(R: Array, c: Array, strength: Array, start: Array) -> Array:
@@ -66,11 +71,24 @@ def minimum(R: Array, c: Array, strength: Array, start: Array) -> Array:
     exponent = -math.frexp(float(np.abs(c).max()))[1]
     by_column = np.ascontiguousarray(R.T)
     problem = _Problem(
-        np.ascontiguousarray(R), by_column, np.ldexp(c, exponent), np.ldexp(strength, exponent), norms(by_column.T)
-    )
-    u = np.where(problem.norms > 0, np.ldexp(start, exponent), 0.0)
-    _descend(by_column, problem.norms**2, problem.c, problem.strength, u, _SWEEPS, _SETTLED)
-    return np.ldexp(_search(problem, u), -exponent)
+        np.ascontiguousarray(R), by_column, np.ldexp(c, exponent), np.ldexp(strength, exponent), norms(by_column.T),
+        EPS * max(R.shape),
+    )  # fmt: skip
+    with one_thread():
+        u = _from(problem, np.ldexp(start, exponent))
+        _descend(by_column, problem.norms**2, problem.c, problem.strength, u, _SWEEPS, _SETTLED)
+        u = _search(problem, u)
+    return np.ldexp(u, -exponent)
+
+
+def _from(problem: _Problem, start: Array) -> Array:
+    """Return a guess, or zeros where these are better."""
+    u = np.where(problem.norms > 0, start, 0.0)
+    some = u != 0
+    with np.errstate(all="ignore"):  # a wild guess may overflow
+        residual = problem.c - problem.by_row @ u
+        objective = residual @ residual / 2 + problem.strength[some] @ np.abs(u[some])
+    return u if objective <= problem.c @ problem.c / 2 else np.zeros(len(u))
 
 
 def _search(problem: _Problem, u: Array) -> Array:
@@ -149,13 +167,10 @@ def _admit(active: _Active, u: Array, target: _Solution, refused: set[int]) -> b
     rounding = EPS * target.scale + target.error
     candidates = np.flatnonzero(excess > 0)
     candidates = candidates[np.argsort(-excess[candidates] / problem.norms[candidates], kind="stable")]
-    cut = EPS * max(problem.by_row.shape)
     for first in range(0, len(candidates), _AT_ONCE):
         some = candidates[first : first + _AT_ONCE]
-        size = problem.norms[some]
-        distance = active.distances(some)
-        dependent = distance <= cut * size
-        gain = excess[some] / np.where(dependent, size, distance)
+        distance, dependent = active.distances(some)
+        gain = excess[some] / np.where(dependent, problem.norms[some], distance)
         for i in np.argsort(-gain, kind="stable"):
             if not gain[i] > rounding:
                 break
@@ -174,20 +189,30 @@ class _Active:
         free = problem.strength == 0
         members = np.flatnonzero((free | (u != 0)) & (problem.norms > 0))
         members = members[np.lexsort((-np.abs(u[members]) * problem.norms[members], ~free[members]))]
-        cut = EPS * max(problem.by_row.shape)
-        while len(members):
-            factor = np.abs(np.diagonal(triangle(problem.by_column[members].T)))
-            independent = np.zeros(len(members), dtype=bool)
-            independent[: len(factor)] = factor > cut * problem.norms[members[: len(factor)]]
-            if independent.all():
-                break
-            members = members[independent]
-        left = np.ones(len(u), dtype=bool)
-        left[members] = False
-        u[left] = 0.0
-        self.members = [int(j) for j in members]
-        self.signs = np.sign(u[members])
-        self.strength = problem.strength[members]
+        self._take(members, np.sign(u[members]))
+        if len(self.members) < len(members):
+            for j in members[len(self.members) :]:
+                self.insert(int(j), float(np.sign(u[j])))
+            left = np.ones(len(u), dtype=bool)
+            left[self.members] = False
+            u[left] = 0.0
+
+    def _take(self, members: NDArray[np.int64], signs: Array) -> None:
+        """Begin with columns, up to the first that depends on those before it."""
+        self._begin([int(j) for j in members[: len(self.problem.c)]], signs)
+        if not self.members:
+            return
+        T = self.T.copy(order="F")
+        np.fill_diagonal(T, np.where(np.diagonal(T) == 0.0, 1e-100, np.diagonal(T)))
+        reach = self.problem.norms[self.members] @ np.abs(lapack.dtrtri(T)[0])
+        dependent = np.flatnonzero(~(self.problem.cut * reach < 1))
+        if len(dependent):
+            self._begin(self.members[: dependent[0]], signs)
+
+    def _begin(self, members: list[int], signs: Array) -> None:
+        self.members = members
+        self.signs = signs[: len(members)] * (self.problem.strength[members] > 0)
+        self.strength = self.problem.strength[members]
         self.factor()
 
     def factor(self) -> None:
@@ -202,28 +227,35 @@ class _Active:
         self.T = np.asfortranarray(np.triu(factored[:k]))
         self.Q = lapack.dorgqr(factored, tau, lwork=64 * k)[0]
 
-    def distances(self, others: NDArray[np.int64]) -> Array:
-        """Return the distances of other columns from the space of the active ones."""
-        away = self.problem.by_column[others].T
+    def distances(self, others: NDArray[np.int64]) -> tuple[Array, NDArray[np.bool_]]:
+        """Return how far other columns are from the space of the active ones, and which of them depend on these.
+
+        A column depends on others that combine to it, but for what a change of the last digits of them all would do.
+        """
+        away, size = self.problem.by_column[others].T, self.problem.norms[others]
         if self.members:
-            away = away - product(self.Q, product(self.Q.T, away))
-        return norms(away)
+            along = product(self.Q.T, away)
+            away = away - product(self.Q, along)
+            size = size + self.problem.norms[self.members] @ np.abs(lapack.dtrtrs(self.T, along)[0])
+        distance = norms(away)
+        full = len(self.members) == len(self.problem.c)
+        return distance, full | (distance <= self.problem.cut * size)
 
     def insert(self, j: int, sign: float) -> bool:
         """Let a column in, if it does not depend on the others."""
+        if self.distances(np.array([j]))[1][0]:
+            return False
         column = self.problem.by_column[j]
         along = self.Q.T @ column
         away = column - self.Q @ along
-        again = self.Q.T @ away
+        again = self.Q.T @ away  # what one projection leaves of the space is no longer small beside what is left
         away -= self.Q @ again
-        distance = float(norms(away[:, np.newaxis])[0])
+        distance = norms(away[:, np.newaxis])
         k = len(self.members)
-        if k == len(column) or not distance > EPS * self.problem.norms[j]:
-            return False
         T = np.zeros((k + 1, k + 1), order="F")
         T[:k, :k] = self.T
         T[:k, k] = along + again
-        T[k, k] = distance
+        T[k, k] = distance[0]
         self.T = T
         self.Q = np.asfortranarray(np.hstack((self.Q, away[:, np.newaxis] / distance)))
         self.members.append(j)
@@ -244,10 +276,13 @@ class _Active:
         at = np.full(len(by), math.inf)
         at[leaves] = -here[leaves] / by[leaves]
         first = int(np.argmin(at))
-        u[self.members] = np.where((self.signs * (here + at[first] * by) > 0) | (self.strength == 0),
-                                   here + at[first] * by, 0.0)
+        values = here + at[first] * by
+        gone = (self.signs * values <= 0) & (self.strength > 0)
+        gone[first] = True
+        values[gone] = 0.0
+        u[self.members] = values
         u[j] = sign * at[first]
-        self.remove([int(i) for i in np.flatnonzero((u[self.members] == 0) & (self.strength > 0))])
+        self.remove([int(i) for i in np.flatnonzero(gone)])
         if not self.insert(j, sign):
             u[j] = 0.0
             return False
@@ -278,7 +313,7 @@ class _Active:
     def solution(self, u: Array) -> _Solution:
         """Return the solution for these signs, from u; with a new factorisation where an updated one served badly."""
         solution = self._refined(u)
-        if solution.error > EPS * solution.scale and self.changes:
+        if solution.is_last and solution.error > EPS * solution.scale and self.changes:
             self.factor()
             solution = self._refined(u)
         return solution
@@ -306,11 +341,17 @@ class _Active:
                 break
             high, low = _sum(high, low, by)
             residual, residual_rest = _sum(residual, residual_rest, away)
-            before = size
+            first, before = before == math.inf, size
+            if first and self._turns_early(u[self.members], high):
+                return _Solution(high, residual, residual_rest, scale, size, is_last=False)
             if size <= _SETTLED_CORRECTION * scale:
                 break
         scale += float(np.linalg.norm(np.abs(by_row) @ np.abs(high)))
-        return _Solution(high, residual, residual_rest, scale, before if before < math.inf else 0.0)
+        return _Solution(high, residual, residual_rest, scale, before if before < math.inf else 0.0, is_last=True)
+
+    def _turns_early(self, here: Array, target: Array) -> bool:
+        """Tell whether a sign changes well before the target, which then need not be known any better."""
+        return bool(((self.strength > 0) & (target * self.signs < -_EARLY * np.abs(here))).any())
 
 
 def _sum(high: Array, low: Array, by: Array) -> tuple[Array, Array]:
@@ -341,9 +382,7 @@ def _subtract_products(M: Array, high: Array, low: Array, out: Array, out_rest: 
 
 
 @kernel
-def _descend(
-    columns: Array, squares: Array, c: Array, strength: Array, u: Array, sweeps: int, settled: float
-) -> None:
+def _descend(columns: Array, squares: Array, c: Array, strength: Array, u: Array, sweeps: int, settled: float) -> None:
     """Minimise by one coordinate after the other, until a sweep gains nothing to speak of; u (d,) is changed.
 
     ``columns`` is (d, p), ``squares`` (d,) their squared norms. After a sweep over all of them the nonzero ones are

@@ -45,6 +45,7 @@ _UNSEEN = 8.0  # times a leverage by 16 projections, which is as much below it f
 _TWICE = 2.0  # for sums of them
 _FEW = 0.25  # of a majoriser's, below which curvatures are too few to step by
 _LITTLE = 1e-3  # of a majoriser that stands in for no curvature
+_SAME_SCALE = 1e-4  # what the scale of the residuals may change by and be the same: it moves weights by that of an SE
 _SLOW, _AIM = 1 / 3, 0.5
 _DECREASE = 1e-4  # of what the model promises
 
@@ -77,6 +78,10 @@ class State:
     look: Look
     objective: float
     epoch: int
+    params: tuple[float, ...]
+    """Of the loss; of one in units of the residuals' scale, those of the scale as it was seen last."""
+    fixed: bool = True
+    """Whether they change no more."""
     metric: Metric | None = None
     certificate: Certificate | None = None
     run: int = 1
@@ -133,27 +138,30 @@ class Newton(NamedTuple):
         order = NO_ORDER if self._is_whole(table) else _preconditioner.sample(table, sampled, self.seed)
         units, _ = _preconditioner.units_of(table, order, intercept=self.intercept, alpha=self.l2, copied=True)
         units = units._replace(y_scale=np.ones(1), y_centre=np.zeros(1))
+        constant, params = self._constant(table)
         if earlier is not None:
             scaled = from_callers_units(earlier, units)
         elif self._is_whole(table):
-            scaled = self._constant(table)
+            scaled = constant
         else:
-            scaled = from_callers_units(self._of_sample(table), units)
+            w, params = self._of_sample(table)
+            scaled = from_callers_units(w, units)
         rows = table.scaled(units, NO_ORDER, 0, table.n) if self._is_whole(table) else None
-        state = self._at(table, units, scaled, 0)
+        state = self._at(table, units, scaled, 0, params)
         if not self._is_whole(table):
             state = replace(state, run=sgd.chunk(table, self._epochs.batch(table)))
         return self._certified(table, replace(state, rows=rows, epoch=1))
 
     def advance(self, table: Table, state: State) -> State:
         """Take a step and look where it leads."""
+        state = self._rescaled(table, state)
         state = self._refreshed(table, state)
         metric = state.metric
         assert metric is not None  # noqa: S101 - it was just made
         evidence = self._evidence(state, metric)
         before = self._distance(table, state, metric)
         by, promised, state = self._step(table, state, metric, evidence)
-        found = self._at(table, state.units, state.scaled + by, state.epoch + 1)
+        found = self._at(table, state.units, state.scaled + by, state.epoch + 1, state.params)
         slack = 1e-13 * abs(state.objective) + 1e-300
         share = 1.0
         if not found.objective <= state.objective - _DECREASE * promised + slack:
@@ -166,7 +174,7 @@ class Newton(NamedTuple):
         left = after / before if before > 0 else 1.0
         slow = state.slow or (left > _SLOW and share == 1.0 and state.rows is None)
         found = replace(
-            found, metric=metric, run=state.run, slow=slow, left=left, rows=state.rows, refreshed=state.refreshed,
+            found, metric=metric, fixed=state.fixed, run=state.run, slow=slow, left=left, rows=state.rows, refreshed=state.refreshed,
         )  # fmt: skip
         if left > 1 / 30:
             found = replace(found, run=max(1, state.run // 4))
@@ -189,12 +197,40 @@ class Newton(NamedTuple):
     def _epochs(self) -> Minibatch:
         return Minibatch(0.0, self.intercept, self.seed, self.tol, self.max_passes, self.batch_size)
 
-    def _constant(self, table: Table) -> NDArray[np.float64]:
-        """Return weights of zero, with about the best intercept."""
+    def _constant(self, table: Table) -> tuple[NDArray[np.float64], tuple[float, ...]]:
+        """Return weights of zero, with about the best intercept, and the loss's parameters there."""
         scaled = np.zeros((table.d + 1, 1))
+        if self.loss.relative:
+            centre = scale_of(table.responses, table.weight, about=True)[0] if self.intercept else 0.0
+            scaled[-1] = centre
+            return scaled, self._in_units_of(table, table.responses - centre)
         if self.intercept:
             scaled[-1] = self._best_constant(table)
-        return scaled
+        return scaled, self.loss.params
+
+    def _in_units_of(self, table: Table, residuals: NDArray[np.float64]) -> tuple[float, ...]:
+        """Return the parameters of a loss in units of the residuals' scale."""
+        scale = scale_of(residuals, table.weight)[1]
+        if not scale > 0:
+            raise ValueError(
+                f"loss: {self.loss!r} came, in units of the residuals' scale, and half of the residuals are zero: pass "
+                "absolute=True with a delta in units of y."
+            )
+        return tuple(p * scale for p in self.loss.params)
+
+    def _rescaled(self, table: Table, state: State) -> State:
+        """Return the state with the scale of its residuals for that of those before, until it stays."""
+        if state.fixed:
+            return state
+        params = self._in_units_of(table, table.responses - state.look.score)
+        fixed = abs(params[0] / state.params[0] - 1) <= _SAME_SCALE
+        kernel = along_kernel(self.loss.value, self.loss.slope, self.loss.curvature)
+        sums = np.empty(3)
+        table.summed_rows(kernel, (state.look.score, np.zeros(table.n)), (0.0, params), (sums,))
+        if fixed:
+            return replace(state, fixed=True)
+        objective = float(sums[0]) / table.n + self._penalty(state.units, state.scaled)
+        return replace(state, params=params, objective=objective, fixed=False)
 
     def _best_constant(self, table: Table) -> float:
         """Return about the best score for all rows: where the slopes sum to nothing."""
@@ -217,8 +253,8 @@ class Newton(NamedTuple):
                 break
         return (low + high) / 2
 
-    def _of_sample(self, table: Table) -> NDArray[np.float64]:
-        """Return the optimum of a sample of rows, about, in the caller's units."""
+    def _of_sample(self, table: Table) -> tuple[NDArray[np.float64], tuple[float, ...]]:
+        """Return the optimum of a sample of rows, about, in the caller's units, and the loss's parameters there."""
         m = max(_SAMPLE, _SAMPLE_PER_COLUMN * (table.d + 1))
         order = _preconditioner.sample(table, min(m, table.present // 2), self.seed + 1)
         few = table.few(order, self._drawn(table, order))
@@ -227,32 +263,34 @@ class Newton(NamedTuple):
         units, _ = _preconditioner.units_of(few, NO_ORDER, intercept=self.intercept, alpha=self.l2, copied=True)
         units = units._replace(y_scale=np.ones(1), y_centre=np.zeros(1))
         rows = few.scaled(units, NO_ORDER, 0, few.n)
-        state = method._certified(few, replace(method._at(few, units, method._constant(few), 0), rows=rows, epoch=1))
+        scaled, params = method._constant(few)
+        state = method._certified(few, replace(method._at(few, units, scaled, 0, params), rows=rows, epoch=1))
         for _ in range(_SAMPLE_ROUNDS):
-            following = method.advance(few, state)
-            settled = following.unchanged or following.certificate.bound <= _ROUGH  # type: ignore[union-attr]
-            state = following
-            if settled:
+            state = method.advance(few, state)
+            c = state.certificate
+            if state.unchanged or (c is not None and c.bound <= _ROUGH and state.fixed):
                 break
         table.count(order, len(order))
-        return in_callers_units(state.scaled, units)
+        return in_callers_units(state.scaled, units), state.params
 
     def _drawn(self, table: Table, order: NDArray[np.int64]) -> float:
         """Return by how much labels and counts of a sample are drawn to their mean, so that it has an optimum."""
         return (table.d + 1) / (4 * len(order)) if self.loss.domain in {"binary", "nonnegative"} else 0.0
 
-    def _at(self, table: Table, units: Units, scaled: NDArray[np.float64], epoch: int) -> State:
+    def _at(
+        self, table: Table, units: Units, scaled: NDArray[np.float64], epoch: int, params: tuple[float, ...]
+    ) -> State:
         """Return the state at some weights, by a look at all rows."""
         if not self.intercept:
             scaled[-1] = 0.0
-        look = table.look(units, scaled[:, 0])
+        look = table.look(units, scaled[:, 0], params)
         if look.bad >= 0:
             raise ValueError(
                 f"loss: the curvature of {self.loss!r} is {look.curve[look.bad]:g} at row {look.bad}, where the score "
                 f"is {look.score[look.bad]:g}; a number of at least 0 is needed."
             )
         objective = look.losses / table.n + self._penalty(units, scaled)
-        return State(units, scaled, look, objective, epoch)
+        return State(units, scaled, look, objective, epoch, params, fixed=not self.loss.relative)
 
     def _penalty(self, units: Units, scaled: NDArray[np.float64]) -> float:
         w = in_callers_units(scaled, units)[:-1]
@@ -305,7 +343,7 @@ class Newton(NamedTuple):
             if not np.array_equal(found.units.scale, units.scale):
                 w = in_callers_units(state.scaled, units)
                 units = found.units._replace(y_scale=np.ones(1), y_centre=np.zeros(1))
-                moved = self._at(table, units, from_callers_units(w, units), state.epoch)
+                moved = self._at(table, units, from_callers_units(w, units), state.epoch, state.params)
                 state = replace(state, units=units, scaled=moved.scaled, look=moved.look)
             p = replace(found, units=units)
         leverage, sure = self._leverages(table, p, seed, whole=state.rows is not None)
@@ -322,7 +360,7 @@ class Newton(NamedTuple):
         if self.loss.domain != "real":
             return (curve, True) if curve.sum() > 0 else (present, False)
         over = np.empty(table.n)
-        table.each_row(majoriser_kernel(self.loss.slope), state.look.score, self.loss.params, over)
+        table.each_row(majoriser_kernel(self.loss.slope), state.look.score, state.params, over)
         over *= present
         if curve.sum() >= _FEW * over.sum() or state.left <= 0.1:
             return np.maximum(curve, _LITTLE * over), True
@@ -334,8 +372,7 @@ class Newton(NamedTuple):
         if whole:
             V = np.zeros((-(-p.T.shape[1] // 4) * 4, table.d))
             V[: p.T.shape[1]] = p.T.T
-        alone = np.ones(1) if table.weight.size == 1 else (table.weight > 0).astype(np.float64)
-        norms = table.reweighted(alone).squared_norms(p.units, p.centre, V)
+        norms = table.alone().squared_norms(p.units, p.centre, V)
         if whole:
             table.row_reads -= table.n  # of a copy that is there
         norms += p.intercept / p.total
@@ -346,7 +383,7 @@ class Newton(NamedTuple):
         missing, more = np.empty(len(_SHARES)), np.empty(len(_SHARES))
         stretch = (1 + metric.p.stretch) ** 2
         rows = state.look.score, state.look.curve, metric.base, metric.leverage
-        numbers = reach * math.sqrt(stretch * metric.sure), _SHARES, self.loss.params
+        numbers = reach * math.sqrt(stretch * metric.sure), _SHARES, state.params
         table.summed_rows(change_kernel(self.loss.curvature), rows, numbers, (missing, more))
         twice = stretch * (_TWICE if metric.sure > 1 else 1.0) / metric.mean
         return float((_SHARES + twice * missing).min()), float((_SHARES + twice * more).min())
@@ -419,7 +456,7 @@ class Newton(NamedTuple):
 
     def _along(self, table: Table, state: State, by: NDArray[np.float64], found: State) -> tuple[float, State]:
         """Return the best share of a step that leads too far, by the scores at its ends, and the state there."""
-        p = self.loss.params
+        p = state.params
         line = found.look.score - state.look.score
         kernel = along_kernel(self.loss.value, self.loss.slope, self.loss.curvature)
 
@@ -446,7 +483,7 @@ class Newton(NamedTuple):
             if high - low <= 1e-2 * high:
                 break
         share = (low + high) / 2
-        return share, self._at(table, state.units, state.scaled + share * by, state.epoch + 1)
+        return share, self._at(table, state.units, state.scaled + share * by, state.epoch + 1, p)
 
     # What is said of a state.
 
@@ -513,6 +550,23 @@ class Newton(NamedTuple):
         return moved if largest > _MOVED and bool(up[present].min() >= -_STILL * largest) else None
 
 
+def scale_of(
+    residuals: NDArray[np.float64], weight: NDArray[np.float64], *, about: bool = False
+) -> tuple[float, float]:
+    """Return the median, if asked for, and the median size of residuals over that of normal ones, a robust scale."""
+    centre = _median(residuals, weight) if about else 0.0
+    return centre, _median(np.abs(residuals - centre), weight) / _NORMAL
+
+
+def _median(numbers: NDArray[np.float64], weight: NDArray[np.float64]) -> float:
+    if weight.size == 1:
+        return float(np.median(numbers))
+    order = np.argsort(numbers)
+    shares = np.cumsum(weight[order])
+    return float(numbers[order[np.searchsorted(shares, shares[-1] / 2)]])
+
+
+_NORMAL = 0.6744897501960817  # of a standard deviation: the median size of a normal number
 _MOVED, _STILL = 0.3, 1e-3
 
 

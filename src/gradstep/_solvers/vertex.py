@@ -17,12 +17,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import blas, lapack
 
+from gradstep._blas import one_thread
 from gradstep._dense_algebra import singular, symmetric, tall_triangle
 from gradstep._kernels.rows import EPS
 
 Array = NDArray[np.float64]
 
 _ROUNDS = 80  # of the interior point, which takes 10 to 25
+_STALLED = 10  # rounds that bring little, after which no more is hoped for
 _NEAR = 1e-4  # gap, of the objective, from which a vertex is looked for
 _DONE = 1e-14  # gap, of the objective, at which an interior point has no more to say
 _FURTHEST = 0.9995  # of the way to the bounds that a step goes
@@ -83,6 +85,10 @@ class _Problem(NamedTuple):
         """Return by how much the two objectives differ, as a sum of terms of which none is negative."""
         return float(np.maximum((self.high - dual) * r, (self.low - dual) * r).sum())
 
+    def value(self, r: Array) -> float:
+        """Return the objective but for its linear term."""
+        return float(np.maximum(self.high * r, self.low * r).sum())
+
     def falls(self, w: Array, product: Array) -> bool:
         """Say whether the objective falls for ever along w, where `product` is ``A w``."""
         rise = np.maximum(-self.high * product, -self.low * product)
@@ -99,6 +105,7 @@ class _Point(NamedTuple):
     above: Array
     u: Array
     v: Array
+    dual: Array
     lack: Array
     weights: Array
 
@@ -108,14 +115,16 @@ class _Point(NamedTuple):
         return float(blas.ddot(self.below, self.u) + blas.ddot(self.above, self.v)) / (2 * len(self.r))
 
 
+@one_thread()
+@np.errstate(over="ignore", divide="ignore", invalid="ignore")
 def minimum(
     A: ArrayLike, b: ArrayLike, low: ArrayLike, high: ArrayLike, linear: ArrayLike, start: ArrayLike | None = None
 ) -> Vertex | None:
     """Minimise ``sum_i max(high_i r_i, low_i r_i) - linear @ w`` over w, where ``r = b - A w`` and ``low_i < high_i``.
 
     The dual solution maximises ``b @ dual`` where ``A' dual + linear = 0`` and ``low <= dual <= high``. There is none,
-    and the objective falls without end, where the answer is None. Where columns of A depend on each other, the weights
-    are in the space that its rows span. `start` is a guess of them.
+    and the objective falls without end, or rounding hides it, where the answer is None. Where columns of A depend on
+    each other, the weights are in the space that its rows span. `start` is a guess of them.
     """
     A, b, linear = (np.asarray(a, dtype=np.float64) for a in (A, b, linear))
     low, high = (np.array(np.broadcast_to(np.asarray(a, np.float64), b.shape)) for a in (low, high))
@@ -130,7 +139,9 @@ def minimum(
         AT, linear = np.ascontiguousarray(span.T @ AT), span.T @ linear
         w = None if w is None else span.T @ w
     norms = np.sqrt(np.einsum("ij,ij->j", AT, AT))
-    found = _minimum(_Problem(AT, b, low, high, linear, norms), w) if len(AT) else _constant(b, low, high)
+    if not len(AT):  # no weight moves anything
+        return Vertex(np.zeros(A.shape[1]), np.where(b > 0, high, low), 0.0, exact=True)
+    found = _minimum(_Problem(AT, b, low, high, linear, norms), w)
     return found if found is None or span is None else found._replace(w=span @ found.w)
 
 
@@ -144,24 +155,19 @@ def _span(A: Array, AT: Array) -> Array | None:
     return None if rank == len(AT) else right[:rank].T
 
 
-def _constant(b: Array, low: Array, high: Array) -> Vertex:
-    """Return the minimum of what no weight moves."""
-    return Vertex(np.zeros(0), np.where(b > 0, high, low), 0.0, True)  # noqa: FBT003 - a field
-
-
 def _minimum(problem: _Problem, start: Array | None) -> Vertex | None:
     """Return a vertex as soon as the interior points show one, or else the best there is."""
     point = basis = None
     for point in _interior(problem, start):
         if point is None:
             return None
-        size = np.maximum(problem.high * point.r, problem.low * point.r).sum()
+        size = problem.value(point.r)
         gap = 2 * len(point.r) * point.mu
         if gap > _NEAR * size and gap > EPS * blas.ddot(problem.high - problem.low, problem.sizes(point.w)):
             continue
         basis = _basis(problem, point, 1e-12)
         if basis is not None:
-            vertex = _proven(problem, basis, _dual(problem, point))
+            vertex = _proven(problem, basis, point.dual)
             if vertex is not None:
                 return vertex
         if gap < _DONE * size:
@@ -173,15 +179,8 @@ def _minimum(problem: _Problem, start: Array | None) -> Vertex | None:
         unbounded, vertex = _exchanged(problem, basis)
         if unbounded or vertex is not None:
             return vertex
-    dual = _repaired(problem, np.arange(len(point.r)), _dual(problem, point))
+    dual = _repaired(problem, np.arange(len(point.r)), point.dual)
     return None if dual is None else Vertex(point.w, dual, problem.gap(point.r, dual), exact=False)
-
-
-def _dual(problem: _Problem, point: _Point) -> Array:
-    """Return the dual solution of a point, from the bound that it is nearer to."""
-    near = point.below < point.above
-    dual = np.where(near, problem.low + point.below, problem.high - point.above)
-    return np.minimum(np.maximum(dual, problem.low), problem.high)
 
 
 # The interior point
@@ -189,34 +188,33 @@ def _dual(problem: _Problem, point: _Point) -> Array:
 
 def _interior(problem: _Problem, start: Array | None) -> Iterator[_Point | None]:
     """Yield points, each nearer to the minimum, until they come no nearer; None where there is no minimum."""
-    point = _first(problem, start)
+    point: _Point | None = _first(problem, start)
     slight, stalled = problem.rounding(), 0
     for _ in range(_ROUNDS):
-        far = float(np.abs(point.lack).max())
-        mu = point.mu
+        yield point
+        if point is None or stalled == _STALLED:
+            return
         factor = _cholesky(_gram(problem.AT, point.weights))
         if factor is None:
             return
         dw, product, step = _step(problem, point, factor)
+        if not all(np.isfinite(part).all() for part in step):
+            return
+        mu, far = point.mu, float(np.abs(point.lack).max())
         if far > slight and (problem.falls(dw, product) or problem.falls(point.w, problem.b - point.r)):
-            yield None
-            return
-        w, below, above, u, v = step
-        if not (np.isfinite(w).all() and np.isfinite(u).all() and np.isfinite(v).all()):
-            return
-        point = _point(problem, w, below, above, u, v)
-        nearer = point.mu < 0.9 * mu or float(np.abs(point.lack).max()) < 0.9 * far
-        stalled = 0 if nearer else stalled + 1
-        yield point
-        if stalled == 5:
-            return
+            point = None
+        else:
+            point = _point(problem, *step)
+            nearer = point.mu < 0.9 * mu or float(np.abs(point.lack).max()) < 0.9 * far
+            stalled = 0 if nearer else stalled + 1
 
 
 def _point(problem: _Problem, w: Array, below: Array, above: Array, u: Array, v: Array) -> _Point:
-    """Return a point with what follows from it."""
+    """Return a point with what follows from it: the dual solution counted from the bound that it is nearer to."""
     dual = np.where(below < above, problem.low + below, problem.high - above)
+    dual = np.minimum(np.maximum(dual, problem.low), problem.high)
     weights = 1.0 / (u / below + v / above)
-    return _Point(w, problem.b - problem.times(w), below, above, u, v, problem.missing(dual), weights)
+    return _Point(w, problem.b - problem.times(w), below, above, u, v, dual, problem.missing(dual), weights)
 
 
 def _first(problem: _Problem, start: Array | None) -> _Point:
@@ -226,10 +224,10 @@ def _first(problem: _Problem, start: Array | None) -> _Point:
     """
     if start is None:
         factor = _cholesky(_gram(problem.AT, np.ones(len(problem.b))))
-        start = np.zeros(len(problem.AT)) if factor is None else _solve(factor, problem.back(problem.b))
+        start = np.zeros(len(problem.AT)) if factor is None else lapack.dpotrs(factor, problem.back(problem.b))[0]
     width = problem.high - problem.low
     r = problem.b - problem.times(start)
-    mu = max(float((width * np.abs(r)).mean()) * 0.3, 1e-9 * float((width * problem.sizes(start)).mean()), 1e-300)
+    mu = max(float((width * np.abs(r)).mean()), 1e-9 * float((width * problem.sizes(start)).mean()), 1e-300)
     root = np.hypot(2 * mu, width * r)
     larger = (2 * mu + width * np.abs(r) + root) / (2 * width)
     smaller = mu * larger / (width * larger - mu)
@@ -239,20 +237,19 @@ def _first(problem: _Problem, start: Array | None) -> _Point:
 
 def _step(problem: _Problem, point: _Point, factor: Array) -> tuple[Array, Array, tuple[Array, ...]]:
     """Return the direction of the weights and what A makes of it, and the next point's parts."""
-    _, r, below, above, u, v, _, _ = point
-    zero = np.zeros_like(r)
+    below, above, u, v = point.below, point.above, point.u, point.v
+    zero = np.zeros_like(u)
     _, _, change, du, dv = _direction(problem, point, factor, zero, zero)
     reach = _reach(below, change, above, -change)
     price = _reach(u, du, v, dv)
     mu = point.mu
     hoped = blas.ddot(below + reach * change, u + price * du) + blas.ddot(above - reach * change, v + price * dv)
-    aim = mu * min(1.0, max(0.0, hoped / (2 * len(r) * mu))) ** 3
+    aim = mu * min(1.0, max(0.0, hoped / (2 * len(u) * mu))) ** 3
     dw, product, change, du, dv = _direction(
         problem, point, factor, (aim - change * du) / below, (aim + change * dv) / above
     )
-    reach = _FURTHEST * _reach(below, change, above, -change)
-    price = _FURTHEST * _reach(u, du, v, dv)
-    reach, price = min(1.0, reach), min(1.0, price)
+    reach = min(1.0, _FURTHEST * _reach(below, change, above, -change))
+    price = min(1.0, _FURTHEST * _reach(u, du, v, dv))
     return dw, product, (
         point.w + price * dw, below + reach * change, above - reach * change, u + price * du, v + price * dv,
     )  # fmt: skip
@@ -263,7 +260,7 @@ def _direction(
 ) -> tuple[Array, Array, Array, Array, Array]:
     """Return Newton's direction: of the weights, what A makes of it, of the dual solution and of the prices."""
     force = point.r + first - second
-    dw = _solve(factor, problem.back(point.weights * force) - point.lack)
+    dw = lapack.dpotrs(factor, problem.back(point.weights * force) - point.lack)[0]
     product = problem.times(dw)
     change = point.weights * (force - product)
     du = first - point.u - point.u / point.below * change
@@ -303,12 +300,6 @@ def _cholesky(G: Array) -> Array | None:
     return None
 
 
-def _solve(factor: Array, right: Array) -> Array:
-    """Return the solution of a system by its Cholesky factor."""
-    solution: Array = lapack.dpotrs(factor, right)[0]
-    return solution
-
-
 # The vertex
 
 
@@ -322,18 +313,13 @@ def _basis(problem: _Problem, point: _Point, least: float) -> NDArray[np.intp] |
         likely = np.argpartition(-point.weights, many - 1)[:many] if many < m else np.arange(m)
         scale = np.sqrt(point.weights[likely])
         scale = np.maximum(scale / scale.max(), least)
-        factored, pivots, _, _, _ = lapack.dgeqp3(problem.AT[:, likely] * scale, lwork=64 * many + 128)
-        rows = likely[pivots[:d] - 1]
-        if np.isfinite(factored).all() and _condition(problem.AT[:, rows]) < 1e12:
+        pivots = lapack.dgeqp3(problem.AT[:, likely] * scale, lwork=64 * many + 128)[1]
+        rows: NDArray[np.intp] = likely[pivots[:d] - 1]
+        square = problem.AT[:, rows]
+        factors, _, failed = lapack.dgetrf(square)
+        if not failed and lapack.dgecon(factors, np.abs(square).sum(axis=0).max())[0] > 1e-12:
             return rows
     return None
-
-
-def _condition(square: Array) -> float:
-    """Return an estimate of the condition of a square matrix."""
-    factors, _, failed = lapack.dgetrf(square)
-    reciprocal = 0.0 if failed else lapack.dgecon(factors, np.abs(square).sum(axis=0).max())[0]
-    return 1.0 / reciprocal if reciprocal > 0 else np.inf
 
 
 def _interpolated(square: Array, right: Array) -> Array:
@@ -363,14 +349,12 @@ def _proven(problem: _Problem, basis: NDArray[np.intp], dual: Array) -> Vertex |
 
 
 def _judged(problem: _Problem, w: Array, dual: Array, basis: NDArray[np.intp]) -> Vertex | None:
-    """Return a vertex if its gap is rounding."""
-    r = problem.b - problem.times(w)
+    """Return a vertex if its gap is rounding: of the objective, and of the rows that it interpolates."""
+    r, sizes = problem.b - problem.times(w), problem.sizes(w)
+    zero = np.abs(r) <= _TIE * (sizes + sizes[basis].max())
+    allowed = 1e-13 * problem.value(r) + 16 * EPS * float(((problem.high - problem.low) * sizes)[zero].sum())
     gap = problem.gap(r, dual)
-    width = problem.high - problem.low
-    size = float(np.maximum(problem.high * r, problem.low * r).sum())
-    unavoidable = 16 * EPS * float((width * problem.sizes(w))[np.abs(dual - problem.low) * (problem.high - dual) > 0].sum())
-    slight = 16 * EPS * float((width * problem.sizes(w))[basis].sum())
-    return Vertex(w, dual, gap, exact=True) if gap <= 1e-13 * size + unavoidable + slight else None
+    return Vertex(w, dual, gap, exact=True) if gap <= allowed else None
 
 
 def _repaired(problem: _Problem, free: NDArray[np.intp], dual: Array) -> Array | None:
@@ -389,7 +373,7 @@ def _repaired(problem: _Problem, free: NDArray[np.intp], dual: Array) -> Array |
             factor = _cholesky(_gram(rows, room))
             if factor is None:
                 return None
-            change = room * blas.dgemv(1.0, rows.T, _solve(factor, lack))
+            change = room * blas.dgemv(1.0, rows.T, lapack.dpotrs(factor, lack)[0])
         dual[free] = np.minimum(np.maximum(dual[free] + change, low), high)
         lack = problem.missing(dual)
         if np.abs(lack).max() <= slight:
@@ -405,14 +389,12 @@ def _exchanged(problem: _Problem, basis: NDArray[np.intp]) -> tuple[bool, Vertex
 
     First with a little added to b, without which rows that meet in one point could be exchanged for ever.
     """
-    d = len(problem.AT)
     side = np.zeros(len(problem.b), dtype=bool)
     w, _, tie = _residuals(problem, problem.b, basis)
-    random = np.random.default_rng(0)
-    moved = problem.b + 64 * tie * random.uniform(-1.0, 1.0, len(tie))
+    moved = problem.b + 64 * tie * np.random.default_rng(0).uniform(-1.0, 1.0, len(tie))
     basis = basis.copy()
     for b, share in ((moved, 0.0), (problem.b, 1.0)):
-        for _ in range(100 + 4 * d):
+        for _ in range(100 + 4 * len(basis)):
             w, r, tie = _residuals(problem, b, basis)
             side = np.where(np.abs(r) > share * tie, r > 0, side)
             dual = np.where(side, problem.high, problem.low)
@@ -425,12 +407,12 @@ def _exchanged(problem: _Problem, basis: NDArray[np.intp]) -> tuple[bool, Vertex
             product = problem.times(direction)
             if problem.falls(direction, product):
                 return True, None
-            slope = problem.high[basis[leaving]] - inner[leaving] if up else inner[leaving] - problem.low[basis[leaving]]
-            entering, passed = _entering(problem, basis, r, side, product, slope)
+            row = basis[leaving]
+            entering, passed = _entering(problem, basis, r, side, product, -abs(inner[leaving] - dual[row]))
             if entering < 0:
                 return False, None
             side[passed] = ~side[passed]
-            side[basis[leaving]] = up
+            side[row] = up
             basis[leaving] = entering
         else:
             return False, None
@@ -441,7 +423,7 @@ def _exchanged(problem: _Problem, basis: NDArray[np.intp]) -> tuple[bool, Vertex
 
 def _edge(problem: _Problem, basis: NDArray[np.intp], inner: Array) -> tuple[int, bool, Array]:
     """Return which row to leave a basis, whether its residual shall be positive, and the edge; -1 at the minimum."""
-    inverse = np.linalg.inv(problem.AT[:, basis].T)
+    inverse = lapack.dgetrs(*lapack.dgetrf(problem.AT[:, basis].T)[:2], np.eye(len(basis)))[0]
     over, under = inner - problem.high[basis], problem.low[basis] - inner
     allowed = 1e-12 * (problem.high - problem.low)[basis] + problem.rounding() * np.abs(inverse).max(axis=0)
     excess = np.maximum(over, under)

@@ -285,9 +285,10 @@ class Dense(Table):
         for total, part in zip(sums, parts, strict=True):
             total[:] = np.add.reduce(part)
 
-    def look(self, units: Units, w: NDArray[np.float64]) -> Look:
+    def look(self, units: Units, w: NDArray[np.float64], params: tuple[float, ...] | None = None) -> Look:
         """Return what one read says of the loss at weights (d + 1,) of scaled, uncentred rows; of one output."""
         loss, X, y, weight = self._loss, self._host.X, self._host.y.reshape(-1), self._host.weight
+        p = loss.params if params is None else params
         kernel = look_kernel(loss.value, loss.slope, loss.curvature)
         blocks = list(self._pieces(2 * self.d + 4 * _ROW_COST))
         highs, lows = np.empty((2, len(blocks), self.d + 1))
@@ -295,7 +296,7 @@ class Dense(Table):
 
         def of(start: int, stop: int, piece: int) -> None:
             kernel(
-                X, y, weight, start, stop, units.scale, w, loss.params, highs[piece], lows[piece], score, curve,
+                X, y, weight, start, stop, units.scale, w, p, highs[piece], lows[piece], score, curve,
                 sums[piece],
             )  # fmt: skip
 

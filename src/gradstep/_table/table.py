@@ -211,6 +211,12 @@ class Table(abc.ABC):
         """The responses (n,) of one output."""
         raise NotImplementedError
 
+    def of_loss(self, loss: Loss) -> Self:
+        """Return a view of these rows with another loss; its reads count in."""
+        view = copy.copy(self)
+        view._loss = loss
+        return view
+
     def few(self, order: NDArray[np.int64], drawn: float) -> Table:
         """Return some rows as a table of their own, their responses drawn to the mean by about this share."""
         raise NotImplementedError
@@ -226,8 +232,17 @@ class Table(abc.ABC):
         """Set `sums` to what a kernel makes of responses, weights and further numbers of the rows, without a read."""
         raise NotImplementedError
 
-    def look(self, units: Units, w: Matrix) -> Look:
-        """Return what one read says of the loss at weights (d + 1,) of scaled, uncentred rows; of one output."""
+    def alone(self) -> Self:
+        """Return a view of these rows in which those of a positive weight weigh the same."""
+        if self.weight.size == 1:
+            return self
+        return self.reweighted((self.weight > 0).astype(np.float64))
+
+    def look(self, units: Units, w: Matrix, params: tuple[float, ...] | None = None) -> Look:
+        """Return what one read says of the loss at weights (d + 1,) of scaled, uncentred rows; of one output.
+
+        Parameters are the loss's own unless others are given.
+        """
         raise NotImplementedError
 
     @abc.abstractmethod

@@ -1,0 +1,338 @@
+"""Losses of kinks, quantiles and the epsilon-insensitive: smoothed and fitted by SGD, then solved exactly beside it.
+
+A parabola in place of each kink makes a loss that curves, which Newton's steps by epochs of minibatch SGD fit to within
+about a standard error. From there few rows are left whose sign of the residual is in doubt: those near the fit. All
+others come in as one linear term, and what is left is a small linear programme, solved to its vertex. The next look at
+the rows tells whether any other changed its sign; if so they are taken in too. In the end the signs of all rows are a
+dual solution, and its gap proves the fit: S. Portnoy and R. Koenker, The Gaussian hare and the Laplacian tortoise,
+*Statistical Science* 12 (1997) 279-300, section 5, whose first step is a sample's fit alone.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradstep import _preconditioner
+from gradstep._certificate import Certificate, certify_by_gap
+from gradstep._dense_algebra import product
+from gradstep._kernels.wide import about_means
+from gradstep._preconditioner import Preconditioner
+from gradstep._solvers import certified, newton, vertex
+from gradstep._solvers.certified import callers, from_callers_units, in_callers_units
+from gradstep._solvers.newton import Newton
+from gradstep._table.table import Table
+from gradstep._table.terms import NO_ORDER, Look, Rows, Units
+from gradstep.losses import Kink, Loss, kinks, smoothed
+
+_SAMPLE, _SAMPLE_PER_COLUMN = 4096, 40
+_ROUNDS = 6  # of smoothed steps at most
+_NEARLY = 1.0  # standard errors, to which the smoothed loss is fitted
+_WIDTHS = 2.0  # times what a sample leaves in doubt of a score: the width of the parabolas
+_DOUBT = 2.0  # standard errors a column that the smoothed fit may be off
+_ROWS_PER_COLUMN = 50  # of the programme at least
+_MOST = 300_000  # rows of it
+_WIDER = 3.0
+
+
+class Basis(NamedTuple):
+    """Coordinates in which rows are well conditioned: weights of scaled columns are ``T q``."""
+
+    p: Preconditioner
+    T: NDArray[np.float64]
+    level: float
+
+    def weights(self, q: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return coordinates as weights (d + 1,) of scaled, uncentred rows."""
+        w = self.T @ q[:-1]
+        return np.append(w, self.level * q[-1] - self.p.centre @ w)
+
+
+@dataclass(frozen=True)
+class State:
+    """Where the solver stands after a round."""
+
+    units: Units
+    scaled: NDArray[np.float64]
+    """(d + 1, 1) weights of scaled, uncentred rows, the intercept last."""
+    objective: float
+    epoch: int
+    losses: float
+    smooth: newton.State | None = None
+    """Where the steps on the smoothed loss stand; None when they are over."""
+    basis: Basis | None = None
+    look: Look | None = None
+    """At these weights, of the loss itself."""
+    leverage: NDArray[np.float64] | None = None
+    reach: float = math.inf
+    """Rows whose residual is within so many roots of their leverage are in the programme."""
+    certificate: Certificate | None = None
+    unchanged: bool = False
+    left: float = math.inf
+    rate: float = math.nan
+    ended: bool = True
+    apart = None
+
+    @cached_property
+    def w(self) -> NDArray[np.float64]:
+        """The weights (d + 1, 1) in the caller's units."""
+        return callers(self.scaled, self.units, np.ones(len(self.scaled) - 1))
+
+    @property
+    def running(self) -> float:
+        """The objective, of the smoothed loss until that is fitted."""
+        return self.objective
+
+    def kept(self) -> None:
+        """Return what a further fit could go on from: nothing."""
+
+
+class Kinked(NamedTuple):
+    """The method for a loss of kinks on a table of one output, with an l1 penalty of this strength."""
+
+    loss: Loss
+    l1: float
+    intercept: bool
+    seed: int
+    tol: float
+    max_passes: int
+    batch_size: int | None = None
+
+    def start(self, table: Table, earlier: NDArray[np.float64] | None = None) -> State:
+        """Return the state before the first round: at the optimum of a sample, or an earlier fit."""
+        if self._is_whole(table):
+            units = _plain(_preconditioner.units_of(table, NO_ORDER, intercept=self.intercept, copied=True)[0])
+            scaled = np.zeros((table.d + 1, 1)) if earlier is None else from_callers_units(earlier, units)
+            return self._of_all(table, units, scaled)
+        doubt, w = self._of_sample(table)
+        method = self._smooth(doubt)
+        state = method.start(table.of_loss(method.loss), w if earlier is None else earlier)
+        return State(state.units, state.scaled, state.objective, 0, state.look.losses, state)
+
+    def advance(self, table: Table, state: State) -> State:
+        """Take a step on the smoothed loss; or solve the programme, and look where its solution leads."""
+        if state.smooth is None:
+            return self._solved(table, state)
+        width = self._width(state.smooth)
+        method = self._smooth(width)
+        smooth = method.advance(table.of_loss(method.loss), state.smooth)
+        over = smooth.unchanged or state.epoch + 1 >= _ROUNDS
+        c = smooth.certificate
+        over = over or (c is not None and c.bound <= _NEARLY)
+        state = replace(
+            state, units=smooth.units, scaled=smooth.scaled, objective=smooth.objective, epoch=state.epoch + 1,
+            losses=smooth.look.losses, smooth=smooth,
+        )  # fmt: skip
+        return self._looked(table, state) if over else state
+
+    def reads(self, state: State) -> int:
+        """Return how many passes the next round takes, at least."""
+        return 1 if state.smooth is None else 2
+
+    def batch(self, table: Table) -> int:
+        """Return the rows of a batch."""
+        return table.n if self._is_whole(table) else self._smooth(1.0).batch(table)
+
+    def _is_whole(self, table: Table) -> bool:
+        return certified.is_whole(table, self.intercept) or table.n <= 2 * _SAMPLE
+
+    def _smooth(self, width: float) -> Newton:
+        loss = smoothed(self.loss, width)
+        return Newton(loss, self.l1, 0.0, self.intercept, self.seed, _NEARLY, self.max_passes, self.batch_size)
+
+    def _width(self, state: newton.State) -> float:
+        width: float = state.params[0]
+        return width
+
+    def _of_sample(self, table: Table) -> tuple[float, NDArray[np.float64]]:
+        """Return how far a score of a sample's optimum may be off, about, and its weights in the caller's units."""
+        m = min(max(_SAMPLE, _SAMPLE_PER_COLUMN * (table.d + 1)), table.present // 2)
+        order = _preconditioner.sample(table, m, self.seed + 1)
+        few = table.few(order, 0.0)
+        table.count(order, len(order))
+        method = self
+        units = _plain(_preconditioner.units_of(few, NO_ORDER, intercept=self.intercept, copied=True)[0])
+        state = method._of_all(few, units, np.zeros((table.d + 1, 1)))
+        state = method._solved(few, state)
+        assert state.look is not None  # noqa: S101 - it was taken
+        r = np.sort(np.min([np.abs(few.responses - k.shift - state.look.score) for k in kinks(self.loss)], axis=0))
+        # A quarter of the rows tells the density at the kinks, hence the standard error of a score at most rows.
+        density = 0.25 / (2 * max(float(r[len(r) // 4]), 1e-300))
+        doubt = _WIDTHS * math.sqrt((table.d + 1) / len(order)) / (2 * density)
+        least = float(r[min(len(r) - 1, 20 * (table.d + 1))])  # rows enough to tell a curvature by
+        return max(doubt, least, 1e-300), in_callers_units(state.scaled, units)
+
+    def _of_all(self, table: Table, units: Units, scaled: NDArray[np.float64]) -> State:
+        """Return the state of a table that stands for itself, with a factor of all rows."""
+        none = np.zeros(table.d, dtype=bool)
+        factor = _preconditioner.of_all_rows(table, units, none, intercept=self.intercept)
+        p = _preconditioner.preconditioner(table, units, factor, 0.0, intercept=self.intercept)
+        look = table.look(units, scaled[:, 0])
+        basis = self._basis(p)
+        return State(
+            units, scaled, self._objective(table, units, scaled, look), 0, look.losses, None, basis, look,
+            np.ones(table.n),
+        )  # fmt: skip
+
+    def _basis(self, p: Preconditioner) -> Basis:
+        T = p.T
+        if self.l1 > 0 and p.rank < len(T):  # of dependent columns l1 chooses, not the least norm
+            T = np.diag(1 / (p.length * math.sqrt(p.total)))
+        return Basis(p, T, 1 / math.sqrt(p.total) if self.intercept else 0.0)
+
+    def _looked(self, table: Table, state: State) -> State:
+        """Return the state after the smoothed steps, with a look at the loss itself."""
+        smooth = state.smooth
+        assert smooth is not None  # noqa: S101 - whose steps are over
+        metric, c = smooth.metric, smooth.certificate
+        assert metric is not None  # noqa: S101 - a step was taken
+        look = table.look(state.units, state.scaled[:, 0])
+        error = c.residual_sd / math.sqrt(metric.mean) if c is not None else math.nan
+        reach = _DOUBT * (error if math.isfinite(error) else 1.0) * math.sqrt(table.d + 1)
+        return replace(
+            state, smooth=None, basis=self._basis(metric.p), look=look, leverage=metric.leverage, reach=reach,
+            objective=self._objective(table, state.units, state.scaled, look), losses=look.losses,
+        )  # fmt: skip
+
+    def _objective(self, table: Table, units: Units, scaled: NDArray[np.float64], look: Look) -> float:
+        return look.losses / table.n + self.l1 * float(np.abs(in_callers_units(scaled, units)[:-1]).sum())
+
+    def _solved(self, table: Table, state: State) -> State:
+        """Return the state at the solution of the programme of the rows near the fit."""
+        basis, look, leverage = state.basis, state.look, state.leverage
+        assert basis is not None  # noqa: S101 - the smoothed steps are over
+        assert look is not None  # noqa: S101
+        assert leverage is not None  # noqa: S101
+        pieces, reach = kinks(self.loss), state.reach
+        residuals = [table.responses - kink.shift - look.score for kink in pieces]
+        present = table.weight > 0 if table.weight.size > 1 else np.ones(table.n, dtype=bool)
+        while True:
+            near = _nearest(residuals, leverage, present, reach, self._least(table))
+            found = self._programme(table, state, basis, near, residuals)
+            if found is not None or sum(len(rows) for rows in near) >= len(pieces) * int(present.sum()):
+                break
+            reach = _WIDER * min(reach, float(np.sqrt(max(map(float, (np.square(r).max() for r in residuals))))))
+        if found is None:
+            return replace(state, unchanged=True, epoch=state.epoch + 1)
+        q, gap = found
+        step = basis.weights(q)
+        scaled = state.scaled + step[:, np.newaxis]
+        if self.l1 > 0:  # what is left of one that the vertex has at zero is rounding
+            scaled[:-1][np.abs(scaled[:-1]) <= 1e-13 * np.abs(step[:-1, np.newaxis])] = 0.0
+        if not self.intercept:
+            scaled[-1] = 0.0
+        after = table.look(state.units, scaled[:, 0])
+        gap += self._gap_of_others(table, pieces, residuals, after, near)
+        objective = self._objective(table, state.units, scaled, after)
+        dispersion = self._dispersion(table, after, present)
+        certificate = certify_by_gap(
+            basis.p, gap, objective * table.n, table, dispersion=dispersion, step=step,
+        )  # fmt: skip
+        before = state.certificate
+        worse = before is not None and certificate.objective_gap >= before.objective_gap
+        if worse and objective >= state.objective:
+            return replace(state, epoch=state.epoch + 1, unchanged=True)
+        return replace(
+            state, scaled=scaled, look=after, losses=after.losses, objective=objective, certificate=certificate,
+            epoch=state.epoch + 1, reach=reach, left=math.nan if before is None else certificate.bound / before.bound,
+        )  # fmt: skip
+
+    def _least(self, table: Table) -> int:
+        return min(table.n, _ROWS_PER_COLUMN * (table.d + 1))
+
+    def _programme(
+        self, table: Table, state: State, basis: Basis, near: list[NDArray[np.int64]], residuals: list[NDArray[np.float64]]
+    ) -> tuple[NDArray[np.float64], float] | None:
+        """Return the step in coordinates of the basis, and the gap of these rows; None if too few hold it."""
+        look, p = state.look, basis.p
+        assert look is not None  # noqa: S101 - it was taken
+        d = table.d
+        slopes, by_level = np.empty((d, 1)), np.empty(1)
+        about_means(look.high, look.low, p.units.centre, p.factor.mean, self.intercept, slopes, by_level)
+        linear = np.append(basis.T.T @ slopes[:, 0], by_level * basis.level)
+        rows, right, low, high = [], [], [], []
+        for kink, which, r in zip(kinks(self.loss), near, residuals, strict=True):
+            if not len(which):
+                continue
+            weight = np.broadcast_to(table.weight, table.n)[which]
+            columns = table.alone().scaled(state.units, which, 0, len(which))[:, 1 : 1 + d] - p.factor.mean
+            A = np.column_stack((product(columns, basis.T), np.full(len(which), basis.level)))
+            dual = weight * np.where(r[which] > 0, kink.high, np.where(r[which] < 0, kink.low, 0.0))
+            linear -= A.T @ dual
+            rows.append(A)
+            right.append(r[which])
+            low.append(kink.low * weight)
+            high.append(kink.high * weight)
+        if self.l1 > 0:
+            strength = self.l1 * table.n * state.units.scale
+            rows.append(np.column_stack((basis.T, np.zeros(d))))
+            right.append(-state.scaled[:-1, 0])
+            low.append(-strength)
+            high.append(strength)
+        A = np.vstack(rows)
+        width = A.shape[1] - (not self.intercept)
+        found = vertex.minimum(
+            np.ascontiguousarray(A[:, :width]), np.concatenate(right), np.concatenate(low), np.concatenate(high),
+            linear[:width], np.zeros(width),
+        )  # fmt: skip
+        if found is None:
+            return None
+        return (found.w if self.intercept else np.append(found.w, 0.0)), found.gap
+
+    def _gap_of_others(
+        self, table: Table, pieces: tuple[Kink, ...], residuals: list[NDArray[np.float64]], after: Look,
+        near: list[NDArray[np.int64]],
+    ) -> float:  # fmt: skip
+        """Return the gap of the rows that are not in the programme: of those whose residual changed its sign."""
+        total = 0.0
+        for kink, before, which in zip(pieces, residuals, near, strict=True):
+            now = table.responses - kink.shift - after.score
+            crossed = (before > 0) != (now > 0)
+            crossed[which] = False
+            at = np.flatnonzero(crossed)
+            dual = np.where(before[at] > 0, kink.high, np.where(before[at] < 0, kink.low, 0.0))
+            gaps = np.maximum(kink.high * now[at], kink.low * now[at]) - now[at] * dual
+            total += float((gaps * np.broadcast_to(table.weight, table.n)[at]).sum())
+        return total
+
+    def _dispersion(self, table: Table, look: Look, present: NDArray[np.bool_]) -> float:
+        """Return the mean square of the slopes over the density at the kinks, by the nearest rows."""
+        total, jump = 0.0, 0.0
+        n = int(present.sum())
+        count = min(n, max(10 * (table.d + 1), math.ceil(n ** (2 / 3))))
+        for kink in kinks(self.loss):
+            r = np.abs(table.responses - kink.shift - look.score)[present]
+            width = float(np.partition(r, count - 1)[count - 1])
+            jump += (kink.high - kink.low) * count / (2 * n * width) if width > 0 else math.inf
+        degrees = max(n - self.intercept - table.d, 1)
+        total = look.squares / degrees
+        return total / jump if jump > 0 else math.nan
+
+
+def _plain(units: Units) -> Units:
+    return units._replace(y_scale=np.ones(1), y_centre=np.zeros(1))
+
+
+def _nearest(
+    residuals: list[NDArray[np.float64]], leverage: NDArray[np.float64], present: NDArray[np.bool_], reach: float,
+    least: int,
+) -> list[NDArray[np.int64]]:  # fmt: skip
+    """Return for each kink the rows within a reach of it, at least so many and at most as many as are solved at once."""
+    chosen = []
+    for r in residuals:
+        size = np.square(r)
+        size /= leverage
+        size[~present] = np.inf
+        within = int(np.count_nonzero(size <= reach * reach))
+        count = min(max(within, least), _MOST, int(present.sum()))
+        if count >= len(size):
+            chosen.append(np.arange(len(size)))
+            continue
+        cut = np.partition(size, count - 1)[count - 1]
+        chosen.append(np.flatnonzero(size <= cut)[: 2 * _MOST].astype(np.int64))
+    return chosen
