@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import contextlib
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.linalg
@@ -79,15 +80,18 @@ def solve(
 def cost(n: int, d: int, loss: Loss, penalty: Penalty | None) -> float:
     """Return about how many seconds `solve` takes on two cores, its compilation apart; infinity where it cannot."""
     lasso, ridge = _strengths(penalty)
+    r = min(n, d)
     if np.isnan(lasso):
         return np.inf
     if _is_smooth(loss):
-        steps = 12.0
-        whole = 2e-3 + steps * (n * (6e-8 + 4e-9 * d + 4e-11 * d * d) + 2e-9 * min(n, d) ** 3)
-        return whole + (1e-4 * d + 2e-10 * d**4 if lasso > 0 else 0.0)
+        # A dozen Hessians; of an l1 part, a factorisation for each coefficient that is freed.
+        whole = 2e-3 + 12 * (n * (6e-8 + 4e-9 * d + 4e-11 * d * r) + 7e-10 * r**3)
+        return whole + (1e-4 * r + 2.5e-10 * r**3 * d if lasso > 0 else 0.0)
     if ridge > 0 or loss.value not in {_QUANTILE, _TUBE}:
         return np.inf
-    return 5e-3 + 1e-6 * n * (d + 1)
+    # The simplex method's turns grow with the rows, and so does what each of them costs.
+    once = 5e-10 * n * n * (1 + 0.03 * d) + n * (d + 1) * (5e-7 + 1.5e-8 * d)
+    return 5e-3 + once * (2.5 if loss.value is _TUBE else 1.0)
 
 
 def _strengths(penalty: Penalty | None) -> tuple[float, float]:
@@ -145,15 +149,14 @@ class _Rows:
             return float(np.sum(self.slopes(np.full(len(self.y), b))))
 
         start = float(self.share @ self.y) if self.loss.domain == "real" else 0.0
-        side = -np.sign(slope(start))
+        side = -float(np.sign(slope(start)))
         if side == 0.0:
             return start
         reach = max(1.0, float(np.abs(self.y - start).max())) if self.loss.domain == "real" else 1.0
         far = start + side * reach
         for _ in range(6):
             if slope(far) * side >= 0:
-                best: float = scipy.optimize.brentq(slope, start, far)
-                return best
+                return float(scipy.optimize.brentq(slope, start, far))
             reach *= 2
             far = start + side * reach
         return far
@@ -201,6 +204,7 @@ class _Problem:
         self.reach = np.sqrt(typical)
         if rows.loss.domain == "real":
             self.reach *= float(np.sqrt(rows.share @ np.square(rows.y - self.b))) or 1.0
+        self.reach = min(self.reach, 1e100)
 
     def scores(self, u: Floats) -> Floats:
         z: Floats = scipy.linalg.blas.dgemv(1.0, self.W, u)
@@ -218,7 +222,8 @@ class _Problem:
         bent = self.W * np.sqrt(self.rows.curvatures(self.scores(u)))[:, np.newaxis]
         upper = scipy.linalg.blas.dsyrk(1.0, bent, trans=1)
         full = np.triu(upper) + np.triu(upper, 1).T + self.K.T @ self.K
-        return np.clip(full, -_HUGE, _HUGE)
+        clipped: Floats = np.clip(full, -_HUGE, _HUGE)
+        return clipped
 
 
 def _newton(
@@ -231,16 +236,16 @@ def _newton(
     x[d:] = problem.b
     u = problem.into @ x
     if u.size and lasso == 0.0:
-        size = np.linalg.norm(problem.smooth(u)[1])
-        found = scipy.optimize.minimize(
-            problem.smooth, u, jac=True, hess=problem.hessian, method="trust-exact",
-            options={
-                "initial_trust_radius": problem.reach, "max_trust_radius": 1e6 * problem.reach, "gtol": 1e-6 * size,
-                "maxiter": 60,
-            },
-        )  # fmt: skip
-        u = found.x
-        x = problem.back @ u
+        size = float(np.linalg.norm(problem.smooth(u)[1]))
+        options: Any = {
+            "initial_trust_radius": problem.reach, "max_trust_radius": 1e6 * problem.reach, "gtol": 1e-6 * size,
+            "maxiter": 60,
+        }  # fmt: skip
+        with contextlib.suppress(np.linalg.LinAlgError, ValueError):  # of numbers that overflow: the steps go on
+            u = scipy.optimize.minimize(
+                problem.smooth, u, jac=True, hess=problem.hessian, method="trust-exact", options=options
+            ).x
+            x = problem.back @ u
     if u.size:
         x = _steps(problem, u, x)
     return x[:d] / problem.scale, float(x[d]) if intercept else 0.0
@@ -259,18 +264,10 @@ def _steps(problem: _Problem, u: Floats, x: Floats) -> Floats:
     identity = np.eye(len(u))
     for _ in range(100):
         try:
-            L = scipy.linalg.cholesky(H + damping * identity, lower=True)
-        except (np.linalg.LinAlgError, ValueError):
+            new_u, new_x = _model_least(problem, H + damping * identity, gradient, u, x)
+        except (np.linalg.LinAlgError, ValueError):  # no model that has a minimum
             damping = max(10 * damping, 1e-10 * float(np.abs(H).max()), 1e-200)
             continue
-        down = scipy.linalg.solve_triangular(L, -gradient, lower=True)
-        if lam.any():
-            B = L.T @ problem.into
-            new_x = _least_with_l1(B, down + B @ x, lam, x)
-            new_u = problem.into @ new_x
-        else:
-            new_u = u + scipy.linalg.solve_triangular(L, down, lower=True, trans=1)
-            new_x = problem.back @ new_u
         move = new_u - u
         promised = -float(gradient @ move + move @ H @ move / 2 + lam @ (np.abs(new_x) - np.abs(x)))
         new_value, new_gradient = problem.smooth(new_u)
@@ -292,6 +289,18 @@ def _steps(problem: _Problem, u: Floats, x: Floats) -> Floats:
         if last == 3:
             break
     return x
+
+
+def _model_least(problem: _Problem, H: Floats, gradient: Floats, u: Floats, x: Floats) -> tuple[Floats, Floats]:
+    """Return where the quadratic model of the objective about `u`, and the l1 part with it, is least."""
+    L = scipy.linalg.cholesky(H, lower=True)
+    down = scipy.linalg.solve_triangular(L, -gradient, lower=True)
+    if not problem.lam.any():
+        new_u = u + scipy.linalg.solve_triangular(L, down, lower=True, trans=1)
+        return new_u, problem.back @ new_u
+    B = L.T @ problem.into
+    new_x = _least_with_l1(B, down + B @ x, problem.lam, x)
+    return problem.into @ new_x, new_x
 
 
 def _least_with_l1(B: Floats, c: Floats, lam: Floats, x: Floats) -> Floats:
@@ -378,7 +387,7 @@ def _programme(
         low, high = np.concatenate((np.zeros(n), -share)), np.concatenate((share, np.zeros(n)))
         wall = np.hstack((M.T, M.T))
     slack = np.flatnonzero(lam > 0)
-    bounds = np.column_stack((np.concatenate((low, -lam[slack])), np.concatenate((high, lam[slack]))))
+    bounds: Any = np.column_stack((np.concatenate((low, -lam[slack])), np.concatenate((high, lam[slack]))))
     found = scipy.optimize.linprog(
         np.concatenate((-kinks.ravel(), np.zeros(len(slack)))),
         A_eq=np.hstack((wall, -np.eye(M.shape[1])[:, slack])), b_eq=np.zeros(M.shape[1]), bounds=bounds,
@@ -390,7 +399,8 @@ def _programme(
         w = -np.asarray(found.eqlin.marginals, dtype=np.float64)
 
     def objective(w: Floats) -> float:
-        return rows.mean(scipy.linalg.blas.dgemv(size, M, w) + middle) + float(lam @ np.abs(w)) * size / n
+        value: float = rows.mean(scipy.linalg.blas.dgemv(size, M, w) + middle) + float(lam @ np.abs(w)) * size / n
+        return value
 
     polished = _interpolated(M, kinks, w, lam)
     w = min((w, polished), key=objective)

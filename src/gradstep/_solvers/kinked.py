@@ -122,8 +122,7 @@ class Kinked(NamedTuple):
         method = self._smooth(width)
         smooth = method.advance(table.of_loss(method.loss), state.smooth)
         over = smooth.unchanged or state.epoch + 1 >= _ROUNDS
-        c = smooth.certificate
-        over = over or (c is not None and c.bound <= _NEARLY)
+        over = over or method.away(table, smooth) <= _NEARLY
         state = replace(
             state, units=smooth.units, scaled=smooth.scaled, objective=smooth.objective, epoch=state.epoch + 1,
             losses=smooth.look.losses, smooth=smooth,
@@ -143,7 +142,7 @@ class Kinked(NamedTuple):
 
     def _smooth(self, width: float) -> Newton:
         loss = smoothed(self.loss, width)
-        return Newton(loss, self.l1, 0.0, self.intercept, self.seed, _NEARLY, self.max_passes, self.batch_size)
+        return Newton(loss, self.l1, 0.0, self.intercept, self.seed, 0.0, self.max_passes, self.batch_size)
 
     def _width(self, state: newton.State) -> float:
         width: float = state.params[0]
@@ -161,8 +160,9 @@ class Kinked(NamedTuple):
         state = method._solved(few, state)
         assert state.look is not None  # noqa: S101 - it was taken
         r = np.sort(np.min([np.abs(few.responses - k.shift - state.look.score) for k in kinks(self.loss)], axis=0))
-        # A quarter of the rows tells the density at the kinks, hence the standard error of a score at most rows.
-        density = 0.25 / (2 * max(float(r[len(r) // 4]), 1e-300))
+        # The nearest rows tell the density at the kinks, hence the standard error of a score at most rows.
+        count = max(10 * (table.d + 1), len(r) // 16)
+        density = count / len(r) / (2 * max(float(r[min(count, len(r) - 1)]), 1e-300))
         doubt = _WIDTHS * math.sqrt((table.d + 1) / len(order)) / (2 * density)
         least = float(r[min(len(r) - 1, 20 * (table.d + 1))])  # rows enough to tell a curvature by
         return max(doubt, least, 1e-300), in_callers_units(state.scaled, units)

@@ -30,7 +30,7 @@ _SETTLED = 1e-14  # of the objective: a sweep that gains no more has come near e
 _CORRECTIONS = 12  # of one solution: each takes as many digits as the condition leaves, so five are many
 _SETTLED_CORRECTION = 1e-20  # of what is summed: the next one would vanish in double-double arithmetic
 _EARLY = 0.1  # of the way to zero, that a target lies beyond it
-_AT_ONCE = 32  # columns whose distance from the active ones is taken together
+_AT_ONCE = 8  # columns whose distance from the active ones is taken together
 
 
 class _Problem(NamedTuple):
@@ -232,12 +232,12 @@ class _Active:
 
         A column depends on others that combine to it, but for what a change of the last digits of them all would do.
         """
-        away, size = self.problem.by_column[others].T, self.problem.norms[others]
+        away, size = self.problem.by_column[others], self.problem.norms[others]
         if self.members:
-            along = product(self.Q.T, away)
-            away = away - product(self.Q, along)
+            along = product(self.Q.T, away.T)
+            away = away - product(along.T, self.Q.T)
             size = size + self.problem.norms[self.members] @ np.abs(lapack.dtrtrs(self.T, along)[0])
-        distance = norms(away)
+        distance = norms(away.T)
         full = len(self.members) == len(self.problem.c)
         return distance, full | (distance <= self.problem.cut * size)
 

@@ -39,7 +39,8 @@ _SAMPLE, _SAMPLE_PER_COLUMN = 4096, 40
 _SAMPLE_ROUNDS = 15
 _ROUGH = 0.1  # standard errors of the sample, to which it is solved
 _SHARES = np.array([0.0, 0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0])
-_STALE = 0.6  # of the curvature missing, or more than there was, from which on the factor is made anew
+_SAME_CURVATURE = 1.5  # times their mean that curvatures may come to before a factor of them is made anew
+_FASTEST = 0.5  # of the curvature that steps allow for at most where there is more than the factor knows
 _REACH = 1.5  # times what is left of the way: how far about the scores the curvature is bounded to begin with
 _UNSEEN = 8.0  # times a leverage by 16 projections, which is as much below it for one row in 1e5
 _TWICE = 2.0  # for sums of them
@@ -223,7 +224,7 @@ class Newton(NamedTuple):
         if state.fixed:
             return state
         params = self._in_units_of(table, table.responses - state.look.score)
-        fixed = abs(params[0] / state.params[0] - 1) <= _SAME_SCALE
+        fixed = math.isfinite(state.left) and abs(params[0] / state.params[0] - 1) <= _SAME_SCALE
         kernel = along_kernel(self.loss.value, self.loss.slope, self.loss.curvature)
         sums = np.empty(3)
         table.summed_rows(kernel, (state.look.score, np.zeros(table.n)), (0.0, params), (sums,))
@@ -319,13 +320,19 @@ class Newton(NamedTuple):
 
     # The metric.
 
-    def _refreshed(self, table: Table, state: State) -> State:
-        """Return the state with a factor that bounds the curvatures at its scores."""
+    def _is_stale(self, table: Table, state: State, metric: Metric) -> bool:
+        """Whether a factor is no longer one to step by: as it shows, where steps leave much of the way."""
+        mean = float((state.look.curve * table.weight).mean())
+        near = metric.mean / _SAME_CURVATURE <= mean <= metric.mean * _SAME_CURVATURE
+        return not (near and metric.trusted and state.left <= _SLOW)
+
+    def _refreshed(self, table: Table, state: State, *, anew: bool = False) -> State:
+        """Return the state with a factor of the curvatures at its scores, or about them unless it has to be anew."""
         metric = state.metric
         if metric is not None:
             if metric.look is state.look:
                 return state
-            if state.rows is None and max(self._change(table, state, metric, 0.0)) <= _STALE:
+            if state.rows is None and not (anew or self._is_stale(table, state, metric)):
                 return state
         curve, trusted = self._curvatures(table, state)
         weight = curve if table.weight.size == 1 else curve * table.weight
@@ -350,6 +357,11 @@ class Newton(NamedTuple):
         metric = Metric(p, mean, curve, leverage, sure, state.look, trusted)
         return replace(state, metric=metric, refreshed=state.refreshed + 1, units=units)
 
+    @property
+    def _is_of_residuals(self) -> bool:
+        """Whether the slope is 0 at a residual of 0, so that there may be a majoriser."""
+        return self.loss.domain == "real" and self.loss.slope(0.0, 0.0, self.loss.params) == 0.0
+
     def _curvatures(self, table: Table, state: State) -> tuple[NDArray[np.float64], bool]:
         """Return curvatures (n,), with a little of a majoriser where there are none, and whether they are the loss's.
 
@@ -357,7 +369,7 @@ class Newton(NamedTuple):
         """
         curve = state.look.curve
         present = np.ones(table.n) if table.weight.size == 1 else (table.weight > 0).astype(np.float64)
-        if self.loss.domain != "real":
+        if not self._is_of_residuals:
             return (curve, True) if curve.sum() > 0 else (present, False)
         over = np.empty(table.n)
         table.each_row(majoriser_kernel(self.loss.slope), state.look.score, state.params, over)
@@ -430,7 +442,7 @@ class Newton(NamedTuple):
         model = sgd.model(seen, p, (metric.leverage - p.intercept / p.total) * seen.weight)
         slope = -np.vstack((p.T.T @ evidence.slopes, evidence.by_level * model.level))
         _, more = self._change(table, state, metric, 0.0)
-        rate = sgd.rate(p, epochs.batch(table)) / (1 + more)
+        rate = sgd.rate(p, epochs.batch(table)) / (1 + min(more, _FASTEST))
         q = seen.lanes(p.units, epochs.deal(table, state.run, state.epoch), model, slope, rate)
         by = np.empty_like(state.scaled)
         by[:-1] = product(p.T, q[:-1])
@@ -511,7 +523,20 @@ class Newton(NamedTuple):
         else:
             missing = 1.0
         about = Curved(metric.mean, missing, self.loss.dispersion, has_one_hump(self.loss), further)
-        return replace(state, certificate=certify_curved(p, evidence, state.scaled, table, about))
+        c = certify_curved(p, evidence, state.scaled, table, about)
+        state = replace(state, certificate=c)
+        # A step that would do, but for curvatures that have moved too far for the factor to show it.
+        away = 1.5 * U * math.sqrt(metric.mean) / c.residual_sd if c.residual_sd > 0 else math.inf
+        if away <= self.tol < c.bound and metric.look is not state.look and table.passes + 2 <= self.max_passes:
+            return self._certified(table, self._refreshed(table, state, anew=True))
+        return state
+
+    def away(self, table: Table, state: State) -> float:
+        """Return about how many standard errors are left, where nothing may be proven of it."""
+        c, metric = state.certificate, state.metric
+        if c is None or metric is None or not c.residual_sd > 0:
+            return math.inf
+        return self._distance(table, state, metric) * math.sqrt(metric.mean) / c.residual_sd
 
     def _with_subgradient(
         self, table: Table, state: State, metric: Metric, evidence: Evidence
