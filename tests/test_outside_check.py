@@ -1,4 +1,4 @@
-"""The check of losses without a closed form beside scikit-learn's optima, and on tables that such solvers stumble on."""
+"""The check of losses without a closed form beside scikit-learn's optima, and on tables that trip solvers up."""
 
 import warnings
 
@@ -161,13 +161,13 @@ def test_units_offsets_and_repeats_change_nothing(loss, penalty):
         assert other.objective == pytest.approx(found.objective, rel=1e-11)
 
 
-@pytest.mark.parametrize("strength", [0.05, 1e-5])
+@pytest.mark.parametrize("strength", [0.3, 0.01])
 def test_more_columns_than_rows(strength):
     rng = np.random.default_rng(1)
     X = rng.standard_normal((40, 100))
     y = 3 * X[:, 0] + rng.standard_normal(40)
     found = _outside.solve(X, y, ONES, gs.squared(), gs.l1(strength), intercept=True)
-    model = models.Lasso(alpha=strength, tol=1e-15, max_iter=1_000_000).fit(X, y)
+    model = models.Lasso(alpha=strength, tol=1e-13, max_iter=100_000).fit(X, y)
     theirs = objective(X, y, ONES, gs.squared(), gs.l1(strength), model.coef_, model.intercept_)
     assert found.objective == pytest.approx(theirs, rel=1e-10)
     assert np.count_nonzero(found.coef) == np.count_nonzero(model.coef_) <= 40

@@ -261,12 +261,14 @@ def _steps(problem: _Problem, u: Floats, x: Floats) -> Floats:
     H = problem.hessian(u)
     total = value + float(lam @ np.abs(x))
     damping, last = 0.0, 0
+    # What counts as curvature: where none is left, that which would hold the steps to the reach of the responses.
+    bent = max(float(np.abs(H).max()), float(np.linalg.norm(gradient)) / problem.reach)
     identity = np.eye(len(u))
-    for _ in range(100):
+    for _ in range(200):
         try:
             new_u, new_x = _model_least(problem, H + damping * identity, gradient, u, x)
         except (np.linalg.LinAlgError, ValueError):  # no model that has a minimum
-            damping = max(10 * damping, 1e-10 * float(np.abs(H).max()), 1e-200)
+            damping = max(10 * damping, 1e-10 * bent)
             continue
         move = new_u - u
         promised = -float(gradient @ move + move @ H @ move / 2 + lam @ (np.abs(new_x) - np.abs(x)))
@@ -279,12 +281,13 @@ def _steps(problem: _Problem, u: Floats, x: Floats) -> Floats:
         if gained >= (-rounding if done else 1e-4 * promised):
             u, x, total, gradient = new_u, new_x, new_total, new_gradient
             H = problem.hessian(u)
+            bent = max(float(np.abs(H).max()), float(np.linalg.norm(gradient)) / problem.reach)
             damping = damping / 10 if gained > 0.5 * promised or done else damping
-            damping = damping if damping > 1e-12 * float(np.abs(H).max()) else 0.0
+            damping = damping if damping > 1e-12 * bent else 0.0
         elif done:
             break
         else:
-            damping = max(4 * damping, 1e-3 * float(np.abs(H).max()))
+            damping = max(4 * damping, 1e-3 * bent)
         last = last + 1 if done else 0
         if last == 3:
             break
