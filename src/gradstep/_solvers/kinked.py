@@ -152,7 +152,7 @@ class Kinked(NamedTuple):
         """Return how far a score of a sample's optimum may be off, about, and its weights in the caller's units."""
         m = min(max(_SAMPLE, _SAMPLE_PER_COLUMN * (table.d + 1)), table.present // 2)
         order = _preconditioner.sample(table, m, self.seed + 1)
-        few = table.few(order, 0.0)
+        few = table.few(order, 0.0, np.ones(1))
         table.count(order, len(order))
         method = self
         units = _plain(_preconditioner.units_of(few, NO_ORDER, intercept=self.intercept, copied=True)[0])

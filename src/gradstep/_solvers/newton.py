@@ -37,6 +37,7 @@ from gradstep.losses import Loss, has_one_hump
 
 _SAMPLE, _SAMPLE_PER_COLUMN = 4096, 40
 _SAMPLE_ROUNDS = 15
+_HEAVY = 4.0  # times the mean leverage of a row in the sample
 _ROUGH = 0.1  # standard errors of the sample, to which it is solved
 _SHARES = np.array([0.0, 0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0])
 _SAME_CURVATURE = 1.5  # times their mean that curvatures may come to before a factor of them is made anew
@@ -47,6 +48,7 @@ _TWICE = 2.0  # for sums of them
 _FEW = 0.25  # of a majoriser's, below which curvatures are too few to step by
 _LITTLE = 1e-3  # of a majoriser that stands in for no curvature
 _SAME_SCALE = 1e-4  # what the scale of the residuals may change by and be the same: it moves weights by that of an SE
+_SHORT = 0.3  # of the fall at a step's beginning that is left at its end, from which on it is worth going further
 _SLOW, _AIM = 1 / 3, 0.5
 _DECREASE = 1e-4  # of what the model promises
 
@@ -165,7 +167,7 @@ class Newton(NamedTuple):
         found = self._at(table, state.units, state.scaled + by, state.epoch + 1, state.params)
         slack = 1e-13 * abs(state.objective) + 1e-300
         share = 1.0
-        if not found.objective <= state.objective - _DECREASE * promised + slack:
+        if not found.objective <= state.objective - _DECREASE * promised + slack or self._is_short(table, state, by, found):
             share, found = self._along(table, state, by, found)
         if not found.objective <= state.objective + slack:
             again = not (state.slow or state.rows is not None or self.l1 > 0)  # by conjugate directions
@@ -258,7 +260,26 @@ class Newton(NamedTuple):
         """Return the optimum of a sample of rows, about, in the caller's units, and the loss's parameters there."""
         m = max(_SAMPLE, _SAMPLE_PER_COLUMN * (table.d + 1))
         order = _preconditioner.sample(table, min(m, table.present // 2), self.seed + 1)
-        few = table.few(order, self._drawn(table, order))
+        w, params, p = self._of_rows(table, order, np.ones(1))
+        # Rows that the sample does not stand for, but that the fit turns about: they come in as they are.
+        leverage, _ = self._leverages(table, p, self.seed, whole=False)
+        limit = _HEAVY * (table.d + 1) / len(order)
+        heavy = np.flatnonzero(leverage > limit)
+        if len(heavy) == 0:
+            return w, params
+        if len(heavy) > len(order):
+            heavy = heavy[np.argpartition(leverage[heavy], -len(order))[-len(order) :]]
+        light = np.setdiff1d(order, heavy, assume_unique=True)
+        both = np.concatenate((light, heavy))
+        share = np.where(np.arange(len(both)) < len(light), (table.present - len(heavy)) / max(len(light), 1), 1.0)
+        w, params, _ = self._of_rows(table, both, share)
+        return w, params
+
+    def _of_rows(
+        self, table: Table, order: NDArray[np.int64], share: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], tuple[float, ...], Preconditioner]:
+        """Return the optimum of some rows, about, in the caller's units, the loss's parameters there and a factor."""
+        few = table.few(order, self._drawn(table, order), share)
         scale = math.sqrt(table.present / len(order))
         method = self._replace(tol=_ROUGH * scale, max_passes=_SAMPLE_ROUNDS)
         units, _ = _preconditioner.units_of(few, NO_ORDER, intercept=self.intercept, alpha=self.l2, copied=True)
@@ -272,7 +293,9 @@ class Newton(NamedTuple):
             if state.unchanged or (c is not None and c.bound <= _ROUGH and state.fixed):
                 break
         table.count(order, len(order))
-        return in_callers_units(state.scaled, units), state.params
+        metric = state.metric
+        assert metric is not None  # noqa: S101 - of all rows there is one
+        return in_callers_units(state.scaled, units), state.params, metric.p
 
     def _drawn(self, table: Table, order: NDArray[np.int64]) -> float:
         """Return by how much labels and counts of a sample are drawn to their mean, so that it has an optimum."""
@@ -466,6 +489,18 @@ class Newton(NamedTuple):
         by[-1] = evidence.by_level / p.total - p.centre @ by[:-1]
         return by
 
+    def _is_short(self, table: Table, state: State, by: NDArray[np.float64], found: State) -> bool:
+        """Whether the loss falls on beyond a step nearly as it did before, as of exponentials far above their least."""
+        kernel = along_kernel(self.loss.value, self.loss.slope, self.loss.curvature)
+        line, sums = found.look.score - state.look.score, np.empty((2, 3))
+        if self.l1 > 0:
+            return False
+        for share, of in zip((0.0, 1.0), sums, strict=True):
+            table.summed_rows(kernel, (state.look.score, line), (share, state.params), (of,))
+        w, step = (in_callers_units(part, state.units)[:-1] for part in (state.scaled, by))
+        slopes = [of[1] / table.n + self.l2 * float((step * (w + t * step)).sum()) for t, of in enumerate(sums)]
+        return bool(slopes[0] < 0 and slopes[1] < _SHORT * slopes[0])
+
     def _along(self, table: Table, state: State, by: NDArray[np.float64], found: State) -> tuple[float, State]:
         """Return the best share of a step that leads too far, by the scores at its ends, and the state there."""
         p = state.params
@@ -478,8 +513,14 @@ class Newton(NamedTuple):
             return float(sums[0] / table.n + self._penalty(state.units, state.scaled + share * by))
 
         low, high = 0.0, 1.0
-        while not math.isfinite(objective(high)) and high > 1e-12:
+        best = objective(high)
+        while not math.isfinite(best) and high > 1e-12:
             high /= 16
+            best = objective(high)
+        if best < state.objective:
+            while (further := objective(2 * high)) < best:
+                low, high, best = high / 2, 2 * high, further
+            high *= 2
         golden = (math.sqrt(5) - 1) / 2
         a, b = high - golden * (high - low), low + golden * (high - low)
         at_a, at_b = objective(a), objective(b)

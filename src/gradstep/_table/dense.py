@@ -252,11 +252,12 @@ class Dense(Table):
         """The responses (n,) of one output."""
         return self._host.y.reshape(-1)
 
-    def few(self, order: NDArray[np.int64], drawn: float) -> Table:
-        """Return some rows as a table of their own, their responses drawn to the mean by about this share."""
+    def few(self, order: NDArray[np.int64], drawn: float, share: NDArray[np.float64]) -> Table:
+        """Return some rows as a table of their own, each with a share in it, one for all, beside its weight."""
         y, weight = self.responses[order], self.weight
-        if weight.size > 1:
-            weight = weight[order] / weight[order].mean()
+        if weight.size > 1 or share.size > 1:
+            weight = (weight[order] if weight.size > 1 else weight) * share
+            weight = weight / weight.mean()
         if drawn > 0:
             mean = (y * weight).mean()
             y = (y + drawn * mean) / (1 + drawn)

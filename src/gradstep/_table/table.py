@@ -217,8 +217,11 @@ class Table(abc.ABC):
         view._loss = loss
         return view
 
-    def few(self, order: NDArray[np.int64], drawn: float) -> Table:
-        """Return some rows as a table of their own, their responses drawn to the mean by about this share."""
+    def few(self, order: NDArray[np.int64], drawn: float, share: Matrix) -> Table:
+        """Return some rows as a table of their own, each with a share in it, one for all, beside its weight.
+
+        Their responses are drawn to the mean by about the share `drawn`.
+        """
         raise NotImplementedError
 
     def each_row(self, kernel: Callable[..., object], score: Matrix, *rest: object) -> None:
