@@ -161,6 +161,18 @@ def test_units_offsets_and_repeats_change_nothing(loss, penalty):
         assert other.objective == pytest.approx(found.objective, rel=1e-11)
 
 
+@pytest.mark.parametrize("penalty", [None, gs.l1(1e-9)], ids=str)
+def test_a_narrow_huber_loss_is_the_absolute_error(penalty):
+    X, weight, z, rng = table(1.0)
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    y = 1e3 * (z + rng.standard_t(2, N))
+    delta = 1e-4  # a ten-millionth of the noise
+    scaled = None if penalty is None else gs.l1(penalty.params[0] * delta)
+    narrow = _outside.solve(X, y, weight, gs.huber(delta, absolute=True), scaled, intercept=True)
+    absolute = _outside.solve(X, y, weight, gs.epsilon_insensitive(0.0), penalty, intercept=True)
+    assert -delta / 2 <= narrow.objective / delta - absolute.objective <= 1e-12 * absolute.objective
+
+
 @pytest.mark.parametrize("strength", [0.3, 0.01])
 def test_more_columns_than_rows(strength):
     rng = np.random.default_rng(1)
