@@ -198,6 +198,8 @@ class Curved(NamedTuple):
     proven: bool
     """Whether `missing` bounds the curvature: it has one hump."""
     further: float = 0.0
+    active: int | None = None
+    """Columns that are not zero, under l1; None without."""
     """What the objective may be above its least besides, in sums over rows."""
 
 
@@ -212,7 +214,9 @@ def certify_curved(
     region the loss rises. There it is at most ``U**2 / (2 (1 - e))`` above its least.
     """
     p = preconditioner
-    degrees = table.present - p.intercept - p.degrees
+    # Under l1 the fit takes as many degrees of freedom as there are columns in it, in the mean: H. Zou, T. Hastie and R.
+    # Tibshirani, *Annals of Statistics* 35 (2007) 2173-2192.
+    degrees = table.present - p.intercept - (p.degrees if about.active is None else min(p.degrees, about.active))
     size = math.sqrt(float(evidence.squares[0]))
     fitted, level = (float(part[0]) for part in p.fitted(w))
     U = (1 + p.stretch) * (1 + p.factor.error) * float(p.distance(evidence)[0])

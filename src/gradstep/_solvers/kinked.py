@@ -30,7 +30,8 @@ from gradstep._table.table import Table
 from gradstep._table.terms import NO_ORDER, Look, Rows, Units
 from gradstep.losses import Kink, Loss, kinks, smoothed
 
-_SAMPLE, _SAMPLE_PER_COLUMN = 4096, 40
+_FEW = 8192  # rows of a table that is solved as it is
+_POOR = 0.5  # of the distance left by a round, from which on no further one is worth it
 _ROUNDS = 6  # of smoothed steps at most
 _NEARLY = 1.0  # standard errors, to which the smoothed loss is fitted
 _WIDTHS = 2.0  # times what a sample leaves in doubt of a score: the width of the parabolas
@@ -71,6 +72,8 @@ class State:
     leverage: NDArray[np.float64] | None = None
     reach: float = math.inf
     """Rows whose residual is within so many roots of their leverage are in the programme."""
+    crossed: tuple[NDArray[np.int64], ...] = ()
+    """Rows, of each kink, that have changed the sign of their residual outside of the programme."""
     certificate: Certificate | None = None
     unchanged: bool = False
     left: float = math.inf
@@ -121,7 +124,7 @@ class Kinked(NamedTuple):
         width = self._width(state.smooth)
         method = self._smooth(width)
         smooth = method.advance(table.of_loss(method.loss), state.smooth)
-        over = smooth.unchanged or state.epoch + 1 >= _ROUNDS
+        over = smooth.unchanged or smooth.left > _POOR or state.epoch + 1 >= _ROUNDS
         over = over or method.away(table, smooth) <= _NEARLY
         state = replace(
             state, units=smooth.units, scaled=smooth.scaled, objective=smooth.objective, epoch=state.epoch + 1,
@@ -138,7 +141,7 @@ class Kinked(NamedTuple):
         return table.n if self._is_whole(table) else self._smooth(1.0).batch(table)
 
     def _is_whole(self, table: Table) -> bool:
-        return certified.is_whole(table, self.intercept) or table.n <= 2 * _SAMPLE
+        return certified.is_whole(table, self.intercept) or table.n <= _FEW
 
     def _smooth(self, width: float) -> Newton:
         loss = smoothed(self.loss, width)
@@ -150,14 +153,13 @@ class Kinked(NamedTuple):
 
     def _of_sample(self, table: Table) -> tuple[float, NDArray[np.float64]]:
         """Return how far a score of a sample's optimum may be off, about, and its weights in the caller's units."""
-        m = min(max(_SAMPLE, _SAMPLE_PER_COLUMN * (table.d + 1)), table.present // 2)
-        order = _preconditioner.sample(table, m, self.seed + 1)
-        few = table.few(order, 0.0, np.ones(1))
-        table.count(order, len(order))
-        method = self
-        units = _plain(_preconditioner.units_of(few, NO_ORDER, intercept=self.intercept, copied=True)[0])
-        state = method._of_all(few, units, np.zeros((table.d + 1, 1)))
-        state = method._solved(few, state)
+        order = newton.sample_of(table, self.seed)
+        few, state = self._of_rows(table, order, np.ones(1))
+        assert state.basis is not None  # noqa: S101 - of all rows
+        leverage = table.alone().squared_norms(state.units, state.basis.p.centre, state.basis.p.probes(self.seed))
+        order, share = newton.with_heavy(table, order, leverage)
+        if share.size > 1:
+            few, state = self._of_rows(table, order, share)
         assert state.look is not None  # noqa: S101 - it was taken
         r = np.sort(np.min([np.abs(few.responses - k.shift - state.look.score) for k in kinks(self.loss)], axis=0))
         # The nearest rows tell the density at the kinks, hence the standard error of a score at most rows.
@@ -165,7 +167,14 @@ class Kinked(NamedTuple):
         density = count / len(r) / (2 * max(float(r[min(count, len(r) - 1)]), 1e-300))
         doubt = _WIDTHS * math.sqrt((table.d + 1) / len(order)) / (2 * density)
         least = float(r[min(len(r) - 1, 20 * (table.d + 1))])  # rows enough to tell a curvature by
-        return max(doubt, least, 1e-300), in_callers_units(state.scaled, units)
+        return max(doubt, least, 1e-300), in_callers_units(state.scaled, state.units)
+
+    def _of_rows(self, table: Table, order: NDArray[np.int64], share: NDArray[np.float64]) -> tuple[Table, State]:
+        """Return some rows as a table, and the state at their optimum."""
+        few = table.few(order, 0.0, share)
+        table.count(order, len(order))
+        units = _plain(_preconditioner.units_of(few, NO_ORDER, intercept=self.intercept, copied=True)[0])
+        return few, self._solved(few, self._of_all(few, units, np.zeros((table.d + 1, 1))))
 
     def _of_all(self, table: Table, units: Units, scaled: NDArray[np.float64]) -> State:
         """Return the state of a table that stands for itself, with a factor of all rows."""
@@ -213,13 +222,14 @@ class Kinked(NamedTuple):
         present = table.weight > 0 if table.weight.size > 1 else np.ones(table.n, dtype=bool)
         while True:
             near = _nearest(residuals, leverage, present, reach, self._least(table))
-            found = self._programme(table, state, basis, near, residuals)
-            if found is not None or sum(len(rows) for rows in near) >= len(pieces) * int(present.sum()):
+            near = [np.union1d(*both) for both in zip(near, state.crossed, strict=True)] if state.crossed else near
+            answer = self._programme(table, state, basis, near, residuals)
+            if answer is not None or sum(len(rows) for rows in near) >= len(pieces) * int(present.sum()):
                 break
             reach = _WIDER * min(reach, float(np.sqrt(max(map(float, (np.square(r).max() for r in residuals))))))
-        if found is None:
+        if answer is None:
             return replace(state, unchanged=True, epoch=state.epoch + 1)
-        q, gap = found
+        q, gap = answer
         step = basis.weights(q)
         scaled = state.scaled + step[:, np.newaxis]
         if self.l1 > 0:  # what is left of one that the vertex has at zero is rounding
@@ -227,19 +237,22 @@ class Kinked(NamedTuple):
         if not self.intercept:
             scaled[-1] = 0.0
         after = table.look(state.units, scaled[:, 0])
-        gap += self._gap_of_others(table, pieces, residuals, after, near)
+        of_others, crossed = self._others(table, pieces, residuals, after, near)
+        gap += of_others
         objective = self._objective(table, state.units, scaled, after)
         dispersion = self._dispersion(table, after, present)
         certificate = certify_by_gap(
             basis.p, gap, objective * table.n, table, dispersion=dispersion, step=step,
         )  # fmt: skip
-        before = state.certificate
-        worse = before is not None and certificate.objective_gap >= before.objective_gap
-        if worse and objective >= state.objective:
-            return replace(state, epoch=state.epoch + 1, unchanged=True)
+        if state.crossed:
+            crossed = tuple(np.union1d(*both) for both in zip(crossed, state.crossed, strict=True))
+        found = replace(state, epoch=state.epoch + 1, crossed=crossed, reach=reach)
+        if objective > state.objective:  # too few rows were near: the next programme has those that crossed too
+            done = of_others == 0.0
+            return replace(found, unchanged=done, certificate=certificate if done else None, reach=_WIDER * reach)
         return replace(
-            state, scaled=scaled, look=after, losses=after.losses, objective=objective, certificate=certificate,
-            epoch=state.epoch + 1, reach=reach, left=math.nan if before is None else certificate.bound / before.bound,
+            found, scaled=scaled, look=after, losses=after.losses, objective=objective, certificate=certificate,
+            unchanged=of_others == 0.0,
         )  # fmt: skip
 
     def _least(self, table: Table) -> int:
@@ -284,12 +297,12 @@ class Kinked(NamedTuple):
             return None
         return (found.w if self.intercept else np.append(found.w, 0.0)), found.gap
 
-    def _gap_of_others(
+    def _others(
         self, table: Table, pieces: tuple[Kink, ...], residuals: list[NDArray[np.float64]], after: Look,
         near: list[NDArray[np.int64]],
-    ) -> float:  # fmt: skip
-        """Return the gap of the rows that are not in the programme: of those whose residual changed its sign."""
-        total = 0.0
+    ) -> tuple[float, tuple[NDArray[np.int64], ...]]:  # fmt: skip
+        """Return the gap of the rows that are not in the programme, those whose residual changed its sign, and them."""
+        total, found = 0.0, []
         for kink, before, which in zip(pieces, residuals, near, strict=True):
             now = table.responses - kink.shift - after.score
             crossed = (before > 0) != (now > 0)
@@ -298,7 +311,8 @@ class Kinked(NamedTuple):
             dual = np.where(before[at] > 0, kink.high, np.where(before[at] < 0, kink.low, 0.0))
             gaps = np.maximum(kink.high * now[at], kink.low * now[at]) - now[at] * dual
             total += float((gaps * np.broadcast_to(table.weight, table.n)[at]).sum())
-        return total
+            found.append(at)
+        return total, tuple(found)
 
     def _dispersion(self, table: Table, look: Look, present: NDArray[np.bool_]) -> float:
         """Return the mean square of the slopes over the density at the kinks, by the nearest rows."""

@@ -35,7 +35,7 @@ from gradstep._table.table import Table
 from gradstep._table.terms import NO_ORDER, Evidence, Look, Rows, Units
 from gradstep.losses import Loss, has_one_hump
 
-_SAMPLE, _SAMPLE_PER_COLUMN = 4096, 40
+_SAMPLE, _SAMPLE_PER_COLUMN, _LARGEST_SAMPLE = 4096, 40, 20_000
 _SAMPLE_ROUNDS = 15
 _HEAVY = 4.0  # times the mean leverage of a row in the sample
 _ROUGH = 0.1  # standard errors of the sample, to which it is solved
@@ -48,6 +48,7 @@ _TWICE = 2.0  # for sums of them
 _FEW = 0.25  # of a majoriser's, below which curvatures are too few to step by
 _LITTLE = 1e-3  # of a majoriser that stands in for no curvature
 _SAME_SCALE = 1e-4  # what the scale of the residuals may change by and be the same: it moves weights by that of an SE
+_FURTHEST = 1024.0  # steps that a line is followed
 _SHORT = 0.3  # of the fall at a step's beginning that is left at its end, from which on it is worth going further
 _SLOW, _AIM = 1 / 3, 0.5
 _DECREASE = 1e-4  # of what the model promises
@@ -258,21 +259,12 @@ class Newton(NamedTuple):
 
     def _of_sample(self, table: Table) -> tuple[NDArray[np.float64], tuple[float, ...]]:
         """Return the optimum of a sample of rows, about, in the caller's units, and the loss's parameters there."""
-        m = max(_SAMPLE, _SAMPLE_PER_COLUMN * (table.d + 1))
-        order = _preconditioner.sample(table, min(m, table.present // 2), self.seed + 1)
+        order = sample_of(table, self.seed)
         w, params, p = self._of_rows(table, order, np.ones(1))
-        # Rows that the sample does not stand for, but that the fit turns about: they come in as they are.
         leverage, _ = self._leverages(table, p, self.seed, whole=False)
-        limit = _HEAVY * (table.d + 1) / len(order)
-        heavy = np.flatnonzero(leverage > limit)
-        if len(heavy) == 0:
-            return w, params
-        if len(heavy) > len(order):
-            heavy = heavy[np.argpartition(leverage[heavy], -len(order))[-len(order) :]]
-        light = np.setdiff1d(order, heavy, assume_unique=True)
-        both = np.concatenate((light, heavy))
-        share = np.where(np.arange(len(both)) < len(light), (table.present - len(heavy)) / max(len(light), 1), 1.0)
-        w, params, _ = self._of_rows(table, both, share)
+        both, share = with_heavy(table, order, leverage)
+        if share.size > 1:
+            w, params, _ = self._of_rows(table, both, share)
         return w, params
 
     def _of_rows(
@@ -360,6 +352,11 @@ class Newton(NamedTuple):
         curve, trusted = self._curvatures(table, state)
         weight = curve if table.weight.size == 1 else curve * table.weight
         mean = float(weight.mean())
+        if not _TINY < mean < 1 / _TINY:
+            raise ValueError(
+                f"loss: the curvatures of {self.loss!r} come to {mean:.3g} in the mean, which is no number to weigh rows "
+                "by: scores are too far from where the loss curves, or y is in extreme units."
+            )
         seen = table.reweighted(weight / mean)
         seed = self.seed + (state.refreshed << 40)
         units, alpha = state.units, self.l2 / mean
@@ -453,8 +450,7 @@ class Newton(NamedTuple):
     def _goal(self, table: Table, state: State, metric: Metric) -> NDArray[np.float64]:
         """Return the norm of the whitened gradient that is worth half of `tol` standard errors."""
         c = state.certificate
-        assert c is not None  # noqa: S101 - a round ends with it
-        sd = c.residual_sd if np.isfinite(c.residual_sd) else 0.0
+        sd = c.residual_sd if c is not None and np.isfinite(c.residual_sd) else 0.0
         return np.array([_AIM * self.tol * sd / math.sqrt(metric.mean) / (1 + metric.p.stretch)])
 
     def _epoch(
@@ -518,7 +514,7 @@ class Newton(NamedTuple):
             high /= 16
             best = objective(high)
         if best < state.objective:
-            while (further := objective(2 * high)) < best:
+            while high < _FURTHEST and (further := objective(2 * high)) < best:
                 low, high, best = high / 2, 2 * high, further
             high *= 2
         golden = (math.sqrt(5) - 1) / 2
@@ -563,7 +559,8 @@ class Newton(NamedTuple):
             reach *= 2
         else:
             missing = 1.0
-        about = Curved(metric.mean, missing, self.loss.dispersion, has_one_hump(self.loss), further)
+        active = int(np.count_nonzero(state.scaled[:-1])) if self.l1 > 0 else None
+        about = Curved(metric.mean, missing, self.loss.dispersion, has_one_hump(self.loss), further, active)
         c = certify_curved(p, evidence, state.scaled, table, about)
         state = replace(state, certificate=c)
         # A step that would do, but for curvatures that have moved too far for the factor to show it.
@@ -616,6 +613,29 @@ class Newton(NamedTuple):
         return moved if largest > _MOVED and bool(up[present].min() >= -_STILL * largest) else None
 
 
+def sample_of(table: Table, seed: int) -> NDArray[np.int64]:
+    """Return the numbers of the rows whose optimum is a start."""
+    m = max(_SAMPLE, _SAMPLE_PER_COLUMN * (table.d + 1), min(table.n // 4, _LARGEST_SAMPLE))
+    return _preconditioner.sample(table, min(m, table.present // 2), seed + 1)
+
+
+def with_heavy(
+    table: Table, order: NDArray[np.int64], leverage: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return a sample with the rows that it does not stand for but that a fit turns about, and the share of each.
+
+    Those come in as they are, found by their leverage in the sample; without any the share is one for all.
+    """
+    heavy = np.flatnonzero(leverage > _HEAVY * (table.d + 1) / len(order))
+    if len(heavy) == 0:
+        return order, np.ones(1)
+    if len(heavy) > len(order):
+        heavy = heavy[np.argpartition(leverage[heavy], -len(order))[-len(order) :]]
+    light = np.setdiff1d(order, heavy, assume_unique=True)
+    of_light = (table.present - len(heavy)) / max(len(light), 1)
+    return np.concatenate((light, heavy)), np.repeat((of_light, 1.0), (len(light), len(heavy)))
+
+
 def scale_of(
     residuals: NDArray[np.float64], weight: NDArray[np.float64], *, about: bool = False
 ) -> tuple[float, float]:
@@ -633,6 +653,7 @@ def _median(numbers: NDArray[np.float64], weight: NDArray[np.float64]) -> float:
 
 
 _NORMAL = 0.6744897501960817  # of a standard deviation: the median size of a normal number
+_TINY = 1e-280
 _MOVED, _STILL = 0.3, 1e-3
 
 
