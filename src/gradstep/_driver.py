@@ -144,7 +144,8 @@ class Run:
         """Say how far short of what was asked a fit ended, and what would help; nothing where rounding ended it."""
         c, tol = self.certificate, self._limits.tol
         if c is None or self.stop is Stop.CALLBACK:
-            return ""
+            short = self.stop is Stop.BUDGET
+            return f"max_passes is spent after {self._table.passes:.3g} passes, before the fit could be certified: raise it." * short
         after = f"after {self._table.passes:.3g} passes"
         if c.bound <= max(tol, c.floor) or (math.isinf(c.bound) and not c.measurable):
             if c.measurable or c.relative <= EXACT_WITHIN:

@@ -11,7 +11,7 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gradstep import _blas, _break_even, _closed_form, _cost, _guard, _input, _report
+from gradstep import _blas, _break_even, _closed_form, _cost, _general, _guard, _input, _report
 from gradstep._closed_form import ClosedForm
 from gradstep._device import home, on_cuda
 from gradstep._driver import Certifying, Limits, Run, drive, intercept_of
@@ -29,15 +29,13 @@ from gradstep._result import (
 )
 from gradstep._solvers.cg import Cg
 from gradstep._solvers.exact import Exact
-from gradstep._solvers.kinked import Kinked
-from gradstep._solvers.newton import Newton
 from gradstep._solvers.sgd import Minibatch
 from gradstep._solvers.textbook import Sgd, Textbook
 from gradstep._table.devices import table_on
 from gradstep._table.table import Table
 from gradstep._table.terms import Rows, Settings
-from gradstep.losses import Loss, kinks, squared
-from gradstep.penalties import Penalty, strengths
+from gradstep.losses import Loss, squared
+from gradstep.penalties import Penalty
 from gradstep.schedules import Schedule
 
 # The closed form costs 2 n d (d + k) operations and a float64 copy of X and y. Up to these it takes about a second at
@@ -210,7 +208,8 @@ def fit(
     )
     limits = Limits(
         steps.epochs, 0.01 if tol is None else real("tol", tol, least=0.0),
-        20 if max_passes is None else min(_input.whole("max_passes", max_passes, 1), 1 << 53),
+        _general.most_passes(loss, penalty) if max_passes is None
+        else min(_input.whole("max_passes", max_passes, 1), 1 << 53),
     )  # fmt: skip
     intercept = _input.flag("intercept", intercept)
     seed = _input.whole("seed", seed, 0)
@@ -219,17 +218,18 @@ def fit(
     functions = _input.callbacks(callbacks)
     general = not _closed_form.exists(loss, penalty)
     if general:
-        options = _input.without_closed_form(options, loss, penalty)
+        options, device = _input.without_closed_form(options, device, wanted, loss, penalty)
     rows = _input.rows(X, y, sample_weight, loss, device)
     device, where = _placed(device, rows, options, steps, limits.tol, intercept=intercept)
     earlier = _input.start(start, int(rows.X.shape[1]), tuple(rows.y.shape[1:]), options, intercept=intercept)
+    if general and isinstance(options, str):
+        return _general.fitted(
+            rows, loss, penalty, options, steps, limits, seed, earlier, functions, wanted, began, intercept=intercept
+        )
     table = table_on(device, rows, loss, penalty)
-    cost = ""
-    if not general:
-        options, cost = _cost.chosen(options, table, limits.tol, intercept=intercept, warm=start is not None)
+    options, cost = _cost.chosen(options, table, limits.tol, intercept=intercept, warm=start is not None)
     cost = "; ".join(filter(None, (where, cost)))
-    make = _method if isinstance(options, Sgd) or not general else _newton
-    method = make(options, steps, table, loss, penalty, limits, seed, intercept=intercept)
+    method = _method(options, steps, table, loss, penalty, limits, seed, intercept=intercept)
     if start is not None and isinstance(method, Textbook):  # its steps go on
         began -= start.seconds
         table.row_reads = start.row_reads
@@ -252,7 +252,7 @@ def fit(
         check=found.check, check_note=found.check_note, loss=loss, penalty=penalty, solver=options, step=steps.step,
         batch_size=_batch(method, table), seed=seed, device=device, cost=cost,
         rows=table.n, passes=table.passes, row_reads=table.row_reads, concern=found.concern,
-        seconds=perf_counter() - began, factor=run.factor, log_weights=_log_weights(rows.weight),
+        seconds=perf_counter() - began, factor=run.factor, log_weights=_input.log_weights(rows.weight),
         state=run.state.kept() if run.state is not None else None,
     )  # fmt: skip
     if stop is Stop.INTERRUPTED:
@@ -271,7 +271,7 @@ class _Judgement:
     concern: str = ""
 
     def judge(
-        self, run: Run, method: Textbook | Newton | Kinked | Certifying, table: Table, rows: Rows, loss: Loss, penalty: Penalty | None,
+        self, run: Run, method: Textbook | Certifying, table: Table, rows: Rows, loss: Loss, penalty: Penalty | None,
         wanted: bool | None,
     ) -> None:  # fmt: skip
         """Look at objective, check and what a user has to be warned of; raise `Diverged` for a fit that did."""
@@ -285,9 +285,6 @@ class _Judgement:
             losses = table.gradient(w)[0]
             self.objective = float(losses.sum()) + table.penalty(w)
             unit = np.ones(len(losses))
-        elif isinstance(method, (Newton, Kinked)):
-            intercept, self.objective = method.intercept, state.running
-            losses, unit = np.array([state.losses / table.n]), np.ones(1)
         else:
             intercept, self.objective = state.preconditioner.intercept, state.running
             losses, unit = state.scaled_losses, state.preconditioner.units.y_scale
@@ -343,24 +340,10 @@ def _method(
     return Minibatch(alpha, intercept, seed, limits.tol, limits.max_passes, steps.batch_size)
 
 
-def _newton(
-    options: Sgd | str, steps: Steps, table: Table, loss: Loss, penalty: Penalty | None, limits: Limits, seed: int, *,
-    intercept: bool,
-) -> Newton | Kinked:  # fmt: skip
-    """Return the solver of losses without a closed form."""
-    _input.weights_together(table.weight)
-    l1, l2 = strengths(penalty)
-    if kinks(loss):
-        return Kinked(loss, l1, intercept, seed, limits.tol, limits.max_passes, steps.batch_size)
-    return Newton(
-        loss, l1, l2, intercept, seed, limits.tol, limits.max_passes, steps.batch_size, options == "cg",
-    )  # fmt: skip
-
-
 def _batch(method: Textbook | Certifying, table: Table) -> int | None:
     if isinstance(method, Textbook):
         return method.settings.batch
-    return method.batch(table) if isinstance(method, (Minibatch, Newton, Kinked)) else None
+    return method.batch(table) if isinstance(method, Minibatch) else None
 
 
 def _closed_form_of(
@@ -419,8 +402,3 @@ def _r2(
     varies = whole > np.square(4 * _EPS * mean)
     shares = 1 - np.divide(2 * losses, whole, out=np.full(len(losses), np.nan), where=varies)
     return frozen(shares) if table.outputs else float(shares[0])
-
-
-def _log_weights(weight: NDArray[np.float64]) -> float:
-    present = weight[weight > 0]
-    return float(np.log(present / present.mean()).sum()) if weight.size > 1 else 0.0

@@ -16,7 +16,7 @@ from gradstep._kernels.first_call import interrupts_held
 from gradstep._kernels.wide import wide_scores
 from gradstep._report import AGREES_WITHIN
 from gradstep._solvers.textbook import Sgd, State
-from gradstep.losses import Loss
+from gradstep.losses import Loss, by_level
 from gradstep.penalties import Penalty
 from gradstep.schedules import Schedule
 
@@ -232,14 +232,17 @@ class Check:
     objective_gap: float
     floor: float
     agrees: bool
+    by: str = "the closed form"
 
     @property
     def verdict(self) -> str:
         """The check in a sentence."""
         if self.agrees:
-            return f"The fit agrees with the closed form: {_distance(self)}."
+            return f"The fit agrees with {self.by}: {_distance(self)}."
         if AGREES_WITHIN < self.distance <= 1:
-            return f"The fit is close to the closed form but does not agree with it: {_distance(self)}."
+            return f"The fit is close to {self.by} but does not agree with it: {_distance(self)}."
+        if self.by != "the closed form":
+            return f"The fit is NOT {self.by}: {_distance(self)}."
         return f"The fit is NOT the least-squares answer: {_distance(self)}."
 
 
@@ -315,6 +318,12 @@ class Fit:
         Where the textbook method stands, for ``fit(..., start=...)``; its form may change between versions. None of
         other solvers.
 
+    direction : ndarray (d,) or None
+        Where the fit ended as `Stop.SEPARABLE`, the coefficients along which the loss falls for ever, of largest 1.
+    crossings : int
+        Of several quantile levels: rows of the table in which a higher one is below a lower one, before `predict` puts
+        them in order.
+
     With a step and ``start``, history, row reads and seconds are those of the whole path.
     """
 
@@ -343,6 +352,8 @@ class Fit:
     factor: NDArray[np.float64] | None
     log_weights: float
     state: State | None
+    direction: NDArray[np.float64] | None = None
+    crossings: int = 0
 
     def __repr__(self) -> str:
         return f"<Fit of {self.rows} rows x {len(self.coef)} columns: objective {self.objective:.6g}, {self.stop.name}>"
@@ -386,6 +397,8 @@ class Fit:
         k = self.coef.size // len(self.coef)
         with interrupts_held():  # it may be compiled
             wide_scores(table, self.coef.reshape(-1, k), np.reshape(self.intercept, k), scores.reshape(-1, k))
+        if len(by_level(self.loss)) > 1:
+            scores.sort(axis=1)
         return scores
 
     def _predict_there(self, X: Any) -> Any:

@@ -10,8 +10,9 @@ here, and the curvature is 0.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -95,6 +96,12 @@ class Loss(Formulas):
     relative: bool = False
 
     ROLES = dict.fromkeys(("value", "slope", "curvature"), (("z", 0.5), ("y", 1.0)))
+
+    def __repr__(self) -> str:
+        name = super().__repr__()
+        if self.value is _huber_value and not self.relative:
+            return f"{name[:-1]}, absolute=True)"
+        return f"{self.name}(({name[len(self.name) + 1 :]})" if len(by_level(self)) > 1 else name
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -285,7 +292,7 @@ def _no_curvature(z, y, p):
     return type(z)(0)
 
 
-def quantile(level: float) -> Loss:
+def quantile(level: float | Sequence[float]) -> Loss:
     """Quantile (pinball) loss, ``level * (y - z)`` above the score and ``(1 - level) * (z - y)`` below it.
 
     Its minimiser among constants is the quantile of ``y`` at ``level``; at 0.5 the loss is half the absolute error. Its
@@ -293,8 +300,10 @@ def quantile(level: float) -> Loss:
 
     Parameters
     ----------
-    level : float
-        The quantile's level, in (0, 1); 0.5 is the median. There is no default: the level is the question asked.
+    level : float or sequence of float
+        The quantile's level, in (0, 1); 0.5 is the median. There is no default: the level is the question asked. Several
+        in ascending order, as ``(0.1, 0.5, 0.9)``, are fitted together without a step: a column of coefficients each,
+        and predictions that do not cross.
 
     Returns
     -------
@@ -304,7 +313,7 @@ def quantile(level: float) -> Loss:
     Raises
     ------
     TypeError, ValueError
-        If ``level`` is not a number in (0, 1).
+        If ``level`` is not a number in (0, 1), or several are not in ascending order.
 
     References
     ----------
@@ -318,8 +327,18 @@ def quantile(level: float) -> Loss:
     >>> loss.value(0.0, 10.0, loss.params), loss.slope(0.0, 10.0, loss.params), loss.slope(1.0, 1.0, loss.params)
     (9.0, -0.9, 0.0)
     """
-    level = real("quantile: level", level, above=0.0, below=1.0)
-    return Loss("quantile", _quantile_value, _quantile_slope, _no_curvature, (level,))
+    several = level if isinstance(level, Sequence | np.ndarray) else (level,)
+    levels = tuple(real("quantile: level", one, above=0.0, below=1.0) for one in several)
+    if not levels or any(a >= b for a, b in pairwise(levels)):
+        raise ValueError(f"quantile: level: {level!r} came; levels in ascending order, each once, are needed.")
+    return Loss("quantile", _quantile_value, _quantile_slope, _no_curvature, levels)
+
+
+def by_level(loss: Loss) -> tuple[Loss, ...]:
+    """Return the losses of the levels of a quantile loss; of another the loss alone."""
+    if loss.value is not _quantile_value or len(loss.params) == 1:
+        return (loss,)
+    return tuple(replace(loss, params=(level,)) for level in loss.params)
 
 
 @formula

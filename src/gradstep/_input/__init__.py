@@ -17,8 +17,8 @@ from gradstep._input.arrays import weights_together as weights_together
 from gradstep._numbers import real
 from gradstep._solvers.textbook import Sgd, State, looked_at, rates, refuse_rates
 from gradstep._table.terms import Rows
-from gradstep.losses import Loss
-from gradstep.penalties import Penalty, is_known
+from gradstep.losses import Loss, by_level, kinks
+from gradstep.penalties import Penalty, is_known, strengths
 from gradstep.schedules import Schedule
 
 _STEPS_LOOKED_AT = 1 << 22
@@ -158,20 +158,50 @@ def steps(
     return options, Steps(batch_size=None if batch_size is None else whole("batch_size", batch_size, 1))
 
 
-def without_closed_form(options: Sgd | str, loss: Loss, penalty: Penalty | None) -> Sgd | str:
-    """Return the solver of a problem without a closed form; refuse one that cannot solve it."""
-    if isinstance(options, Sgd):
-        return options
+def without_closed_form(
+    options: Sgd | str, device: str, wanted: bool | None, loss: Loss, penalty: Penalty | None
+) -> tuple[Sgd | str, str]:
+    """Return solver and device of a problem without a closed form; refuse what there is not for it."""
     problem = f"the {loss.name} loss" + (f" with {penalty!r}" if penalty else "")
+    if isinstance(options, Sgd):
+        if loss.relative:
+            raise ValueError(
+                f"loss: {loss!r} came with a step; a delta in units of y is needed: pass absolute=True, or no step."
+            )
+        if len(by_level(loss)) > 1:
+            raise ValueError(f"loss: {loss!r} came with a step; one level is needed, or no step.")
+        if wanted:
+            raise ValueError(f"check: True came with a step and {problem}; it is made of fits without a step.")
+        return options, device
     if options == "exact":
+        raise ValueError(f'solver: "exact" came with {problem}; the squared loss with no penalty or l2 is needed.')
+    if not is_known(penalty) or (kinks(loss) and strengths(penalty)[1] > 0):
         raise ValueError(
-            f'solver: "exact" came with {problem}; the squared loss with no penalty or l2 is needed, or another solver.'
+            f"step: none came with {problem}; a step is needed, such as 0.03 or a Schedule: without one that penalty is "
+            f"fitted {'with smooth losses' if is_known(penalty) else 'with no loss'}."
         )
-    if not is_known(penalty):
-        raise ValueError(
-            f"step: none came with {problem}; a step is needed for a penalty of your own, such as 0.03 or a Schedule."
-        )
-    return "sgd" if options == "auto" else options
+    if device == "cuda":
+        raise ValueError(f'device: "cuda" came with {problem} and no step; there it needs a step: pass one, or "cpu".')
+    return "sgd" if options == "auto" else options, "cpu"
+
+
+def has_an_optimum(rows: Rows, loss: Loss, *, intercept: bool) -> None:
+    """Refuse responses of which it is plain that no finite intercept is best for them."""
+    if not intercept or loss.domain not in {"binary", "nonnegative"}:
+        return
+    present = slice(None) if rows.weight.size == 1 else rows.weight > 0
+    for c, y in enumerate(rows.y.reshape(len(rows.y), -1)[present].T):
+        where = f" in output {c}" if rows.y.ndim == 2 and rows.y.shape[1] > 1 else ""
+        if loss.domain == "binary" and (y == y[0]).all():
+            raise ValueError(f"y: the label {y[0]:g} alone came{where}; both 0 and 1 are needed: else no fit is best.")
+        if loss.domain == "nonnegative" and not y.any():
+            raise ValueError(f"y: zeros alone came{where}; a number above 0 is needed: else no fit is best.")
+
+
+def log_weights(weight: NDArray[np.float64]) -> float:
+    """Return the sum of the logarithms of the weights above 0, of mean 1 among themselves."""
+    present = weight[weight > 0]
+    return float(np.log(present / present.mean()).sum()) if weight.size > 1 else 0.0
 
 
 def start(

@@ -301,8 +301,9 @@ class Newton(NamedTuple):
             scaled[-1] = 0.0
         look = table.look(units, scaled[:, 0], params)
         if look.bad >= 0:
+            number = look.bad if table.numbers is None else table.numbers[look.bad]
             raise ValueError(
-                f"loss: the curvature of {self.loss!r} is {look.curve[look.bad]:g} at row {look.bad}, where the score "
+                f"loss: the curvature of {self.loss!r} is {look.curve[look.bad]:g} at row {number}, where the score "
                 f"is {look.score[look.bad]:g}; a number of at least 0 is needed."
             )
         objective = look.losses / table.n + self._penalty(units, scaled)

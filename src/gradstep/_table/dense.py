@@ -261,7 +261,9 @@ class Dense(Table):
         if drawn > 0:
             mean = (y * weight).mean()
             y = (y + drawn * mean) / (1 + drawn)
-        return Dense(Rows(self._host.X[order], y, weight), self._loss, self._penalty)
+        some = Dense(Rows(self._host.X[order], y, weight), self._loss, self._penalty)
+        some.numbers = order
+        return some
 
     def each_row(self, kernel: Callable[..., object], score: NDArray[np.float64], *rest: object) -> None:
         """Call a kernel with the responses, a number a row, and what else it takes."""

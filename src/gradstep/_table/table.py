@@ -52,6 +52,8 @@ class Table(abc.ABC):
         self.weight: NDArray[np.float64] = rows.weight
         """Weights of the rows, (n,) with mean 1, or one for all."""
         self._loss, self._penalty = loss, penalty or NO_PENALTY
+        self.numbers: NDArray[np.int64] | None = None
+        """Of a part of a table, the numbers that its rows have there."""
         self._dtype = np.dtype(rows.X.dtype)
 
     @abc.abstractmethod
