@@ -221,10 +221,14 @@ def certify_curved(
     fitted, level = (float(part[0]) for part in p.fitted(w))
     U = (1 + p.stretch) * (1 + p.factor.error) * float(p.distance(evidence)[0])
     if p.ridged:
-        U += EPS * float(p.distance(Evidence(p.ridge[:, np.newaxis] * np.abs(w[:-1]), np.zeros(1), evidence.squares))[0])
+        U += EPS * float(
+            p.distance(Evidence(p.ridge[:, np.newaxis] * np.abs(w[:-1]), np.zeros(1), evidence.squares))[0]
+        )
     in_weights = float(p.in_weights(w)[0])
     # Each slope is rounded, and so is the score that it is taken at.
-    moved = U + _WIDE_SUM * p.in_gradient * size + _WIDE_WEIGHT * in_weights + EPS * (4 * size + math.hypot(fitted, level))
+    moved = (
+        U + _WIDE_SUM * p.in_gradient * size + _WIDE_WEIGHT * in_weights + EPS * (4 * size + math.hypot(fitted, level))
+    )
     rounding = EPS / 2 * (p.in_gradient * size + in_weights) + EPS * (4 * size + math.hypot(fitted, level))
     rest = 1.0 - about.missing
     far = math.sqrt((moved / rest) ** 2 + 2 * about.further / about.mean) if rest > 0 else math.inf
@@ -262,7 +266,13 @@ def certify_curved(
 
 
 def certify_by_gap(
-    preconditioner: Preconditioner, gap: float, least: float, table: Table, *, dispersion: float, step: NDArray[np.float64]
+    preconditioner: Preconditioner,
+    gap: float,
+    least: float,
+    table: Table,
+    *,
+    dispersion: float,
+    step: NDArray[np.float64],
 ) -> Certificate:
     """Return the certificate of a fit whose losses are `gap` above their least at most, in a sum over rows.
 

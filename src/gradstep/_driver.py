@@ -57,7 +57,9 @@ class Run:
     certifying solvers are `certified.State`.
     """
 
-    def __init__(self, method: Textbook | Newton | Kinked | Certifying, table: Table, limits: Limits, began: float) -> None:
+    def __init__(
+        self, method: Textbook | Newton | Kinked | Certifying, table: Table, limits: Limits, began: float
+    ) -> None:
         self.state: Any = None
         self.stop: Stop | None = None
         self.certificate: Certificate | None = None
@@ -145,7 +147,10 @@ class Run:
         c, tol = self.certificate, self._limits.tol
         if c is None or self.stop is Stop.CALLBACK:
             short = self.stop is Stop.BUDGET
-            return f"max_passes is spent after {self._table.passes:.3g} passes, before the fit could be certified: raise it." * short
+            return (
+                f"max_passes is spent after {self._table.passes:.3g} passes, before the fit could be certified: raise it."
+                * short
+            )
         after = f"after {self._table.passes:.3g} passes"
         if c.bound <= max(tol, c.floor) or (math.isinf(c.bound) and not c.measurable):
             if c.measurable or c.relative <= EXACT_WITHIN:

@@ -16,7 +16,7 @@ from gradstep._certificate import Certificate, Outputs
 from gradstep._driver import Limits, Run, drive, intercept_of
 from gradstep._input import Steps
 from gradstep._numbers import frozen
-from gradstep._report import AGREES_WITHIN, listed
+from gradstep._report import AGREES_WITHIN
 from gradstep._result import (
     Check,
     ConvergenceWarning,
@@ -151,7 +151,9 @@ def _judge(
     seconds = _outside.cost(n, d, loss, penalty)
     if math.isinf(seconds) or (wanted is None and seconds > CHECK_SECONDS):
         cannot = f"nothing in SciPy solves the {loss.name} loss with {penalty!r}"
-        dear = f'SciPy would take about {seconds:.2g} s, where check="auto" goes to {CHECK_SECONDS:g}; check=True makes it'
+        dear = (
+            f'SciPy would take about {seconds:.2g} s, where check="auto" goes to {CHECK_SECONDS:g}; check=True makes it'
+        )
         part.check_note = f"not made: {cannot if math.isinf(seconds) else dear}"
         return
     outside = _outside.solve(rows.X, rows.y, rows.weight, loss, penalty, intercept=method.intercept)

@@ -343,9 +343,7 @@ def drawn(table: Table, seed: int, *, alpha: float, intercept: bool) -> Precondi
     return found
 
 
-def drawn_in(
-    table: Table, units: Units, seed: int, *, alpha: float, intercept: bool
-) -> Preconditioner:
+def drawn_in(table: Table, units: Units, seed: int, *, alpha: float, intercept: bool) -> Preconditioner:
     """Return a preconditioner of a sketch of the columns alone in units that are there, or of all rows if need be."""
     none = np.zeros(table.d, dtype=bool)
     silent = units._replace(y_scale=np.zeros(table.k), y_centre=np.zeros(table.k))

@@ -166,7 +166,7 @@ def _huber_curvature(z, y, p):
     return type(z)(1) if abs(z - y) < p[0] else type(z)(0)
 
 
-def huber(delta: float, absolute: bool = False) -> Loss:  # noqa: FBT001, FBT002 - it reads well by its name alone
+def huber(delta: float, absolute: bool = False) -> Loss:
     """Huber loss, ``q * (|z - y| - q/2)`` with ``q = min(|z - y|, delta)``: squared near, absolute far away.
 
     Up to ``delta`` it is ``(z - y)**2 / 2``, beyond ``delta * (|z - y| - delta / 2)``, so that an outlier pulls no

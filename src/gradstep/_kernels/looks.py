@@ -30,12 +30,10 @@ def look_kernel(value: Formula, slope: Formula, curvature: Formula) -> Callable[
     ``high`` and ``low`` (d + 1,) are set to the two parts of the gradient downhill, ``-sum v slope [x, 1]``; ``score``
     and ``curve`` (n,) to each row's score and curvature, 0 for a row of weight zero; ``sums`` (3,) to the sum of ``v
     value``, that of ``v slope**2``, and the first row with a curvature that is none.
-    """  # noqa: D205, D400 - the call belongs to the sentence
+    """  # noqa: D400 - the call belongs to the sentence
 
     @kernel
-    def look(  # noqa: C901 - loops over rows and columns
-        X, y, weight, start, stop, scale, w, p, high, low, score, curve, sums
-    ):
+    def look(X, y, weight, start, stop, scale, w, p, high, low, score, curve, sums):
         d = X.shape[1]
         tile = np.empty((d + 1, LANES))
         tile[d, :] = 1.0
@@ -149,7 +147,7 @@ def change_kernel(curvature: Formula) -> Callable[..., None]:
     ``curve`` has beyond a base with that share on top; both summed over rows, times weight and leverage: traces in the
     coordinates of the factor. The least of a curvature that has one hump is at one end of an interval; the middle of
     each side is looked at too, where it has more.
-    """  # noqa: D205, D400 - the call belongs to the sentence
+    """  # noqa: D400 - the call belongs to the sentence
 
     @kernel
     def change(y, weight, score, curve, base, leverage, reach, shares, p, missing, more):

@@ -23,11 +23,11 @@ from gradstep._certificate import Certificate, certify_by_gap
 from gradstep._dense_algebra import product
 from gradstep._kernels.wide import about_means
 from gradstep._preconditioner import Preconditioner
-from gradstep._solvers import certified, newton, vertex
+from gradstep._solvers import beginning, certified, metric, newton, vertex
 from gradstep._solvers.certified import callers, from_callers_units, in_callers_units
 from gradstep._solvers.newton import Newton
 from gradstep._table.table import Table
-from gradstep._table.terms import NO_ORDER, Look, Rows, Units
+from gradstep._table.terms import Look, Units
 from gradstep.losses import Kink, Loss, kinks, smoothed
 
 _FEW = 8192  # rows of a table that is solved as it is
@@ -109,7 +109,7 @@ class Kinked(NamedTuple):
     def start(self, table: Table, earlier: NDArray[np.float64] | None = None) -> State:
         """Return the state before the first round: at the optimum of a sample, or an earlier fit."""
         if self._is_whole(table):
-            units = _plain(_preconditioner.units_of(table, NO_ORDER, intercept=self.intercept, copied=True)[0])
+            units = beginning.units_of(table, intercept=self.intercept)
             scaled = np.zeros((table.d + 1, 1)) if earlier is None else from_callers_units(earlier, units)
             return self._of_all(table, units, scaled)
         doubt, w = self._of_sample(table)
@@ -153,11 +153,11 @@ class Kinked(NamedTuple):
 
     def _of_sample(self, table: Table) -> tuple[float, NDArray[np.float64]]:
         """Return how far a score of a sample's optimum may be off, about, and its weights in the caller's units."""
-        order = newton.sample_of(table, self.seed)
+        order = beginning.sample_of(table, self.seed)
         few, state = self._of_rows(table, order, np.ones(1))
         assert state.basis is not None  # noqa: S101 - of all rows
-        leverage = table.alone().squared_norms(state.units, state.basis.p.centre, state.basis.p.probes(self.seed))
-        order, share = newton.with_heavy(table, order, leverage)
+        leverage = metric.leverages(table, state.basis.p, self.seed)
+        order, share = beginning.with_heavy(table, order, leverage)
         if share.size > 1:
             few, state = self._of_rows(table, order, share)
         assert state.look is not None  # noqa: S101 - it was taken
@@ -173,7 +173,7 @@ class Kinked(NamedTuple):
         """Return some rows as a table, and the state at their optimum."""
         few = table.few(order, 0.0, share)
         table.count(order, len(order))
-        units = _plain(_preconditioner.units_of(few, NO_ORDER, intercept=self.intercept, copied=True)[0])
+        units = beginning.units_of(few, intercept=self.intercept)
         return few, self._solved(few, self._of_all(few, units, np.zeros((table.d + 1, 1))))
 
     def _of_all(self, table: Table, units: Units, scaled: NDArray[np.float64]) -> State:
@@ -198,13 +198,13 @@ class Kinked(NamedTuple):
         """Return the state after the smoothed steps, with a look at the loss itself."""
         smooth = state.smooth
         assert smooth is not None  # noqa: S101 - whose steps are over
-        metric, c = smooth.metric, smooth.certificate
-        assert metric is not None  # noqa: S101 - a step was taken
+        found, c = smooth.metric, smooth.certificate
+        assert found is not None  # noqa: S101 - a step was taken
         look = table.look(state.units, state.scaled[:, 0])
-        error = c.residual_sd / math.sqrt(metric.mean) if c is not None else math.nan
+        error = float(c.residual_sd) / math.sqrt(found.mean) if c is not None else math.nan
         reach = _DOUBT * (error if math.isfinite(error) else 1.0) * math.sqrt(table.d + 1)
         return replace(
-            state, smooth=None, basis=self._basis(metric.p), look=look, leverage=metric.leverage, reach=reach,
+            state, smooth=None, basis=self._basis(found.p), look=look, leverage=found.leverage, reach=reach,
             objective=self._objective(table, state.units, state.scaled, look), losses=look.losses,
         )  # fmt: skip
 
@@ -259,7 +259,12 @@ class Kinked(NamedTuple):
         return min(table.n, _ROWS_PER_COLUMN * (table.d + 1))
 
     def _programme(
-        self, table: Table, state: State, basis: Basis, near: list[NDArray[np.int64]], residuals: list[NDArray[np.float64]]
+        self,
+        table: Table,
+        state: State,
+        basis: Basis,
+        near: list[NDArray[np.int64]],
+        residuals: list[NDArray[np.float64]],
     ) -> tuple[NDArray[np.float64], float] | None:
         """Return the step in coordinates of the basis, and the gap of these rows; None if too few hold it."""
         look, p = state.look, basis.p
@@ -326,10 +331,6 @@ class Kinked(NamedTuple):
         degrees = max(n - self.intercept - table.d, 1)
         total = look.squares / degrees
         return total / jump if jump > 0 else math.nan
-
-
-def _plain(units: Units) -> Units:
-    return units._replace(y_scale=np.ones(1), y_centre=np.zeros(1))
 
 
 def _nearest(

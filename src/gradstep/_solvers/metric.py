@@ -1,0 +1,128 @@
+"""The factor of rows weighted by their curvatures, and how far it bounds them elsewhere."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradstep import _preconditioner
+from gradstep._kernels.looks import change_kernel, majoriser_kernel
+from gradstep._kernels.wide import about_means
+from gradstep._preconditioner import Preconditioner
+from gradstep._table.table import Table
+from gradstep._table.terms import Evidence, Look, Units
+from gradstep.losses import Loss
+
+_SHARES = np.array([0.0, 0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0])
+_UNSEEN = 8.0  # times a leverage by 16 projections, which is as much below it for one row in 1e5
+_TWICE = 2.0  # for sums of them
+_FEW = 0.25  # of a majoriser's, below which curvatures are too few to step by
+_SETTLED = 0.1  # of the distance that a step left at most, where curvatures are the loss's however few there are
+_LITTLE = 1e-3  # of a majoriser that stands in for no curvature
+_TINY = 1e-280
+
+
+class Metric(NamedTuple):
+    """A factor of the rows weighted by their curvatures at some scores."""
+
+    p: Preconditioner
+    mean: float
+    """Of the weights, which come to mean 1."""
+    base: NDArray[np.float64]
+    """(n,): the curvatures."""
+    leverage: NDArray[np.float64]
+    """(n,): ``x (A' A)^-1 x`` of each row, A the rows times the roots of their weights, the intercept among them."""
+    sure: float
+    """By how much a leverage may be above what is said, at most."""
+    look: Look
+    """Where the curvatures were taken."""
+    trusted: bool
+    """Whether they are the loss's own, and not those of a majoriser."""
+
+    def evidence(self, look: Look, scaled: NDArray[np.float64]) -> Evidence:
+        """Return the gradient at a look, downhill, a ridge in it, in units of the mean curvature."""
+        p = self.p
+        slopes, by_level = np.empty((len(scaled) - 1, 1)), np.empty(1)
+        about_means(look.high, look.low, p.units.centre, p.factor.mean, p.intercept, slopes, by_level)
+        slopes /= self.mean
+        slopes -= p.ridge[:, np.newaxis] * scaled[:-1]
+        return Evidence(slopes, by_level / self.mean, np.array([look.squares / self.mean**2]))
+
+    def change(
+        self, table: Table, loss: Loss, params: tuple[float, ...], look: Look, reach: float
+    ) -> tuple[float, float]:
+        """Return what share of the factor's curvature may be missing within a reach of a look's scores, and be more there.
+
+        With the rows that have less than ``1 - c`` of theirs by their leverages, ``(1 - c) A' A`` less their trace is
+        below what there is: so the share is ``c`` and that trace, for the best of some ``c``.
+        """
+        missing, more = np.empty(len(_SHARES)), np.empty(len(_SHARES))
+        stretch = (1 + self.p.stretch) ** 2
+        rows = look.score, look.curve, self.base, self.leverage
+        numbers = reach * math.sqrt(stretch * self.sure), _SHARES, params
+        table.summed_rows(change_kernel(loss.curvature), rows, numbers, (missing, more))
+        twice = stretch * (_TWICE if self.sure > 1 else 1.0) / self.mean
+        return float((_SHARES + twice * missing).min()), float((_SHARES + twice * more).min())
+
+
+def measured(
+    table: Table, loss: Loss, params: tuple[float, ...], look: Look, units: Units, rows: NDArray[np.float64] | None,
+    alpha: float, seed: int, left: float, *, intercept: bool,
+) -> Metric:  # fmt: skip
+    """Return the metric at a look: of `rows` as linear algebra wants them, or of a sketch, whose units may be others.
+
+    `alpha` is the strength of a ridge, `left` what share of the distance the last step left.
+    """
+    curve, trusted = _curvatures(table, loss, params, look, left)
+    weight = curve if table.weight.size == 1 else curve * table.weight
+    mean = float(weight.mean())
+    if not _TINY < mean < 1 / _TINY:
+        raise ValueError(
+            f"loss: the curvatures of {loss!r} come to {mean:.3g} in the mean, which is no number to weigh rows by: "
+            "scores are too far from where the loss curves, or y is in extreme units."
+        )
+    seen = table.reweighted(weight / mean)
+    if rows is None:
+        p = _preconditioner.drawn_in(seen, units, seed, alpha=alpha / mean, intercept=intercept)
+    else:
+        none = np.zeros(table.d, dtype=bool)
+        factor = _preconditioner.factor_of_rows(rows * np.sqrt(curve / mean)[:, np.newaxis], none, intercept=intercept)
+        p = _preconditioner.preconditioner(seen, units, factor, alpha / mean, intercept=intercept)
+    leverage = leverages(table, p, seed, whole=rows is not None)
+    return Metric(p, mean, curve, leverage, _UNSEEN if rows is None else 1.0, look, trusted)
+
+
+def leverages(table: Table, p: Preconditioner, seed: int, *, whole: bool = False) -> NDArray[np.float64]:
+    """Return the leverage of each row without its weight, exactly for a table that is a copy in the cache."""
+    V = p.probes(seed)
+    if whole:
+        V = np.zeros((-(-p.T.shape[1] // 4) * 4, table.d))
+        V[: p.T.shape[1]] = p.T.T
+    norms: NDArray[np.float64] = table.alone().squared_norms(p.units, p.centre, V)
+    if whole:
+        table.row_reads -= table.n
+    norms += p.intercept / p.total
+    return norms
+
+
+def _curvatures(
+    table: Table, loss: Loss, params: tuple[float, ...], look: Look, left: float
+) -> tuple[NDArray[np.float64], bool]:
+    """Return curvatures (n,), with a little of a majoriser where there are none, and whether they are the loss's.
+
+    Where there are few in all, as of Huber's loss far from the optimum, they are the majoriser's.
+    """
+    curve = look.curve
+    present = np.ones(table.n) if table.weight.size == 1 else (table.weight > 0).astype(np.float64)
+    # A majoriser is of residuals: where the slope is 0 at a residual of 0.
+    if loss.domain != "real" or loss.slope(0.0, 0.0, params) != 0.0:
+        return (curve, True) if curve.sum() > 0 else (present, False)
+    over = np.empty(table.n)
+    table.each_row(majoriser_kernel(loss.slope), look.score, params, over)
+    over *= present
+    if curve.sum() >= _FEW * over.sum() or left <= _SETTLED:
+        return np.maximum(curve, _LITTLE * over), True
+    return over, False

@@ -1,0 +1,66 @@
+"""Steps with l1 in the metric of the factor, and what is left of the gradient with it.
+
+S. Becker and J. Fadili, A quasi-Newton proximal splitting method, *NIPS* 2012; J. Sun, Z. Frangella and M. Udell,
+SAPPHIRE: preconditioned stochastic variance reduction for faster large-scale statistical learning, 2025 (arXiv
+2501.15941), for proximal steps in the metric of a sketch.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradstep._dense_algebra import orthonormal, product
+from gradstep._preconditioner import Preconditioner
+from gradstep._solvers import lasso
+from gradstep._table.terms import Evidence
+
+Array = NDArray[np.float64]
+
+
+def step(p: Preconditioner, scaled: Array, evidence: Evidence, strength: Array) -> Array:
+    """Return the step (d + 1, 1) from scaled weights to the minimum of the factor's model with l1 strengths (d,)."""
+    unit = p.length
+    R = np.vstack((p.factor.R, np.diag(np.sqrt(p.ridge)))) if p.ridged else p.factor.R
+    now = scaled[:-1, 0] * unit
+    # The model is  norm(R (u - now))**2 / 2 - slopes (u - now), least squares with this right side.
+    right = R @ scaled[:-1, 0] + product(R, p.T) @ (p.T.T @ evidence.slopes[:, 0])
+    found = lasso.minimum(R / unit, right, strength / unit, now)
+    by = np.empty_like(scaled)
+    by[:-1, 0] = np.where(found == 0.0, 0.0, found / unit) - scaled[:-1, 0]
+    by[-1] = evidence.by_level / p.total - p.centre @ by[:-1]
+    return by
+
+
+def left(p: Preconditioner, scaled: Array, evidence: Evidence, strength: Array) -> tuple[Evidence, float]:
+    """Return the gradient with that of l1 nearest to it, and its share of the strengths that the rows do not tell.
+
+    Of directions that the rows do not tell apart l1 alone decides; what is left of the gradient along them is no
+    distance, and bounds the objective by what the sum of the coefficients' sizes may be.
+    """
+    u, slopes = scaled[:-1, 0], evidence.slopes[:, 0]
+    rest = slopes - np.where(u == 0.0, np.clip(slopes, -strength, strength), strength * np.sign(u))
+    rest = _moved(p, rest, slopes, u, strength)
+    evidence = evidence._replace(slopes=rest[:, np.newaxis])
+    if p.ridged or p.rank == len(u):
+        return evidence, 0.0
+    basis = orthonormal(p.T * p.length[:, np.newaxis])
+    hidden = np.abs(rest - p.length * (basis @ (basis.T @ (rest / p.length))))
+    return evidence, float((hidden / np.where(strength > 0, strength, 1.0)).max())
+
+
+def _moved(p: Preconditioner, rest: Array, slopes: Array, u: Array, strength: Array) -> Array:
+    """Return what is left of the slopes with the subgradients of zeros chosen so that it is small in the metric.
+
+    Of zeros any number within the strength is a subgradient: the nearest in each coordinate is not the best where
+    columns depend on each other nearly. What is left of the others is projected off by those that are free.
+    """
+    free = (u == 0.0) & (np.abs(slopes) < strength)
+    if not free.any() or free.all() or not rest.any():
+        return rest
+    by = -np.linalg.lstsq(p.T[free].T, p.T.T @ rest, rcond=None)[0]
+    chosen = np.clip(slopes[free] - rest[free] - by, -strength[free], strength[free])
+    out = rest.copy()
+    out[free] = slopes[free] - chosen
+    before, after = p.T.T @ rest, p.T.T @ out
+    return out if after @ after < before @ before else rest

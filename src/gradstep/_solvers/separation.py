@@ -1,0 +1,82 @@
+"""Labels and counts for which no finite coefficients are best: a direction along which the loss falls for ever.
+
+A. Albert and J. A. Anderson, On the existence of maximum likelihood estimates in logistic regression models,
+*Biometrika* 71 (1984) 1-10: there is none if a direction moves each label's score to its own side or leaves it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradstep import _preconditioner
+from gradstep._dense_algebra import orthonormal
+from gradstep._solvers.certified import in_callers_units
+from gradstep._table.table import Table
+from gradstep._table.terms import Look, Units
+from gradstep.losses import Loss
+
+_MOVED = 0.3  # of a score in a step, from which on it is a direction to be looked at
+_STILL = 1e-2  # of the largest move: of rows that may have to stay
+_ROUNDING = 1e-9  # of the largest move
+
+
+def direction(
+    table: Table, loss: Loss, units: Units, before: Look, after: Look, scaled: NDArray[np.float64],
+    step: NDArray[np.float64], seed: int, *, intercept: bool,
+) -> NDArray[np.float64] | None:  # fmt: skip
+    """Return a direction (d + 1,), in the caller's units, along which the loss falls for ever, or None.
+
+    The weights themselves are one where they tell the labels apart without error; else the last step is, if what it
+    leaves nearly as it was can stay so exactly: two reads tell.
+    """
+    if loss.domain == "real":
+        return None
+    y = table.responses
+    present = np.ones(table.n, dtype=bool) if table.weight.size == 1 else table.weight > 0
+    binary = loss.domain == "binary"
+    if binary and bool(((2.0 * y - 1.0) * after.score)[present].min() > 0):
+        return in_callers_units(scaled, units)[:, 0]
+    by = after.score - before.score
+    largest = float(np.abs(by[present]).max())
+    # Up is where the loss of a row falls; a count above zero has its own place and must stay.
+    up = (2.0 * y - 1.0) * by if binary else np.where(y > 0, -np.abs(by), -by)
+    if not (largest > _MOVED and np.isfinite(largest) and float(up[present].min()) >= -_STILL * largest):
+        return None
+    still = present & (up <= _STILL * largest)
+    exact = _leaving(table, units, still, step, seed, intercept=intercept)
+    moved = table.look(units, exact[:, 0]).score
+    largest = float(np.abs(moved[present]).max())
+    up = (2.0 * y - 1.0) * moved if binary else np.where(y > 0, -np.abs(moved), -moved)
+    if not (largest > 0 and float(up[present].min()) >= -_ROUNDING * largest):
+        return None
+    return in_callers_units(exact, units)[:, 0]
+
+
+def _leaving(
+    table: Table, units: Units, still: NDArray[np.bool_], step: NDArray[np.float64], seed: int, *, intercept: bool
+) -> NDArray[np.float64]:
+    """Return the part of a step (d + 1, 1) that leaves the scores of some rows exactly as they are."""
+    by = step.copy()
+    count = int(np.count_nonzero(still))
+    if count == 0:
+        return by
+    if count <= table.d:
+        weight = still.astype(np.float64) * (table.n / count)
+        rows = np.flatnonzero(still)
+        A = table.reweighted(weight).scaled(units, rows, 0, count)[:, 1 : 1 + table.d]
+        centre = A.mean(axis=0) / np.sqrt(table.n / count) if intercept else np.zeros(table.d)
+        A = A / np.sqrt(table.n / count) - centre
+        basis = np.linalg.svd(A, full_matrices=False)
+        kept = basis[2][basis[1] > 1e-12 * max(float(basis[1][0]), 1e-300)] if len(basis[1]) else basis[2][:0]
+        by[:-1] -= kept.T @ (kept @ by[:-1])
+        by[-1] = -(units.centre + centre) @ by[:-1] if intercept else 0.0
+        return by
+    seen = table.reweighted(still.astype(np.float64) * (table.n / count))
+    p = _preconditioner.drawn_in(seen, units, seed + 1, alpha=0.0, intercept=intercept)
+    if p.T.shape[1]:
+        basis_of_rows = orthonormal(p.T * p.length[:, np.newaxis])
+        unit = by[:-1] * p.length[:, np.newaxis]
+        by[:-1] = (unit - basis_of_rows @ (basis_of_rows.T @ unit)) / p.length[:, np.newaxis]
+    by[-1] = -p.centre @ by[:-1] if intercept else 0.0
+    return by
