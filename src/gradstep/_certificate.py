@@ -23,6 +23,9 @@ _WIDE_SUM, _WIDE_WEIGHT = 2.0**-66, 2.0**-62
 bound in 80 bits has one of 2**-64 in weights and, as errors of sums fall on both sides, about this one in sums."""
 
 
+_NO_LOSS = 1e-13  # of the responses: losses that are rounding
+
+
 class Outputs(NamedTuple):
     """What a certificate says of each output, (k,) arrays; distances are of scaled responses."""
 
@@ -186,6 +189,12 @@ def _output(
     )
 
 
+def _alone(distance: float, rounding: float, bound: float, relative: float, floor: float, measurable: bool) -> Outputs:
+    """Return what is said of one output."""
+    numbers = (np.array([number]) for number in (distance, rounding, bound, relative, floor))
+    return Outputs(*numbers, np.array([measurable]))  # type: ignore[call-arg]
+
+
 class Curved(NamedTuple):
     """What else a certificate of a loss without a closed form rests on."""
 
@@ -214,22 +223,20 @@ def certify_curved(
     region the loss rises. There it is at most ``U**2 / (2 (1 - e))`` above its least.
     """
     p = preconditioner
-    # Under l1 the fit takes as many degrees of freedom as there are columns in it, in the mean: H. Zou, T. Hastie and R.
-    # Tibshirani, *Annals of Statistics* 35 (2007) 2173-2192.
+    # Under l1 the fit takes as many degrees of freedom as there are columns in it, in the mean: H. Zou, T. Hastie and
+    # R. Tibshirani, *Annals of Statistics* 35 (2007) 2173-2192.
     degrees = table.present - p.intercept - (p.degrees if about.active is None else min(p.degrees, about.active))
     size = math.sqrt(float(evidence.squares[0]))
     fitted, level = (float(part[0]) for part in p.fitted(w))
     U = (1 + p.stretch) * (1 + p.factor.error) * float(p.distance(evidence)[0])
     if p.ridged:
-        U += EPS * float(
-            p.distance(Evidence(p.ridge[:, np.newaxis] * np.abs(w[:-1]), np.zeros(1), evidence.squares))[0]
-        )
+        of_ridge = Evidence(p.ridge[:, np.newaxis] * np.abs(w[:-1]), np.zeros(1), evidence.squares)
+        U += EPS * float(p.distance(of_ridge)[0])
     in_weights = float(p.in_weights(w)[0])
     # Each slope is rounded, and so is the score that it is taken at.
-    moved = (
-        U + _WIDE_SUM * p.in_gradient * size + _WIDE_WEIGHT * in_weights + EPS * (4 * size + math.hypot(fitted, level))
-    )
-    rounding = EPS / 2 * (p.in_gradient * size + in_weights) + EPS * (4 * size + math.hypot(fitted, level))
+    of_rows = EPS * (4 * size + math.hypot(fitted, level))
+    moved = U + _WIDE_SUM * p.in_gradient * size + _WIDE_WEIGHT * in_weights + of_rows
+    rounding = EPS / 2 * (p.in_gradient * size + in_weights) + of_rows
     rest = 1.0 - about.missing
     far = math.sqrt((moved / rest) ** 2 + 2 * about.further / about.mean) if rest > 0 else math.inf
     # What a standard error is in these units, by slopes that are orthogonal to nothing.
@@ -246,7 +253,7 @@ def certify_curved(
     away = np.abs(p.step(evidence)[:-1, 0])
     kind = p.kind if about.proven else "estimate"
     gap = (moved * moved / (2 * rest) * about.mean + about.further) / p.total if rest > 0 else math.inf
-    output = Outputs(*(np.array([a]) for a in (far, rounding, bound, relative, floor)), np.array([measurable]))
+    output = _alone(far, rounding, bound, relative, floor, measurable)
     return Certificate(
         bound=bound,
         relative=relative,
@@ -266,25 +273,20 @@ def certify_curved(
 
 
 def certify_by_gap(
-    preconditioner: Preconditioner,
-    gap: float,
-    least: float,
-    table: Table,
-    *,
-    dispersion: float,
+    preconditioner: Preconditioner, gap: float, least: float, table: Table, *, size: float, dispersion: float,
     step: NDArray[np.float64],
-) -> Certificate:
+) -> Certificate:  # fmt: skip
     """Return the certificate of a fit whose losses are `gap` above their least at most, in a sum over rows.
 
-    A dual solution has shown that, which is a proof but for rounding: `least` is the size of the sums that it is a
-    difference of. A gap g counts as ``sqrt(2 g / dispersion)`` standard errors.
+    A dual solution has shown that, which is a proof but for rounding: `least` is the sum of the losses, `size` that of
+    what their residuals are differences of. A gap g counts as ``sqrt(2 g / dispersion)`` standard errors.
     """
     p = preconditioner
-    floor = 8 * EPS * least
-    known = dispersion > 0 and math.isfinite(dispersion)
+    floor = EPS * (4 * least + size / math.sqrt(table.present))
+    known = dispersion > 0 and math.isfinite(dispersion) and least > _NO_LOSS * size
     far, rounding = math.sqrt(2 * (max(gap, 0.0) + floor)), math.sqrt(2 * floor)
     unit = math.sqrt(dispersion) if known else 1.0
-    relative = max(gap, 0.0) / least if least > 0 else 0.0
+    relative = max(gap, 0.0) / ((least if known else size) or 1.0)
     numbers = (far, rounding, far / unit if known else math.inf, relative, rounding / unit if known else math.inf)
     away = np.abs(step[:-1])
     return Certificate(
@@ -301,5 +303,5 @@ def certify_by_gap(
         dependent=p.dependent,
         worst_column=int(np.divide(away, p.spread, out=np.zeros_like(away), where=p.spread > 0).argmax()),
         measurable=known,
-        outputs=Outputs(*(np.array([number]) for number in numbers), np.array([known])),
+        outputs=_alone(*numbers, known),
     )

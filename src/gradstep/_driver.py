@@ -41,6 +41,9 @@ class Certifying(Protocol):
         """Return how many passes the next round takes, at least."""
 
 
+Method = Textbook | Newton | Kinked | Certifying
+
+
 class Limits(NamedTuple):
     """What ends a fit: its epochs of the textbook method, else the rest."""
 
@@ -57,9 +60,7 @@ class Run:
     certifying solvers are `certified.State`.
     """
 
-    def __init__(
-        self, method: Textbook | Newton | Kinked | Certifying, table: Table, limits: Limits, began: float
-    ) -> None:
+    def __init__(self, method: Method, table: Table, limits: Limits, began: float) -> None:
         self.state: Any = None
         self.stop: Stop | None = None
         self.certificate: Certificate | None = None
@@ -146,11 +147,9 @@ class Run:
         """Say how far short of what was asked a fit ended, and what would help; nothing where rounding ended it."""
         c, tol = self.certificate, self._limits.tol
         if c is None or self.stop is Stop.CALLBACK:
-            short = self.stop is Stop.BUDGET
-            return (
-                f"max_passes is spent after {self._table.passes:.3g} passes, before the fit could be certified: raise it."
-                * short
-            )
+            if self.stop is not Stop.BUDGET:
+                return ""
+            return f"it is not certified: max_passes is spent after {self._table.passes:.3g} passes; raise it."
         after = f"after {self._table.passes:.3g} passes"
         if c.bound <= max(tol, c.floor) or (math.isinf(c.bound) and not c.measurable):
             if c.measurable or c.relative <= EXACT_WITHIN:
@@ -207,9 +206,10 @@ class Run:
         small = whole and certified.is_small(self._table)
         near = c is not None and self._near() and (isinstance(state, kinked.State) or state.fixed)
         # Of all rows Newton's steps gain more and more, until rounding is all that is left.
-        settled = state.unchanged or (c is not None and c.bound <= c.floor)
+        settled = state.unchanged or (c is not None and c.bound <= c.floor < math.inf)
         settled = settled or (whole and near and state.left > _SETTLED)
-        spent = self._table.passes + self._method.reads(state) > self._limits.max_passes
+        reads: int = self._method.reads(state)  # type: ignore[arg-type]
+        spent = self._table.passes + reads > self._limits.max_passes
         if not (settled or spent) and (not near or small):
             return
         self.stop = Stop.CERTIFIED if near else Stop.FLOOR if settled else Stop.BUDGET
@@ -274,7 +274,7 @@ class Run:
 
 
 def drive(
-    method: Textbook | Newton | Kinked | Certifying, table: Table, earlier: Any, limits: Limits,
+    method: Method, table: Table, earlier: Any, limits: Limits,
     callbacks: Sequence[Callable[[Progress], object]], began: float,
 ) -> Run:  # fmt: skip
     """Advance a solver until there is a reason to stop."""

@@ -30,7 +30,7 @@ from gradstep._result import (
 from gradstep._solvers.cg import Cg
 from gradstep._solvers.exact import Exact
 from gradstep._solvers.sgd import Minibatch
-from gradstep._solvers.textbook import Sgd, Textbook
+from gradstep._solvers.textbook import Sgd, State, Textbook
 from gradstep._table.devices import table_on
 from gradstep._table.table import Table
 from gradstep._table.terms import Rows, Settings
@@ -223,6 +223,7 @@ def fit(
     device, where = _placed(device, rows, options, steps, limits.tol, intercept=intercept)
     earlier = _input.start(start, int(rows.X.shape[1]), tuple(rows.y.shape[1:]), options, intercept=intercept)
     if general and isinstance(options, str):
+        assert not isinstance(earlier, State)  # noqa: S101 - which is of steps
         return _general.fitted(
             rows, loss, penalty, options, steps, limits, seed, earlier, functions, wanted, began, intercept=intercept
         )

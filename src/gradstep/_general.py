@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from time import perf_counter
 
 import numpy as np
@@ -15,6 +16,7 @@ from gradstep import _blas, _input, _outside
 from gradstep._certificate import Certificate, Outputs
 from gradstep._driver import Limits, Run, drive, intercept_of
 from gradstep._input import Steps
+from gradstep._kinks import kinks
 from gradstep._numbers import frozen
 from gradstep._report import AGREES_WITHIN
 from gradstep._result import (
@@ -33,7 +35,7 @@ from gradstep._solvers.newton import Newton
 from gradstep._table.devices import table_on
 from gradstep._table.table import Table
 from gradstep._table.terms import Rows
-from gradstep.losses import Loss, by_level, kinks, squared
+from gradstep.losses import Loss, by_level, squared
 from gradstep.penalties import Penalty, strengths
 
 CHECK_SECONDS = 1.0
@@ -133,7 +135,7 @@ def _method(
 def _judge(
     part: _Solved, rows: Rows, penalty: Penalty | None, wanted: bool | None, method: Newton | Kinked, *, of: str
 ) -> None:
-    """Look at the fit of an output: is it as near as was asked, and does SciPy say the same?"""
+    """Look at whether the fit of an output is as near as was asked, and at whether SciPy says the same."""
     run = part.run
     if run.stop is Stop.SEPARABLE:
         part.concern = of + _separable(run, rows, part.loss)
@@ -192,19 +194,20 @@ def _disagreement(part: _Solved) -> str:
 
 def _separable(run: Run, rows: Rows, loss: Loss) -> str:
     """Say along which columns the loss falls for ever."""
-    direction = run.state.apart[:-1]
+    direction = run.state.apart[:-1] / np.abs(run.state.apart[:-1]).max()
     sizes = np.abs(direction) * _spread(rows.X)
     order = np.argsort(-sizes)[:_TOLD]
     order = order[sizes[order] > 0.05 * sizes.max()]
     named = ", ".join(f"{direction[j]:.3g} of column {j}" for j in order)
     what = "the labels can be told apart without error" if loss.domain == "binary" else "rows of count 0 alone go down"
-    return f"{what} along {named}: no finite coefficients are best. Add a penalty, such as gs.l2(1e-3), or drop the column."
+    return f"{what} along {named}: no finite coefficients are best. Add a penalty, such as gs.l2(1e-3)."
 
 
 def _spread(X: NDArray[np.floating]) -> NDArray[np.float64]:
     some = np.asarray(X[:: max(1, len(X) // 4096)], dtype=np.float64)
     largest = np.abs(some).max(axis=0)
-    return largest * np.std(some / np.where(largest > 0, largest, 1.0), axis=0) + 1e-12 * largest
+    spread: NDArray[np.float64] = largest * np.std(some / np.where(largest > 0, largest, 1.0), axis=0) + 1e-12 * largest
+    return spread
 
 
 _WORST = (Stop.INTERRUPTED, Stop.CALLBACK, Stop.SEPARABLE, Stop.BUDGET, Stop.FLOOR, Stop.CERTIFIED)
@@ -279,6 +282,6 @@ def _crossings(parts: list[_Solved], levels: int) -> int:
     if levels < 2 or len(parts) < levels or not all(isinstance(s, kinked.State) and s.look is not None for s in states):
         return 0
     crossed = np.zeros(parts[0].table.n, dtype=bool)
-    for below, above in zip(states, states[1:], strict=False):
+    for below, above in pairwise(states):
         crossed |= below.look.score > above.look.score
     return int(np.count_nonzero(crossed))

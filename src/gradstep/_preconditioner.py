@@ -332,28 +332,25 @@ def sketch_rows(columns: int) -> int:
 def drawn(table: Table, seed: int, *, alpha: float, intercept: bool) -> Preconditioner:
     """Return a preconditioner of a sketch in the units of a few rows, or of all where those are too far from others."""
     order = sample(table, SAMPLED_PER_COLUMN * (table.d + 1), seed)
-    none = np.zeros(table.d, dtype=bool)
     units, _ = units_of(table, order, intercept=intercept, alpha=alpha)
     effective = _effective(table, units, order, alpha, intercept=intercept) if alpha > 0 else math.inf
-    found = sketched(table, units, none, seed, alpha=alpha, intercept=intercept, far=_FAR, effective=effective)
-    if found is None:
-        units, none = units_of(table, NO_ORDER, intercept=intercept, alpha=alpha)
-        found = sketched(table, units, none, seed, alpha=alpha, intercept=intercept, far=math.inf, effective=effective)
-    assert found is not None  # noqa: S101 - nothing is too far
-    return found
+    return drawn_in(table, units, seed, alpha=alpha, intercept=intercept, effective=effective)
 
 
-def drawn_in(table: Table, units: Units, seed: int, *, alpha: float, intercept: bool) -> Preconditioner:
-    """Return a preconditioner of a sketch of the columns alone in units that are there, or of all rows if need be."""
+def drawn_in(
+    table: Table, units: Units, seed: int, *, alpha: float, intercept: bool, effective: float = math.inf,
+    columns_alone: bool = False,
+) -> Preconditioner:  # fmt: skip
+    """Return a preconditioner of a sketch in these units, or in those of all rows; with the responses zero if asked."""
+    silent = {"y_scale": np.zeros(table.k), "y_centre": np.zeros(table.k)} if columns_alone else {}
     none = np.zeros(table.d, dtype=bool)
-    silent = units._replace(y_scale=np.zeros(table.k), y_centre=np.zeros(table.k))
-    found = sketched(table, silent, none, seed, alpha=alpha, intercept=intercept, far=_FAR)
-    if found is None:
-        of_all, none = units_of(table, NO_ORDER, intercept=intercept, alpha=alpha)
-        silent = of_all._replace(y_scale=np.zeros(table.k), y_centre=np.zeros(table.k))
-        found = sketched(table, silent, none, seed, alpha=alpha, intercept=intercept)
-    assert found is not None  # noqa: S101 - nothing is too far
-    return found
+    for far in (_FAR, math.inf):
+        units = units._replace(**silent)
+        found = sketched(table, units, none, seed, alpha=alpha, intercept=intercept, far=far, effective=effective)
+        if found is not None:
+            return found
+        units, none = units_of(table, NO_ORDER, intercept=intercept, alpha=alpha)
+    raise AssertionError  # nothing is too far
 
 
 def sketched(

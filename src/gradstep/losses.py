@@ -301,9 +301,9 @@ def quantile(level: float | Sequence[float]) -> Loss:
     Parameters
     ----------
     level : float or sequence of float
-        The quantile's level, in (0, 1); 0.5 is the median. There is no default: the level is the question asked. Several
-        in ascending order, as ``(0.1, 0.5, 0.9)``, are fitted together without a step: a column of coefficients each,
-        and predictions that do not cross.
+        The quantile's level, in (0, 1); 0.5 is the median. There is no default: the level is the question asked.
+        Several in ascending order, as ``(0.1, 0.5, 0.9)``, are fitted together without a step: a column of coefficients
+        each, and predictions that do not cross.
 
     Returns
     -------
@@ -440,64 +440,6 @@ def poisson() -> Loss:
     (1.0, -2.0, 3000.0)
     """
     return Loss("poisson", _poisson_value, _poisson_slope, _poisson_curvature, domain="nonnegative", dispersion=1.0)
-
-
-class Kink(NamedTuple):
-    """A kink of a loss that is a sum of such: ``max(high * r, low * r)`` of the residual ``r = y - shift - z``."""
-
-    shift: float
-    low: float
-    high: float
-
-
-def kinks(loss: Loss) -> tuple[Kink, ...]:
-    """Return the kinks that a loss is the sum of; none of one that is no such sum."""
-    if loss.value is _quantile_value:
-        return (Kink(0.0, loss.params[0] - 1.0, loss.params[0]),)
-    if loss.value is _epsilon_insensitive_value:
-        return Kink(loss.params[0], 0.0, 1.0), Kink(-loss.params[0], -1.0, 0.0)
-    return ()
-
-
-@formula
-def _smooth_value(z, y, p):
-    # Of each kink a parabola within a width of it: p holds the width, then shift, low and high of each kink.
-    total = z - z
-    for k in range(1, len(p), 3):
-        r = y - p[k] - z
-        low, high = p[k + 1], p[k + 2]
-        if r >= p[0]:
-            total += high * r
-        elif r <= -p[0]:
-            total += low * r
-        else:
-            above, below = p[0] + r, p[0] - r
-            total += (high * above * above + -low * below * below) / (type(r)(4) * p[0])
-    return total
-
-
-@formula
-def _smooth_slope(z, y, p):
-    total = z - z
-    for k in range(1, len(p), 3):
-        share = min(max((y - p[k] - z) / p[0], -type(z)(1)), type(z)(1))
-        total -= (p[k + 2] * (type(z)(1) + share) + p[k + 1] * (type(z)(1) - share)) / type(z)(2)
-    return total
-
-
-@formula
-def _smooth_curvature(z, y, p):
-    total = z - z
-    for k in range(1, len(p), 3):
-        if abs(y - p[k] - z) < p[0]:
-            total += (p[k + 2] - p[k + 1]) / (type(z)(2) * p[0])
-    return total
-
-
-def smoothed(loss: Loss, width: float) -> Loss:
-    """Return a loss of kinks with each rounded to a parabola within a width of it; nowhere below the loss."""
-    params = (number for kink in kinks(loss) for number in kink)
-    return Loss(f"smoothed {loss.name}", _smooth_value, _smooth_slope, _smooth_curvature, (width, *params))
 
 
 _ONE_HUMP = {_squared_curvature, _huber_curvature, _logistic_curvature, _poisson_curvature}

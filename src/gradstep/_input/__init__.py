@@ -14,10 +14,11 @@ from gradstep._input.arrays import BLOCK, finite
 from gradstep._input.arrays import parameters as parameters
 from gradstep._input.arrays import predictors as predictors
 from gradstep._input.arrays import weights_together as weights_together
+from gradstep._kinks import kinks
 from gradstep._numbers import real
 from gradstep._solvers.textbook import Sgd, State, looked_at, rates, refuse_rates
 from gradstep._table.terms import Rows
-from gradstep.losses import Loss, by_level, kinks
+from gradstep.losses import Loss, by_level
 from gradstep.penalties import Penalty, is_known, strengths
 from gradstep.schedules import Schedule
 
@@ -177,8 +178,8 @@ def without_closed_form(
         raise ValueError(f'solver: "exact" came with {problem}; the squared loss with no penalty or l2 is needed.')
     if not is_known(penalty) or (kinks(loss) and strengths(penalty)[1] > 0):
         raise ValueError(
-            f"step: none came with {problem}; a step is needed, such as 0.03 or a Schedule: without one that penalty is "
-            f"fitted {'with smooth losses' if is_known(penalty) else 'with no loss'}."
+            f"step: none came with {problem}; a step is needed, such as 0.03 or a Schedule: without one that penalty "
+            f"is fitted {'with smooth losses' if is_known(penalty) else 'with no loss'}."
         )
     if device == "cuda":
         raise ValueError(f'device: "cuda" came with {problem} and no step; there it needs a step: pass one, or "cpu".')

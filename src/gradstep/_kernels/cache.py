@@ -39,7 +39,7 @@ from gradstep._kernels.formula import is_formula, named_apart
 Function = Callable[..., Any]
 
 _log = logging.getLogger("gradstep.cache")
-_SOURCES = ("losses.py", "penalties.py", "schedules.py", "_kernels")
+_SOURCES = ("losses.py", "_kinks.py", "penalties.py", "schedules.py", "_kernels")
 # Settings of Numba that change the machine code; the processor's are in `magic_tuple`.
 _SETTINGS = ("OPT", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "USING_SVML")
 _KNOWN_MODULES = ("math", "numpy")

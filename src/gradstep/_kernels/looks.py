@@ -21,7 +21,7 @@ is negative or no number, -1 if there is none."""
 
 
 @lru_cache(maxsize=64)
-def look_kernel(value: Formula, slope: Formula, curvature: Formula) -> Callable[..., None]:
+def look_kernel(value: Formula, slope: Formula, curvature: Formula) -> Callable[..., None]:  # noqa: C901 - a kernel
     """Return the compiled look at rows `start` to `stop` for a loss's formulas, called as::
 
         look(X, y, weight, start, stop, scale, w, p, high, low, score, curve, sums)

@@ -22,13 +22,14 @@ from gradstep import _preconditioner
 from gradstep._certificate import Certificate, certify_by_gap
 from gradstep._dense_algebra import product
 from gradstep._kernels.wide import about_means
+from gradstep._kinks import Kink, kinks, smoothed
 from gradstep._preconditioner import Preconditioner
 from gradstep._solvers import beginning, certified, metric, newton, vertex
 from gradstep._solvers.certified import callers, from_callers_units, in_callers_units
 from gradstep._solvers.newton import Newton
 from gradstep._table.table import Table
 from gradstep._table.terms import Look, Units
-from gradstep.losses import Kink, Loss, kinks, smoothed
+from gradstep.losses import Loss
 
 _FEW = 8192  # rows of a table that is solved as it is
 _POOR = 0.5  # of the distance left by a round, from which on no further one is worth it
@@ -241,15 +242,18 @@ class Kinked(NamedTuple):
         gap += of_others
         objective = self._objective(table, state.units, scaled, after)
         dispersion = self._dispersion(table, after, present)
-        certificate = certify_by_gap(
-            basis.p, gap, objective * table.n, table, dispersion=dispersion, step=step,
-        )  # fmt: skip
         if state.crossed:
             crossed = tuple(np.union1d(*both) for both in zip(crossed, state.crossed, strict=True))
         found = replace(state, epoch=state.epoch + 1, crossed=crossed, reach=reach)
-        if objective > state.objective:  # too few rows were near: the next programme has those that crossed too
-            done = of_others == 0.0
-            return replace(found, unchanged=done, certificate=certificate if done else None, reach=_WIDER * reach)
+        kept = objective > state.objective and of_others > 0.0
+        if kept:  # too few rows were near: the next programme has those that crossed too
+            gap += (state.objective - objective) * table.n
+        certificate = certify_by_gap(
+            basis.p, gap, min(objective, state.objective) * table.n, table, dispersion=dispersion, step=step,
+            size=float((np.abs(table.responses) * table.weight)[present].sum()),
+        )  # fmt: skip
+        if kept:
+            return replace(found, certificate=certificate, reach=_WIDER * reach)
         return replace(
             found, scaled=scaled, look=after, losses=after.losses, objective=objective, certificate=certificate,
             unchanged=of_others == 0.0,
@@ -259,13 +263,9 @@ class Kinked(NamedTuple):
         return min(table.n, _ROWS_PER_COLUMN * (table.d + 1))
 
     def _programme(
-        self,
-        table: Table,
-        state: State,
-        basis: Basis,
-        near: list[NDArray[np.int64]],
+        self, table: Table, state: State, basis: Basis, near: list[NDArray[np.int64]],
         residuals: list[NDArray[np.float64]],
-    ) -> tuple[NDArray[np.float64], float] | None:
+    ) -> tuple[NDArray[np.float64], float] | None:  # fmt: skip
         """Return the step in coordinates of the basis, and the gap of these rows; None if too few hold it."""
         look, p = state.look, basis.p
         assert look is not None  # noqa: S101 - it was taken
@@ -337,7 +337,7 @@ def _nearest(
     residuals: list[NDArray[np.float64]], leverage: NDArray[np.float64], present: NDArray[np.bool_], reach: float,
     least: int,
 ) -> list[NDArray[np.int64]]:  # fmt: skip
-    """Return for each kink the rows within a reach of it, at least so many and at most as many as are solved at once."""
+    """Return for each kink the rows within a reach of it, at least so many and at most what is solved at once."""
     chosen = []
     for r in residuals:
         size = np.square(r)

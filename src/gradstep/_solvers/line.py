@@ -34,12 +34,12 @@ class Line(NamedTuple):
         return float(self._sums(share)[0] / self.table.n + self.penalty(share))
 
     def is_short(self) -> bool:
-        """Whether the loss falls on beyond the end nearly as at the beginning, as exponentials far above their least do."""
+        """Whether the loss falls on beyond the end nearly as at the beginning, as exponentials far from their least."""
         at_begin, at_end = float(self._sums(0.0)[1]), float(self._sums(1.0)[1])
         return at_begin < 0 and at_end < _SHORT * at_begin
 
     def best(self, least: float) -> float:
-        """Return about the best share; beyond the end if the objective there is below `least`, that at the beginning."""
+        """Return about the best share; beyond the end if the objective there is below `least`, the beginning's."""
         low, high = 0.0, 1.0
         at_high = self.objective(high)
         while not math.isfinite(at_high) and high > 1e-12:

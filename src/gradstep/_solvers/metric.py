@@ -54,7 +54,7 @@ class Metric(NamedTuple):
     def change(
         self, table: Table, loss: Loss, params: tuple[float, ...], look: Look, reach: float
     ) -> tuple[float, float]:
-        """Return what share of the factor's curvature may be missing within a reach of a look's scores, and be more there.
+        """Return what share of the factor's curvature may be missing within a reach of a look's scores, and be beyond.
 
         With the rows that have less than ``1 - c`` of theirs by their leverages, ``(1 - c) A' A`` less their trace is
         below what there is: so the share is ``c`` and that trace, for the best of some ``c``.
@@ -86,7 +86,7 @@ def measured(
         )
     seen = table.reweighted(weight / mean)
     if rows is None:
-        p = _preconditioner.drawn_in(seen, units, seed, alpha=alpha / mean, intercept=intercept)
+        p = _preconditioner.drawn_in(seen, units, seed, alpha=alpha / mean, intercept=intercept, columns_alone=True)
     else:
         none = np.zeros(table.d, dtype=bool)
         factor = _preconditioner.factor_of_rows(rows * np.sqrt(curve / mean)[:, np.newaxis], none, intercept=intercept)

@@ -73,6 +73,8 @@ class State:
     """Of a table that stands for itself: its rows as linear algebra wants them."""
     refreshed: int = 0
     unchanged: bool = False
+    overlap: bool = False
+    """Whether it is known that no plane tells labels apart without error."""
     apart: NDArray[np.float64] | None = None
     """A direction (d + 1,), in the caller's units, along which the loss falls for ever."""
     rate: float = math.nan
@@ -150,8 +152,9 @@ class Newton(NamedTuple):
             state = replace(state, epoch=state.epoch + 1, slow=True, unchanged=not again, left=1.0)
             return self._certified(table, state)
         found = replace(
-            found, metric=state.metric, fixed=state.fixed, run=state.run, rows=state.rows, refreshed=state.refreshed
-        )
+            found, metric=state.metric, fixed=state.fixed, run=state.run, rows=state.rows, refreshed=state.refreshed,
+            overlap=state.overlap,
+        )  # fmt: skip
         left = self._distance(table, found) / before if before > 0 else 1.0
         slow = state.slow or (left > _SLOW and not far and state.rows is None)
         run = max(1, state.run // _FINER) if left > _WELL_MIXED else state.run
@@ -161,6 +164,10 @@ class Newton(NamedTuple):
                 table, self.loss, state.units, state.look, found.look, found.scaled, found.scaled - state.scaled,
                 self.seed, intercept=self.intercept,
             )  # fmt: skip
+            if apart is None and self.loss.domain == "binary" and not state.overlap:
+                assert found.metric is not None  # noqa: S101 - a step was taken in it
+                apart, overlap = separation.between(table, found.metric.p, found.look.score, intercept=self.intercept)
+                found = replace(found, overlap=overlap)
             if apart is not None:
                 return replace(found, apart=apart)
         return self._certified(table, found)

@@ -6,11 +6,15 @@ A. Albert and J. A. Anderson, On the existence of maximum likelihood estimates i
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from gradstep import _preconditioner
-from gradstep._dense_algebra import orthonormal
+from gradstep._dense_algebra import orthonormal, product
+from gradstep._preconditioner import Preconditioner
+from gradstep._solvers import vertex
 from gradstep._solvers.certified import in_callers_units
 from gradstep._table.table import Table
 from gradstep._table.terms import Look, Units
@@ -19,6 +23,12 @@ from gradstep.losses import Loss
 _MOVED = 0.3  # of a score in a step, from which on it is a direction to be looked at
 _STILL = 1e-2  # of the largest move: of rows that may have to stay
 _ROUNDING = 1e-9  # of the largest move
+_FEW, _NEAR = (
+    10,
+    100,
+)  # rows a column: on the wrong side, from which on it is worth a programme, and of least margin in it
+_APART = 0.5  # of the margin asked for: what a row of a programme lacks, beyond which there is no way between
+_TURNS = 4
 
 
 def direction(
@@ -32,8 +42,7 @@ def direction(
     """
     if loss.domain == "real":
         return None
-    y = table.responses
-    present = np.ones(table.n, dtype=bool) if table.weight.size == 1 else table.weight > 0
+    y, present = table.responses, _present(table)
     binary = loss.domain == "binary"
     if binary and bool(((2.0 * y - 1.0) * after.score)[present].min() > 0):
         return in_callers_units(scaled, units)[:, 0]
@@ -51,6 +60,43 @@ def direction(
     if not (largest > 0 and float(up[present].min()) >= -_ROUNDING * largest):
         return None
     return in_callers_units(exact, units)[:, 0]
+
+
+def between(
+    table: Table, p: Preconditioner, score: NDArray[np.float64], *, intercept: bool
+) -> tuple[NDArray[np.float64] | None, bool]:
+    """Return weights (d + 1,), in the caller's units, that tell labels apart without error, and whether it is settled.
+
+    A linear programme looks for them among the rows of least margin; none for some rows is none for all. Rows that its
+    answer has on the wrong side come in next, a read each time.
+    """
+    side, present = 2.0 * table.responses - 1.0, _present(table)
+    margin = np.where(present, side * score, np.inf)
+    wrong = int(np.count_nonzero(margin <= 0))
+    if not 0 < wrong <= _FEW * (table.d + 1):
+        return None, False
+    level = 1 / math.sqrt(p.total) if intercept else 0.0
+    near = np.argpartition(margin, min(_NEAR * (table.d + 1), table.n) - 1)[: _NEAR * (table.d + 1)]
+    for _ in range(_TURNS):
+        near = np.sort(near[np.isfinite(margin[near])])
+        rows = table.alone().scaled(p.units, near, 0, len(near))[:, 1 : 1 + table.d] - p.factor.mean
+        A = np.column_stack((product(rows, p.T), np.full(len(near), level)))[:, : p.T.shape[1] + intercept]
+        A = A * side[near, np.newaxis] * math.sqrt(p.total)
+        found = vertex.minimum(A, np.ones(len(A)), 0.0, 1.0, np.zeros(A.shape[1]))
+        if found is None or float(np.maximum(1 - A @ found.w, 0.0).max()) > _APART:
+            return None, True
+        q = found.w if intercept else np.append(found.w, 0.0)
+        scaled = np.append(p.T @ q[:-1], level * q[-1]) * math.sqrt(p.total)
+        scaled[-1] -= p.centre @ scaled[:-1]
+        margin = np.where(present, side * table.look(p.units, scaled).score, np.inf)
+        if float(margin.min()) > 0:
+            return in_callers_units(scaled[:, np.newaxis], p.units)[:, 0], True
+        near = np.union1d(near, np.flatnonzero(margin <= 0)[: _NEAR * (table.d + 1)])
+    return None, False
+
+
+def _present(table: Table) -> NDArray[np.bool_]:
+    return np.ones(table.n, dtype=bool) if table.weight.size == 1 else table.weight > 0
 
 
 def _leaving(
@@ -73,7 +119,7 @@ def _leaving(
         by[-1] = -(units.centre + centre) @ by[:-1] if intercept else 0.0
         return by
     seen = table.reweighted(still.astype(np.float64) * (table.n / count))
-    p = _preconditioner.drawn_in(seen, units, seed + 1, alpha=0.0, intercept=intercept)
+    p = _preconditioner.drawn_in(seen, units, seed + 1, alpha=0.0, intercept=intercept, columns_alone=True)
     if p.T.shape[1]:
         basis_of_rows = orthonormal(p.T * p.length[:, np.newaxis])
         unit = by[:-1] * p.length[:, np.newaxis]

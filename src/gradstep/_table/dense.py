@@ -244,13 +244,14 @@ class Dense(Table):
     def reweighted(self, weight: NDArray[np.float64]) -> Self:
         """Return a view of these rows with other weights, (n,) of mean 1 or one for all; its reads count in."""
         view = super().reweighted(weight)
-        view._rows, view._host = self._rows._replace(weight=weight), self._host._replace(weight=weight)
+        view.__dict__.update(_rows=self._rows._replace(weight=weight), _host=self._host._replace(weight=weight))
         return view
 
     @property
     def responses(self) -> NDArray[np.float64]:
         """The responses (n,) of one output."""
-        return self._host.y.reshape(-1)
+        responses: NDArray[np.float64] = self._host.y.reshape(-1)
+        return responses
 
     def few(self, order: NDArray[np.int64], drawn: float, share: NDArray[np.float64]) -> Table:
         """Return some rows as a table of their own, each with a share in it, one for all, beside its weight."""

@@ -216,7 +216,7 @@ class Table(abc.ABC):
     def of_loss(self, loss: Loss) -> Self:
         """Return a view of these rows with another loss; its reads count in."""
         view = copy.copy(self)
-        view._loss = loss
+        view.__dict__["_loss"] = loss
         return view
 
     def few(self, order: NDArray[np.int64], drawn: float, share: Matrix) -> Table:

@@ -75,9 +75,9 @@ class Look(NamedTuple):
     """What a read of the rows says of a loss at some weights."""
 
     high: NDArray[np.float64]
-    """(d + 1, 1): ``-sum_i v_i slope_i [x_i, 1]``, the gradient downhill by uncentred columns in scaled units, and ..."""
+    """(d + 1, 1): ``-sum_i v_i slope_i [x_i, 1]``, the gradient downhill by uncentred columns in scaled units."""
     low: NDArray[np.float64]
-    """... what float64 left out of it."""
+    """What float64 left out of it."""
     score: NDArray[np.float64]
     """(n,), 0 for a row of weight zero."""
     curve: NDArray[np.float64]
