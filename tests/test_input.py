@@ -344,7 +344,7 @@ def test_every_parameter_of_every_constructor_is_looked_at(registry):
         for i, _ in enumerate(tried[0]):
             names = list(inspect.signature(constructor).parameters)
             for bad, error in ((np.nan, ValueError), (np.inf, ValueError), (10**400, ValueError), ("1", TypeError),
-                               (None, TypeError), (True, TypeError), ([1.0], TypeError)):  # fmt: skip
+                               (None, TypeError), (True, TypeError), ([[1.0]], TypeError)):  # fmt: skip
                 arguments = [bad if i == at else one for at, one in enumerate(tried[0])]
                 with pytest.raises(error, match=f"{constructor.__name__}: {names[i]}: .* came"):
                     constructor(*arguments)

@@ -60,7 +60,7 @@ def elastic_net(Z, y):
 def huber(Z, y):
     # It estimates the scale of the noise as well; at that scale its problem is this one.
     model = sklearn_models.HuberRegressor(epsilon=1.5, alpha=50.0, max_iter=2000, tol=1e-9).fit(Z, y)
-    loss, penalty = gs.huber(1.5 * model.scale_), gs.l2(50.0 * model.scale_ / len(Z))
+    loss, penalty = gs.huber(1.5 * model.scale_, absolute=True), gs.l2(50.0 * model.scale_ / len(Z))
     return Case(Z, y, model, loss, penalty, gs.power_decay(0.2, 1e-3), epochs=40)
 
 

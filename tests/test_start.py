@@ -172,7 +172,13 @@ def test_epochs_that_asked_for_no_objective_have_none():
 
 @pytest.mark.parametrize(
     "changed",
-    [{"batch_size": 5}, {"seed": 3}, {"solver": gs.sgd(shuffle=False)}, {"rows": 60}, {"loss": gs.huber(1.0)}],
+    [
+        {"batch_size": 5},
+        {"seed": 3},
+        {"solver": gs.sgd(shuffle=False)},
+        {"rows": 60},
+        {"loss": gs.huber(1.0, absolute=True)},
+    ],
     ids=["batch", "seed", "order", "rows", "loss"],
 )
 def test_with_other_batches_it_begins_the_epoch_anew(changed, monkeypatch):
@@ -212,9 +218,9 @@ def test_an_earlier_step_is_not_blamed():
 def test_another_loss_and_penalty_may_go_on():
     X, y = table()
     once = gs.fit(X, y, step=0.05)
-    on = gs.fit(X, y, step=0.05, start=once, loss=gs.huber(1.0), penalty=gs.l2(0.1))
+    on = gs.fit(X, y, step=0.05, start=once, loss=gs.huber(1.0, absolute=True), penalty=gs.l2(0.1))
     assert np.linalg.norm(on.coef - once.coef) < 1
-    assert (on.loss, on.penalty) == (gs.huber(1.0), gs.l2(0.1))
+    assert (on.loss, on.penalty) == (gs.huber(1.0, absolute=True), gs.l2(0.1))
 
 
 def test_from_the_optimum_the_average_stays_there():

@@ -16,7 +16,7 @@ from gradstep import _blas, _input, _outside
 from gradstep._certificate import Certificate, Outputs
 from gradstep._driver import Limits, Run, drive, intercept_of
 from gradstep._input import Steps
-from gradstep._kinks import kinks
+from gradstep._kinks import by_level, kinks
 from gradstep._numbers import frozen
 from gradstep._report import AGREES_WITHIN
 from gradstep._result import (
@@ -35,8 +35,8 @@ from gradstep._solvers.newton import Newton
 from gradstep._table.devices import table_on
 from gradstep._table.table import Table
 from gradstep._table.terms import Rows
-from gradstep.losses import Loss, by_level, squared
-from gradstep.penalties import Penalty, strengths
+from gradstep.losses import Loss, squared
+from gradstep.penalties import Penalty, is_known, strengths
 
 CHECK_SECONDS = 1.0
 """What `check="auto"` lets SciPy take at most, about."""
@@ -103,7 +103,7 @@ def most_passes(loss: Loss, penalty: Penalty | None) -> int:
     """Return the passes that a fit may take unless told otherwise."""
     if kinks(loss):
         return _PASSES_OF_KINKS
-    return _PASSES_WITH_L1 if strengths(penalty)[0] > 0 else _PASSES
+    return _PASSES_WITH_L1 if is_known(penalty) and strengths(penalty)[0] > 0 else _PASSES
 
 
 def _outputs(rows: Rows, loss: Loss) -> list[tuple[Rows, Loss]]:

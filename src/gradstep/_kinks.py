@@ -1,5 +1,6 @@
 """Losses that are sums of kinks: what they are made of, and the same with parabolas in place of the kinks."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from gradstep._kernels.formula import formula
@@ -64,3 +65,10 @@ def smoothed(loss: Loss, width: float) -> Loss:
     """Return a loss of kinks with each rounded to a parabola within a width of it; nowhere below the loss."""
     params = (number for kink in kinks(loss) for number in kink)
     return Loss(f"smoothed {loss.name}", _smooth_value, _smooth_slope, _smooth_curvature, (width, *params))
+
+
+def by_level(loss: Loss) -> tuple[Loss, ...]:
+    """Return the losses of the levels of a quantile loss; of another the loss alone."""
+    if loss.value is not _QUANTILE or len(loss.params) == 1:
+        return (loss,)
+    return tuple(replace(loss, params=(level,)) for level in loss.params)

@@ -19,6 +19,7 @@ from scipy.linalg import lapack
 
 from gradstep import _stretch
 from gradstep._dense_algebra import gram, norms, orthonormal, product, singular, symmetric, tall_triangle, triangle
+from gradstep._dependence import all_but, dependent_columns
 from gradstep._kernels.rows import EPS
 from gradstep._numbers import stream
 from gradstep._table.table import Table
@@ -34,7 +35,6 @@ _PROJECTIONS = 16
 _LARGEST_ROOT = 300  # exponent of the root of a ridge in scaled units, so that its squares do not overflow
 _NO_NOISE = 100 * EPS  # residuals below this, relative to the fitted values, are rounding
 _NOTHING = 1e-12  # of a unit vector
-_NULL = math.sqrt(EPS)  # a column's share in a dependence, below which it is rounding
 
 
 class Factor(NamedTuple):
@@ -206,7 +206,7 @@ def preconditioner(
     condition = float(values[0] / values[rank - 1]) if rank else 1.0
     dependent: tuple[int, ...] = ()
     if rank < d:
-        dependent = _dependent(rows[rank:]) if len(rows) == d else _all_but(R / length, rank)
+        dependent = dependent_columns(rows[rank:]) if len(rows) == d else all_but(R / length, rank)
     white = left[:, :rank]
     ridge, degrees = np.zeros(d), float(rank)
     if alpha > 0 and rank:
@@ -258,48 +258,6 @@ def _sorted_triangle(above: NDArray[np.float64], below: NDArray[np.float64]) -> 
 def _inverse(R: NDArray[np.float64]) -> NDArray[np.float64]:
     inverse: NDArray[np.float64] = lapack.dtrtri(R)[0]
     return np.ascontiguousarray(np.triu(inverse))
-
-
-def _dependent(null: NDArray[np.float64]) -> tuple[int, ...]:
-    """Return the columns that depend on those before them, from all dependences there are: the rows, orthonormal.
-
-    They are the last columns in which such vectors can end.
-    """
-    null = null.copy()
-    found = []
-    for j in range(null.shape[1] - 1, -1, -1):
-        if len(null) == 0:
-            break
-        end = null[:, j]
-        size = math.sqrt(float(end @ end))
-        if size > _NULL or len(null) == j + 1:
-            found.append(j)
-            null = _reflected(null, end, size)[1:]  # so that one vector alone ends here, and let it go
-    return tuple(reversed(found))
-
-
-def _all_but(R: NDArray[np.float64], rank: int) -> tuple[int, ...]:
-    """Return the columns that depend on those before them, of more columns than rows."""
-    R = R / math.sqrt(float(np.square(R).sum(axis=0).max()) or 1.0)
-    kept: list[int] = []
-    for j in range(R.shape[1]):
-        if len(kept) == rank:
-            break
-        size = math.sqrt(float(R[:, j] @ R[:, j]))
-        if size > _NULL:
-            kept.append(j)
-            R = _reflected(R, R[:, j], size)[1:]
-    return tuple(sorted(set(range(R.shape[1])) - set(kept)))
-
-
-def _reflected(A: NDArray[np.float64], column: NDArray[np.float64], size: float) -> NDArray[np.float64]:
-    """Return A turned so that a column of this size lies along the first axis: Householder's reflection."""
-    if size == 0.0:
-        return A
-    v = column / size
-    v[0] += math.copysign(1.0, v[0])
-    turned: NDArray[np.float64] = A - np.outer(v * (2.0 / float(v @ v)), v @ A)
-    return turned
 
 
 def of_all_rows(table: Table, units: Units, constant: NDArray[np.bool_], *, intercept: bool) -> Factor:

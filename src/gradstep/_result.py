@@ -14,9 +14,10 @@ from gradstep._certificate import Certificate
 from gradstep._device import on_cuda
 from gradstep._kernels.first_call import interrupts_held
 from gradstep._kernels.wide import wide_scores
+from gradstep._kinks import by_level
 from gradstep._report import AGREES_WITHIN
 from gradstep._solvers.textbook import Sgd, State
-from gradstep.losses import Loss, by_level
+from gradstep.losses import Loss
 from gradstep.penalties import Penalty
 from gradstep.schedules import Schedule
 

@@ -11,7 +11,7 @@ here, and the curvature is 0.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -59,11 +59,10 @@ class Loss(Formulas):
     domain : {"real", "nonnegative", "positive", "binary"}, default "real"
         The responses that the loss is defined for; `fit` refuses others. Binary ones are 0 and 1.
     dispersion : float, optional
-        Where the loss is the negative log-likelihood of the responses, 1: standard errors are then those of maximum
-        likelihood. None lets the slopes tell it: their mean square over the mean curvature.
+        1 where the loss is the negative log-likelihood of the responses, for standard errors of maximum likelihood.
+        None lets the slopes tell it: their mean square over the mean curvature.
     relative : bool, default False
-        Whether the parameters are in units of a robust scale of the residuals, as those of `huber` may be, which a fit
-        without a step finds as it goes.
+        Whether the parameters are in units of a robust scale of the residuals, as that of `huber` may be.
 
     Raises
     ------
@@ -101,7 +100,8 @@ class Loss(Formulas):
         name = super().__repr__()
         if self.value is _huber_value and not self.relative:
             return f"{name[:-1]}, absolute=True)"
-        return f"{self.name}(({name[len(self.name) + 1 :]})" if len(by_level(self)) > 1 else name
+        several = self.value is _quantile_value and len(self.params) > 1
+        return f"{self.name}({name[len(self.name) :]})" if several else name
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -178,9 +178,9 @@ def huber(delta: float, absolute: bool = False) -> Loss:
     delta : float
         Where the squared part ends, above 0. 1.345 keeps 95 % of the efficiency of least squares for normal noise.
     absolute : bool, default False
-        Whether ``delta`` is in units of ``y``. Else it is in units of a robust scale of the residuals, their median
-        size over 0.6745, which is that of the fit itself: `gradstep.fit` finds both together and returns the loss with
-        the ``delta`` in units of ``y``. A fit with a ``step`` needs an absolute one.
+        Whether ``delta`` is in units of ``y``. Else it is in units of the residuals' median size over 0.6745, a robust
+        standard deviation: `gradstep.fit` finds it with the fit, which holds the loss with ``delta`` in units of ``y``.
+        A fit with a ``step`` needs an absolute one.
 
     Returns
     -------
@@ -334,13 +334,6 @@ def quantile(level: float | Sequence[float]) -> Loss:
     return Loss("quantile", _quantile_value, _quantile_slope, _no_curvature, levels)
 
 
-def by_level(loss: Loss) -> tuple[Loss, ...]:
-    """Return the losses of the levels of a quantile loss; of another the loss alone."""
-    if loss.value is not _quantile_value or len(loss.params) == 1:
-        return (loss,)
-    return tuple(replace(loss, params=(level,)) for level in loss.params)
-
-
 @formula
 def _epsilon_insensitive_value(z, y, p):
     return max(abs(z - y) - p[0], type(z)(0))
@@ -452,7 +445,7 @@ def has_one_hump(loss: Loss) -> bool:
 
 LOSSES: Registry[Loss] = {
     squared: ((),),
-    huber: ((1.35, True), (0.3, True), (1e3, True), (1.35,)),
+    huber: ((1.35,), (1.35, True), (0.3, True), (1e3, True)),
     logistic: ((),),
     quantile: ((0.5,), (0.1,), (0.9,)),
     epsilon_insensitive: ((0.5,), (0.0,)),

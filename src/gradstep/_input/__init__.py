@@ -14,11 +14,11 @@ from gradstep._input.arrays import BLOCK, finite
 from gradstep._input.arrays import parameters as parameters
 from gradstep._input.arrays import predictors as predictors
 from gradstep._input.arrays import weights_together as weights_together
-from gradstep._kinks import kinks
+from gradstep._kinks import by_level, kinks
 from gradstep._numbers import real
 from gradstep._solvers.textbook import Sgd, State, looked_at, rates, refuse_rates
 from gradstep._table.terms import Rows
-from gradstep.losses import Loss, by_level
+from gradstep.losses import Loss
 from gradstep.penalties import Penalty, is_known, strengths
 from gradstep.schedules import Schedule
 
@@ -172,7 +172,9 @@ def without_closed_form(
         if len(by_level(loss)) > 1:
             raise ValueError(f"loss: {loss!r} came with a step; one level is needed, or no step.")
         if wanted:
-            raise ValueError(f"check: True came with a step and {problem}; it is made of fits without a step.")
+            raise ValueError(
+                "check: True came; only the squared loss with no penalty or l2 has a closed form to check steps by."
+            )
         return options, device
     if options == "exact":
         raise ValueError(f'solver: "exact" came with {problem}; the squared loss with no penalty or l2 is needed.')

@@ -7,21 +7,65 @@ a line is then searched, and a change of the curvature bounded, without a furthe
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
 from gradstep._kernels.cache import kernel
-from gradstep._kernels.formula import Formula
+from gradstep._kernels.formula import Formula, compilable
 from gradstep._kernels.wide import LANES, product_error
 
-LOSSES, SQUARES, BAD = 0, 1, 2
-"""What stands where in the sums of a look: of the losses, of the squares of the slopes; the first row whose curvature
-is negative or no number, -1 if there is none."""
+_exact = partial(compilable, fastmath=False, forceinline=True, error_model="numpy")
+
+
+@_exact
+def _scores(tile, w, r, rest):
+    """Set ``r + rest`` to the products of the lanes of a tile (d + 1, lanes) with weights."""
+    r[:] = 0.0
+    rest[:] = 0.0
+    for j in range(tile.shape[0]):
+        factor, column = w[j], tile[j]
+        for i in range(LANES):
+            product = column[i] * factor
+            lost = product_error(column[i], factor, product)
+            before = r[i]
+            after = before + product
+            part = after - before
+            rest[i] += ((before - (after - part)) + (product - part)) + lost
+            r[i] = after
+
+
+@_exact
+def _add(tile, r, rest, totals, errors):
+    """Add the lanes of a tile, times ``r + rest``, to sums and what is lost of them."""
+    for j in range(tile.shape[0]):
+        column, total, error = tile[j], totals[j], errors[j]
+        for i in range(LANES):
+            product = column[i] * r[i]
+            lost = product_error(column[i], r[i], product) + column[i] * rest[i]
+            before = total[i]
+            after = before + product
+            part = after - before
+            error[i] += ((before - (after - part)) + (product - part)) + lost
+            total[i] = after
+
+
+@_exact
+def _join(totals, errors, high, low):
+    """Set `high` and `low` to the sums over lanes."""
+    for j in range(totals.shape[0]):
+        total, error = 0.0, 0.0
+        for i in range(LANES):
+            after = total + totals[j, i]
+            part = after - total
+            error += ((total - (after - part)) + (totals[j, i] - part)) + errors[j, i]
+            total = after
+        high[j] = total + error
+        low[j] = error - (high[j] - total)
 
 
 @lru_cache(maxsize=64)
-def look_kernel(value: Formula, slope: Formula, curvature: Formula) -> Callable[..., None]:  # noqa: C901 - a kernel
+def look_kernel(value: Formula, slope: Formula, curvature: Formula) -> Callable[..., None]:
     """Return the compiled look at rows `start` to `stop` for a loss's formulas, called as::
 
         look(X, y, weight, start, stop, scale, w, p, high, low, score, curve, sums)
@@ -47,19 +91,7 @@ def look_kernel(value: Formula, slope: Formula, curvature: Formula) -> Callable[
                 v[i] = (weight[0] if weight.size == 1 else weight[first + i]) if i < count else 0.0
                 for j in range(d):
                     tile[j, i] = X[first + i, j] * scale[j] if v[i] > 0.0 else 0.0
-                r[i] = 0.0
-                rest[i] = 0.0
-            for j in range(d + 1):
-                factor = w[j]
-                column = tile[j]
-                for i in range(LANES):
-                    product = column[i] * factor
-                    lost = product_error(column[i], factor, product)
-                    before = r[i]
-                    after = before + product
-                    part = after - before
-                    rest[i] += ((before - (after - part)) + (product - part)) + lost
-                    r[i] = after
+            _scores(tile, w, r, rest)
             for i in range(count):
                 at = first + i
                 if v[i] > 0.0:
@@ -87,25 +119,8 @@ def look_kernel(value: Formula, slope: Formula, curvature: Formula) -> Callable[
             for i in range(count, LANES):
                 r[i] = 0.0
                 rest[i] = 0.0
-            for j in range(d + 1):
-                column, total, error = tile[j], totals[j], errors[j]
-                for i in range(LANES):
-                    product = column[i] * r[i]
-                    lost = product_error(column[i], r[i], product) + column[i] * rest[i]
-                    before = total[i]
-                    after = before + product
-                    part = after - before
-                    error[i] += ((before - (after - part)) + (product - part)) + lost
-                    total[i] = after
-        for j in range(d + 1):
-            total, error = 0.0, 0.0
-            for i in range(LANES):
-                after = total + totals[j, i]
-                part = after - total
-                error += ((total - (after - part)) + (totals[j, i] - part)) + errors[j, i]
-                total = after
-            high[j] = total + error
-            low[j] = error - (high[j] - total)
+            _add(tile, r, rest, totals, errors)
+        _join(totals, errors, high, low)
         sums[0] = losses + lost_of_losses if math.isfinite(losses) else losses
         sums[1] = squares
         sums[2] = bad
