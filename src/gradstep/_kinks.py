@@ -1,10 +1,10 @@
-"""Losses that are sums of kinks: what they are made of, and the same with parabolas in place of the kinks."""
+"""What solvers know of losses: the kinks that some are sums of, with parabolas for them; levels; humps of curvature."""
 
 from dataclasses import replace
 from typing import NamedTuple
 
 from gradstep._kernels.formula import formula
-from gradstep.losses import Loss, epsilon_insensitive, quantile
+from gradstep.losses import Loss, epsilon_insensitive, huber, logistic, poisson, quantile, squared
 
 _QUANTILE, _TUBE = quantile(0.5).value, epsilon_insensitive(0.0).value
 
@@ -72,3 +72,11 @@ def by_level(loss: Loss) -> tuple[Loss, ...]:
     if loss.value is not _QUANTILE or len(loss.params) == 1:
         return (loss,)
     return tuple(replace(loss, params=(level,)) for level in loss.params)
+
+
+_ONE_HUMP = {loss.curvature for loss in (squared(), huber(1.0), logistic(), poisson())}
+
+
+def has_one_hump(loss: Loss) -> bool:
+    """Whether a loss's curvature is known to rise to somewhere and fall beyond: its least in between is at an end."""
+    return loss.curvature in _ONE_HUMP

@@ -435,14 +435,6 @@ def poisson() -> Loss:
     return Loss("poisson", _poisson_value, _poisson_slope, _poisson_curvature, domain="nonnegative", dispersion=1.0)
 
 
-_ONE_HUMP = {_squared_curvature, _huber_curvature, _logistic_curvature, _poisson_curvature}
-
-
-def has_one_hump(loss: Loss) -> bool:
-    """Whether a loss's curvature is known to rise to somewhere and fall beyond: its least in between is at an end."""
-    return loss.curvature in _ONE_HUMP
-
-
 LOSSES: Registry[Loss] = {
     squared: ((),),
     huber: ((1.35,), (1.35, True), (0.3, True), (1e3, True)),

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from gradstep import _preconditioner
 from gradstep._certificate import Certificate, Curved, certify_curved
 from gradstep._dense_algebra import product
+from gradstep._kinks import has_one_hump
 from gradstep._preconditioner import Preconditioner
 from gradstep._solvers import beginning, certified, metric, proximal, separation, sgd
 from gradstep._solvers.certified import callers, from_callers_units, in_callers_units
@@ -33,7 +34,7 @@ from gradstep._solvers.metric import Metric
 from gradstep._solvers.sgd import Minibatch
 from gradstep._table.table import Table
 from gradstep._table.terms import NO_ORDER, Evidence, Look, Units
-from gradstep.losses import Loss, has_one_hump
+from gradstep.losses import Loss
 
 _SAMPLE_ROUNDS = 15
 _ROUGH = 0.1  # standard errors of the sample, to which it is solved
