@@ -55,6 +55,17 @@ class Basis(NamedTuple):
         return np.append(w, self.level * q[-1] - self.p.centre @ w)
 
 
+class _Answer(NamedTuple):
+    """The solution of a programme."""
+
+    q: NDArray[np.float64]
+    """The step in coordinates of a basis."""
+    dual: NDArray[np.float64]
+    """Of its rows, kink by kink, and then of the penalty's."""
+    infeasible: float
+    """What the dual solution's rounding may come to in the gap."""
+
+
 @dataclass(frozen=True)
 class State:
     """Where the solver stands after a round."""
@@ -182,7 +193,7 @@ class Kinked(NamedTuple):
         none = np.zeros(table.d, dtype=bool)
         factor = _preconditioner.of_all_rows(table, units, none, intercept=self.intercept)
         p = _preconditioner.preconditioner(table, units, factor, 0.0, intercept=self.intercept)
-        look = table.look(units, scaled[:, 0])
+        look = _scores(table.look(units, scaled[:, 0]))
         basis = self._basis(p)
         return State(
             units, scaled, self._objective(table, units, scaled, look), 0, look.losses, None, basis, look,
@@ -201,7 +212,7 @@ class Kinked(NamedTuple):
         assert smooth is not None  # noqa: S101 - whose steps are over
         found, c = smooth.metric, smooth.certificate
         assert found is not None  # noqa: S101 - a step was taken
-        look = table.look(state.units, state.scaled[:, 0])
+        look = _scores(table.look(state.units, state.scaled[:, 0]))
         error = float(c.residual_sd) / math.sqrt(found.mean) if c is not None else math.nan
         reach = _DOUBT * (error if math.isfinite(error) else 1.0) * math.sqrt(table.d + 1)
         return replace(
@@ -230,16 +241,16 @@ class Kinked(NamedTuple):
             reach = _WIDER * min(reach, float(np.sqrt(max(map(float, (np.square(r).max() for r in residuals))))))
         if answer is None:
             return replace(state, unchanged=True, epoch=state.epoch + 1)
-        q, gap = answer
-        step = basis.weights(q)
+        step = basis.weights(answer.q)
         scaled = state.scaled + step[:, np.newaxis]
         if self.l1 > 0:  # what is left of one that the vertex has at zero is rounding
             scaled[:-1][np.abs(scaled[:-1]) <= 1e-13 * np.abs(step[:-1, np.newaxis])] = 0.0
         if not self.intercept:
             scaled[-1] = 0.0
-        after = table.look(state.units, scaled[:, 0])
-        of_others, crossed = self._others(table, pieces, residuals, after, near)
-        gap += of_others
+        after = _scores(table.look(state.units, scaled[:, 0]))
+        gap, of_others, crossed = self._gap(table, pieces, residuals, after, near, answer)
+        if self.l1 > 0:
+            gap += self._gap_of_l1(table, state.units, scaled, answer)
         objective = self._objective(table, state.units, scaled, after)
         dispersion = self._dispersion(table, after, present)
         if state.crossed:
@@ -265,8 +276,8 @@ class Kinked(NamedTuple):
     def _programme(
         self, table: Table, state: State, basis: Basis, near: list[NDArray[np.int64]],
         residuals: list[NDArray[np.float64]],
-    ) -> tuple[NDArray[np.float64], float] | None:  # fmt: skip
-        """Return the step in coordinates of the basis, and the gap of these rows; None if too few hold it."""
+    ) -> _Answer | None:  # fmt: skip
+        """Return the step in coordinates of the basis, with its dual solution; None if too few rows hold it."""
         look, p = state.look, basis.p
         assert look is not None  # noqa: S101 - it was taken
         d = table.d
@@ -300,24 +311,39 @@ class Kinked(NamedTuple):
         )  # fmt: skip
         if found is None:
             return None
-        return (found.w if self.intercept else np.append(found.w, 0.0)), found.gap
+        lack = linear[:width] + A[:, :width].T @ found.dual
+        infeasible = float(np.sqrt(lack @ lack) * np.sqrt(found.w @ found.w))
+        return _Answer(found.w if self.intercept else np.append(found.w, 0.0), found.dual, infeasible)
 
-    def _others(
+    def _gap(
         self, table: Table, pieces: tuple[Kink, ...], residuals: list[NDArray[np.float64]], after: Look,
-        near: list[NDArray[np.int64]],
-    ) -> tuple[float, tuple[NDArray[np.int64], ...]]:  # fmt: skip
-        """Return the gap of the rows that are not in the programme, those whose residual changed its sign, and them."""
-        total, found = 0.0, []
+        near: list[NDArray[np.int64]], answer: _Answer,
+    ) -> tuple[float, float, tuple[NDArray[np.int64], ...]]:  # fmt: skip
+        """Return the gap of all rows at a look, that of the rows out of the programme, and which of those have crossed.
+
+        The dual solution is that of the programme, and for other rows the sign that their residuals had.
+        """
+        total, of_others, found, at = answer.infeasible, 0.0, [], 0
         for kink, before, which in zip(pieces, residuals, near, strict=True):
             now = table.responses - kink.shift - after.score
             crossed = (before > 0) != (now > 0)
             crossed[which] = False
-            at = np.flatnonzero(crossed)
-            dual = np.where(before[at] > 0, kink.high, np.where(before[at] < 0, kink.low, 0.0))
-            gaps = np.maximum(kink.high * now[at], kink.low * now[at]) - now[at] * dual
-            total += float((gaps * np.broadcast_to(table.weight, table.n)[at]).sum())
-            found.append(at)
-        return total, tuple(found)
+            outside = np.flatnonzero(crossed)
+            dual = np.where(before[outside] > 0, kink.high, np.where(before[outside] < 0, kink.low, 0.0))
+            weight = np.broadcast_to(table.weight, table.n)
+            r = now[outside]
+            of_others += float((weight[outside] * (np.maximum(kink.high * r, kink.low * r) - r * dual)).sum())
+            r, dual = now[which], answer.dual[at : at + len(which)]
+            total += float((weight[which] * np.maximum(kink.high * r, kink.low * r) - r * dual).sum())
+            found.append(outside)
+            at += len(which)
+        return total + of_others, of_others, tuple(found)
+
+    def _gap_of_l1(self, table: Table, units: Units, scaled: NDArray[np.float64], answer: _Answer) -> float:
+        """Return the gap of the penalty: its dual solution is within the strengths too."""
+        w = scaled[:-1, 0]
+        strength = self.l1 * table.n * units.scale
+        return float((strength * np.abs(w) + w * answer.dual[len(answer.dual) - len(w) :]).sum())
 
     def _dispersion(self, table: Table, look: Look, present: NDArray[np.bool_]) -> float:
         """Return the mean square of the slopes over the density at the kinks, by the nearest rows."""
@@ -331,6 +357,11 @@ class Kinked(NamedTuple):
         degrees = max(n - self.intercept - table.d, 1)
         total = look.squares / degrees
         return total / jump if jump > 0 else math.nan
+
+
+def _scores(look: Look) -> Look:
+    """Return a look without curvatures, which there are none of."""
+    return look._replace(curve=np.empty(0))
 
 
 def _nearest(

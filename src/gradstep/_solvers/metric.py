@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,8 @@ from gradstep import _preconditioner
 from gradstep._kernels.looks import change_kernel, majoriser_kernel
 from gradstep._kernels.wide import about_means
 from gradstep._preconditioner import Preconditioner
+from gradstep._solvers import beginning
+from gradstep._solvers.exact import factor_by_gram
 from gradstep._table.table import Table
 from gradstep._table.terms import Evidence, Look, Units
 from gradstep.losses import Loss
@@ -22,6 +25,7 @@ _TWICE = 2.0  # for sums of them
 _FEW = 0.25  # of a majoriser's, below which curvatures are too few to step by
 _SETTLED = 0.1  # of the distance that a step left at most, where curvatures are the loss's however few there are
 _LITTLE = 1e-3  # of a majoriser that stands in for no curvature
+_FEW_COLUMNS = 256  # of which a Gram matrix takes less time than a sketch
 _TINY = 1e-280
 
 
@@ -31,13 +35,13 @@ class Metric(NamedTuple):
     p: Preconditioner
     mean: float
     """Of the weights, which come to mean 1."""
-    base: NDArray[np.float64]
-    """(n,): the curvatures."""
-    leverage: NDArray[np.float64]
+    base: NDArray[np.float64] | None
+    """(n,): the curvatures; None where they are 1 everywhere."""
+    leverage: NDArray[np.float64] | None
     """(n,): ``x (A' A)^-1 x`` of each row, A the rows times the roots of their weights, the intercept among them."""
     sure: float
     """By how much a leverage may be above what is said, at most."""
-    look: Look
+    look: Look | None
     """Where the curvatures were taken."""
     trusted: bool
     """Whether they are the loss's own, and not those of a majoriser."""
@@ -59,6 +63,8 @@ class Metric(NamedTuple):
         With the rows that have less than ``1 - c`` of theirs by their leverages, ``(1 - c) A' A`` less their trace is
         below what there is: so the share is ``c`` and that trace, for the best of some ``c``.
         """
+        if self.base is None or self.leverage is None:
+            return 0.0, 0.0
         missing, more = np.empty(len(_SHARES)), np.empty(len(_SHARES))
         stretch = (1 + self.p.stretch) ** 2
         rows = look.score, look.curve, self.base, self.leverage
@@ -77,14 +83,15 @@ def measured(
     `alpha` is the strength of a ridge, `left` what share of the distance the last step left.
     """
     curve, trusted = _curvatures(table, loss, params, look, left)
-    weight = curve if table.weight.size == 1 else curve * table.weight
+    weight = curve.copy() if table.weight.size == 1 else curve * table.weight
     mean = float(weight.mean())
     if not _TINY < mean < 1 / _TINY:
         raise ValueError(
             f"loss: the curvatures of {loss!r} come to {mean:.3g} in the mean, which is no number to weigh rows by: "
             "scores are too far from where the loss curves, or y is in extreme units."
         )
-    seen = table.reweighted(weight / mean)
+    weight /= mean
+    seen = table.reweighted(weight)
     if rows is None:
         p = _preconditioner.drawn_in(seen, units, seed, alpha=alpha / mean, intercept=intercept, columns_alone=True)
     else:
@@ -93,6 +100,18 @@ def measured(
         p = _preconditioner.preconditioner(seen, units, factor, alpha / mean, intercept=intercept)
     leverage = leverages(table, p, seed, whole=rows is not None)
     return Metric(p, mean, curve, leverage, _UNSEEN if rows is None else 1.0, look, trusted)
+
+
+def of_squares(table: Table, seed: int, alpha: float, *, intercept: bool) -> Preconditioner:
+    """Return a preconditioner of the rows as they are, from their Gram matrix where that is cheaper than a sketch."""
+    if table.d <= _FEW_COLUMNS:
+        units, factor = factor_by_gram(table, seed, alpha, intercept=intercept)
+        p = _preconditioner.preconditioner(table, units, factor, alpha, intercept=intercept)
+    else:
+        p = _preconditioner.drawn(table, seed, alpha=alpha, intercept=intercept)
+    unit = 1 / p.units.y_scale
+    factor = p.factor._replace(Q=p.factor.Q * unit, y_mean=(p.factor.y_mean + p.units.y_centre) * unit)
+    return replace(p, factor=factor, units=beginning.plain(p.units))
 
 
 def leverages(table: Table, p: Preconditioner, seed: int, *, whole: bool = False) -> NDArray[np.float64]:
@@ -116,13 +135,14 @@ def _curvatures(
     Where there are few in all, as of Huber's loss far from the optimum, they are the majoriser's.
     """
     curve = look.curve
-    present = np.ones(table.n) if table.weight.size == 1 else (table.weight > 0).astype(np.float64)
     # A majoriser is of residuals: where the slope is 0 at a residual of 0.
     if loss.domain != "real" or loss.slope(0.0, 0.0, params) != 0.0:
-        return (curve, True) if curve.sum() > 0 else (present, False)
+        return (curve, True) if curve.sum() > 0 else (np.ones(table.n) * (table.weight > 0), False)
     over = np.empty(table.n)
     table.each_row(majoriser_kernel(loss.slope), look.score, params, over)
-    over *= present
+    if table.weight.size > 1:
+        over *= table.weight > 0
     if curve.sum() >= _FEW * over.sum() or left <= _SETTLED:
-        return np.maximum(curve, _LITTLE * over), True
+        over *= _LITTLE
+        return np.maximum(curve, over, out=over), True
     return over, False

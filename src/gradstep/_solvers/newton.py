@@ -34,7 +34,7 @@ from gradstep._solvers.metric import Metric
 from gradstep._solvers.sgd import Minibatch
 from gradstep._table.table import Table
 from gradstep._table.terms import NO_ORDER, Evidence, Look, Units
-from gradstep.losses import Loss
+from gradstep.losses import Loss, squared
 
 _SAMPLE_ROUNDS = 15
 _ROUGH = 0.1  # standard errors of the sample, to which it is solved
@@ -120,6 +120,8 @@ class Newton(NamedTuple):
         whole = certified.is_whole(table, self.intercept)
         sampled = _preconditioner.SAMPLED_PER_COLUMN * (table.d + 1)
         order = NO_ORDER if whole else _preconditioner.sample(table, sampled, self.seed)
+        if self._is_quadratic and earlier is None and not whole:
+            return self._of_factor(table)
         units = beginning.units_of(table, order, self.l2, intercept=self.intercept)
         rows = None
         if whole:
@@ -135,6 +137,18 @@ class Newton(NamedTuple):
         if not whole:
             state = replace(state, run=sgd.chunk(table, self._epochs.batch(table)))
         return self._certified(table, state)
+
+    @property
+    def _is_quadratic(self) -> bool:
+        return self.loss == squared()
+
+    def _of_factor(self, table: Table) -> State:
+        """Return the state at the minimum of a factor's model of the squared loss, whose curvature is 1 everywhere."""
+        p = metric.of_squares(table, self.seed, self.l2, intercept=self.intercept)
+        found = Metric(p, 1.0, None, None, 1.0, None, trusted=True)
+        scaled = proximal.solution(p, self._strength(table, found))
+        state = self._at(table, p.units, scaled, 1, self.loss.params)
+        return self._certified(table, replace(state, metric=found))
 
     def advance(self, table: Table, state: State) -> State:
         """Take a step and look where it leads."""
@@ -176,7 +190,8 @@ class Newton(NamedTuple):
     def reads(self, state: State) -> int:
         """Return how many passes the next round takes, at least."""
         steps = 1 if state.rows is not None or self.l1 > 0 else 2
-        return steps + 2 * (state.metric is None and state.rows is None)
+        stale = state.metric is None or (state.metric.base is not None and state.left > _SLOW)
+        return steps + 2 * (stale and state.rows is None)
 
     def batch(self, table: Table) -> int:
         """Return the rows of a batch."""
@@ -295,6 +310,8 @@ class Newton(NamedTuple):
         if found is not None:
             if found.look is state.look:
                 return state
+            if found.base is None:  # of a loss whose curvature is the same everywhere
+                return state
             mean = float((state.look.curve * table.weight).mean())
             near = found.mean / _SAME_CURVATURE <= mean <= found.mean * _SAME_CURVATURE
             if state.rows is None and not anew and near and found.trusted and state.left <= _SLOW:
@@ -322,7 +339,8 @@ class Newton(NamedTuple):
         elif state.rows is not None:
             by = p.step(evidence)
         else:
-            weight = (state.look.curve if found.trusted else found.base) / found.mean
+            base = state.look.curve if found.trusted or found.base is None else found.base
+            weight = base / found.mean
             seen = table.reweighted(weight if table.weight.size == 1 else weight * table.weight)
             if state.slow or self.directions:
                 goal = np.maximum(self._goal(state, found), _EXACTLY * p.distance(evidence))
@@ -346,6 +364,7 @@ class Newton(NamedTuple):
     def _epoch(self, table: Table, seen: Table, state: State, found: Metric, evidence: Evidence) -> NDArray[np.float64]:
         """Return where an epoch of minibatch steps leads, from here."""
         p, epochs = found.p, self._epochs
+        assert found.leverage is not None  # noqa: S101 - of a loss that curves more here than there
         model = sgd.model(seen, p, (found.leverage - p.intercept / p.total) * seen.weight)
         slope = -np.vstack((p.T.T @ evidence.slopes, evidence.by_level * model.level))
         _, more = found.change(table, self.loss, state.params, state.look, 0.0)

@@ -32,6 +32,18 @@ def step(p: Preconditioner, scaled: Array, evidence: Evidence, strength: Array) 
     return by
 
 
+def solution(p: Preconditioner, strength: Array) -> Array:
+    """Return the weights (d + 1, 1) that a factor of columns and responses itself gives, with l1 strengths (d,)."""
+    unit, factor = p.length, p.factor
+    R = np.vstack((factor.R, np.diag(np.sqrt(p.ridge)))) if p.ridged else factor.R
+    right = np.concatenate((factor.Q[:, 0], np.zeros(len(R) - len(factor.R))))
+    found = lasso.minimum(R / unit, right, strength / unit, np.zeros(len(unit)))
+    w = np.empty((len(unit) + 1, 1))
+    w[:-1, 0] = found / unit
+    w[-1] = factor.y_mean - p.centre @ w[:-1] if p.intercept else 0.0
+    return w
+
+
 def left(p: Preconditioner, scaled: Array, evidence: Evidence, strength: Array) -> tuple[Evidence, float]:
     """Return the gradient with that of l1 nearest to it, and its share of the strengths that the rows do not tell.
 
