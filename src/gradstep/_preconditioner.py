@@ -158,6 +158,18 @@ class Preconditioner:
         signs = rng.choice((-1.0, 1.0), (_PROJECTIONS, self.T.shape[1]))
         return product(signs / math.sqrt(_PROJECTIONS), self.T.T)
 
+    def leverages(self, table: Table, seed: int, *, whole: bool = False) -> NDArray[np.float64]:
+        """Return ``x (R' R)^-1 x`` of each row without its weight, by random projections, or exactly."""
+        V = self.probes(seed)
+        if whole:
+            V = np.zeros((-(-self.T.shape[1] // 4) * 4, table.d))
+            V[: self.T.shape[1]] = self.T.T
+        norms: NDArray[np.float64] = table.alone().squared_norms(self.units, self.centre, V)
+        if whole:  # its rows are a copy that is there
+            table.row_reads -= table.n
+        norms += self.intercept / self.total
+        return norms
+
 
 def noisy(
     size: NDArray[np.float64], about: NDArray[np.float64], level: NDArray[np.float64], rounding: NDArray[np.float64]

@@ -72,13 +72,18 @@ def sample_of(table: Table, seed: int) -> NDArray[np.int64]:
     return _preconditioner.sample(table, max(1, min(m, table.present // 2)), seed + 1)
 
 
-def with_heavy(
-    table: Table, order: NDArray[np.int64], leverage: NDArray[np.float64]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def with_heavy(table: Table, seed: int, *, intercept: bool) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return a sample with the rows that it does not stand for but that a fit turns about, and the share of each.
 
-    Those come in as they are, found by their leverage in the sample; without any the share is one for all.
+    Those come in as they are, found in one read by their leverage in the sample; without any the share is one for all.
     """
+    order = sample_of(table, seed)
+    few = table.few(order, 0.0, np.ones(1))
+    table.count(order, len(order))
+    units, none = units_of(few, intercept=intercept), np.zeros(table.d, dtype=bool)
+    factor = _preconditioner.of_all_rows(few, units, none, intercept=intercept)
+    p = _preconditioner.preconditioner(few, units, factor, 0.0, intercept=intercept)
+    leverage = p.leverages(table, seed)
     heavy = np.flatnonzero(leverage > _HEAVY * (table.d + 1) / len(order))
     if table.weight.size > 1:
         heavy = heavy[table.weight[heavy] > 0]

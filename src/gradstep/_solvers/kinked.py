@@ -24,7 +24,7 @@ from gradstep._dense_algebra import product
 from gradstep._kernels.wide import about_means
 from gradstep._kinks import Kink, kinks, smoothed
 from gradstep._preconditioner import Preconditioner
-from gradstep._solvers import beginning, certified, metric, newton, vertex
+from gradstep._solvers import beginning, certified, newton, vertex
 from gradstep._solvers.certified import callers, from_callers_units, in_callers_units
 from gradstep._solvers.newton import Newton
 from gradstep._table.table import Table
@@ -165,13 +165,11 @@ class Kinked(NamedTuple):
 
     def _of_sample(self, table: Table) -> tuple[float, NDArray[np.float64]]:
         """Return how far a score of a sample's optimum may be off, about, and its weights in the caller's units."""
-        order = beginning.sample_of(table, self.seed)
-        few, state = self._of_rows(table, order, np.ones(1))
-        assert state.basis is not None  # noqa: S101 - of all rows
-        leverage = metric.leverages(table, state.basis.p, self.seed)
-        order, share = beginning.with_heavy(table, order, leverage)
-        if share.size > 1:
-            few, state = self._of_rows(table, order, share)
+        order, share = beginning.with_heavy(table, self.seed, intercept=self.intercept)
+        few = table.few(order, 0.0, share)
+        table.count(order, len(order))
+        units = beginning.units_of(few, intercept=self.intercept)
+        state = self._solved(few, self._of_all(few, units, np.zeros((table.d + 1, 1))))
         assert state.look is not None  # noqa: S101 - it was taken
         r = np.sort(np.min([np.abs(few.responses - k.shift - state.look.score) for k in kinks(self.loss)], axis=0))
         # The nearest rows tell the density at the kinks, hence the standard error of a score at most rows.
@@ -180,13 +178,6 @@ class Kinked(NamedTuple):
         doubt = _WIDTHS * math.sqrt((table.d + 1) / len(order)) / (2 * density)
         least = float(r[min(len(r) - 1, 20 * (table.d + 1))])  # rows enough to tell a curvature by
         return max(doubt, least, 1e-300), in_callers_units(state.scaled, state.units)
-
-    def _of_rows(self, table: Table, order: NDArray[np.int64], share: NDArray[np.float64]) -> tuple[Table, State]:
-        """Return some rows as a table, and the state at their optimum."""
-        few = table.few(order, 0.0, share)
-        table.count(order, len(order))
-        units = beginning.units_of(few, intercept=self.intercept)
-        return few, self._solved(few, self._of_all(few, units, np.zeros((table.d + 1, 1))))
 
     def _of_all(self, table: Table, units: Units, scaled: NDArray[np.float64]) -> State:
         """Return the state of a table that stands for itself, with a factor of all rows."""

@@ -14,7 +14,6 @@ from gradstep._table.table import Table
 from gradstep.losses import Loss
 
 _FURTHEST = 1024.0  # steps that a line is followed
-_SHORT = 0.3  # of the fall at a step's beginning that is left at its end, from which on it is worth going further
 _GOLDEN = (math.sqrt(5) - 1) / 2
 _ENOUGH = 1e-2  # of the way, to which its best place is found
 
@@ -32,11 +31,6 @@ class Line(NamedTuple):
     def objective(self, share: float) -> float:
         """Return the objective at a share of the line."""
         return float(self._sums(share)[0] / self.table.n + self.penalty(share))
-
-    def is_short(self) -> bool:
-        """Whether the loss falls on beyond the end nearly as at the beginning, as exponentials far from their least."""
-        at_begin, at_end = float(self._sums(0.0)[1]), float(self._sums(1.0)[1])
-        return at_begin < 0 and at_end < _SHORT * at_begin
 
     def best(self, least: float) -> float:
         """Return about the best share; beyond the end if the objective there is below `least`, the beginning's."""

@@ -38,7 +38,8 @@ class Metric(NamedTuple):
     base: NDArray[np.float64] | None
     """(n,): the curvatures; None where they are 1 everywhere."""
     leverage: NDArray[np.float64] | None
-    """(n,): ``x (A' A)^-1 x`` of each row, A the rows times the roots of their weights, the intercept among them."""
+    """(n,): ``x (A' A)^-1 x`` of each row, A the rows times the roots of their weights, the intercept among them; None
+    where nothing is asked of how the curvature changes."""
     sure: float
     """By how much a leverage may be above what is said, at most."""
     look: Look | None
@@ -76,11 +77,12 @@ class Metric(NamedTuple):
 
 def measured(
     table: Table, loss: Loss, params: tuple[float, ...], look: Look, units: Units, rows: NDArray[np.float64] | None,
-    alpha: float, seed: int, left: float, *, intercept: bool,
+    alpha: float, seed: int, left: float, *, intercept: bool, bounded: bool = True,
 ) -> Metric:  # fmt: skip
     """Return the metric at a look: of `rows` as linear algebra wants them, or of a sketch, whose units may be others.
 
-    `alpha` is the strength of a ridge, `left` what share of the distance the last step left.
+    `alpha` is the strength of a ridge, `left` what share of the distance the last step left. Not `bounded`, nothing
+    will be asked of how the curvature changes.
     """
     curve, trusted = _curvatures(table, loss, params, look, left)
     weight = curve.copy() if table.weight.size == 1 else curve * table.weight
@@ -98,7 +100,7 @@ def measured(
         none = np.zeros(table.d, dtype=bool)
         factor = _preconditioner.factor_of_rows(rows * np.sqrt(curve / mean)[:, np.newaxis], none, intercept=intercept)
         p = _preconditioner.preconditioner(seen, units, factor, alpha / mean, intercept=intercept)
-    leverage = leverages(table, p, seed, whole=rows is not None)
+    leverage = p.leverages(table, seed, whole=rows is not None) if bounded else None
     return Metric(p, mean, curve, leverage, _UNSEEN if rows is None else 1.0, look, trusted)
 
 
@@ -112,19 +114,6 @@ def of_squares(table: Table, seed: int, alpha: float, *, intercept: bool) -> Pre
     unit = 1 / p.units.y_scale
     factor = p.factor._replace(Q=p.factor.Q * unit, y_mean=(p.factor.y_mean + p.units.y_centre) * unit)
     return replace(p, factor=factor, units=beginning.plain(p.units))
-
-
-def leverages(table: Table, p: Preconditioner, seed: int, *, whole: bool = False) -> NDArray[np.float64]:
-    """Return the leverage of each row without its weight, exactly for a table that is a copy in the cache."""
-    V = p.probes(seed)
-    if whole:
-        V = np.zeros((-(-p.T.shape[1] // 4) * 4, table.d))
-        V[: p.T.shape[1]] = p.T.T
-    norms: NDArray[np.float64] = table.alone().squared_norms(p.units, p.centre, V)
-    if whole:
-        table.row_reads -= table.n
-    norms += p.intercept / p.total
-    return norms
 
 
 def _curvatures(

@@ -44,6 +44,7 @@ _FASTEST = 0.5  # of the curvature that steps allow for at most where there is m
 _REACH = 1.5  # times what is left of the way: how far about the scores the curvature is bounded to begin with
 _SLOW, _WELL_MIXED = 1 / 3, 1 / 30  # of the distance: left by slow steps, and by good ones at most
 _AIM, _EXACTLY = 0.5, 1e-3  # of the distance asked for, and of that there is: where conjugate directions end
+_SHORT = 0.3  # of the fall at a step's beginning that is left at its end, from which on it is worth going further
 _DECREASE = 1e-4  # of what the model promises
 _ROUNDING = 1e-13  # of the objective
 _FINER = 4
@@ -150,22 +151,21 @@ class Newton(NamedTuple):
         state = self._at(table, p.units, scaled, 1, self.loss.params)
         return self._certified(table, replace(state, metric=found))
 
-    def advance(self, table: Table, state: State) -> State:
-        """Take a step and look where it leads."""
-        state = self._measured(table, self._rescaled(table, state))
+    def advance(self, table: Table, state: State, *, proven: bool = True) -> State:
+        """Take a step and look where it leads, with a certificate unless nothing has to be proven."""
+        state = self._measured(table, self._rescaled(table, state), bounded=proven)
         before = self._distance(table, state)
         by, promised = self._step(table, state)
         found = self._at(table, state.units, state.scaled + by, state.epoch + 1, state.params)
         slack = _ROUNDING * abs(state.objective) + 1e-300
-        line = self._line(table, state, found, by)
         far = not found.objective <= state.objective - _DECREASE * promised + slack
-        if far or (self.l1 == 0 and line.is_short()):
-            share = line.best(state.objective)
+        if far or self._is_short(state, found, by):
+            share = self._line(table, state, found, by).best(state.objective)
             found = self._at(table, state.units, state.scaled + share * by, state.epoch + 1, state.params)
         if not found.objective <= state.objective + slack:
             again = not (state.slow or state.rows is not None or self.l1 > 0)  # by conjugate directions
             state = replace(state, epoch=state.epoch + 1, slow=True, unchanged=not again, left=1.0)
-            return self._certified(table, state)
+            return self._certified(table, state) if proven else state
         found = replace(
             found, metric=state.metric, fixed=state.fixed, run=state.run, rows=state.rows, refreshed=state.refreshed,
             overlap=state.overlap,
@@ -174,6 +174,8 @@ class Newton(NamedTuple):
         slow = state.slow or (left > _SLOW and not far and state.rows is None)
         run = max(1, state.run // _FINER) if left > _WELL_MIXED else state.run
         found = replace(found, left=left, slow=slow, run=run)
+        if not proven:
+            return found
         if self.l1 == 0 and self.l2 == 0:
             apart = separation.direction(
                 table, self.loss, state.units, state.look, found.look, found.scaled, found.scaled - state.scaled,
@@ -199,10 +201,20 @@ class Newton(NamedTuple):
 
     def away(self, table: Table, state: State) -> float:
         """Return about how many standard errors are left, where nothing may be proven of it."""
-        c, found = state.certificate, state.metric
-        if c is None or found is None or not float(c.residual_sd) > 0:
+        found = state.metric
+        if found is None:
             return math.inf
-        return self._distance(table, state) * math.sqrt(found.mean) / float(c.residual_sd)
+        degrees = max(1.0, table.present - self.intercept - found.p.degrees)
+        dispersion = self.loss.dispersion or state.look.squares / (found.mean * degrees)
+        return self._distance(table, state) / math.sqrt(dispersion / found.mean) if dispersion > 0 else math.inf
+
+    def _is_short(self, state: State, found: State, by: NDArray[np.float64]) -> bool:
+        """Whether the loss falls on beyond a step nearly as it did before, as exponentials far from their least do."""
+        at = state.metric
+        if self.l1 > 0 or at is None:
+            return False
+        before, after = (_fall(at.p, at.evidence(each.look, each.scaled), by) for each in (state, found))
+        return before > 0 and after > _SHORT * before
 
     @property
     def _epochs(self) -> Minibatch:
@@ -230,32 +242,20 @@ class Newton(NamedTuple):
 
     def _of_sample(self, table: Table) -> tuple[NDArray[np.float64], tuple[float, ...]]:
         """Return the optimum of a sample of rows, about, in the caller's units, and the loss's parameters there."""
-        order = beginning.sample_of(table, self.seed)
-        w, params, p = self._of_rows(table, order, np.ones(1))
-        both, share = beginning.with_heavy(table, order, metric.leverages(table, p, self.seed))
-        if share.size > 1:
-            w, params, _ = self._of_rows(table, both, share)
-        return w, params
-
-    def _of_rows(
-        self, table: Table, order: NDArray[np.int64], share: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], tuple[float, ...], Preconditioner]:
-        """Return the optimum of some rows, about, in the caller's units, the loss's parameters there and a factor."""
+        order, share = beginning.with_heavy(table, self.seed, intercept=self.intercept)
         # Labels and counts are drawn to their mean by a little, so that there is an optimum.
         drawn = (table.d + 1) / (4 * len(order)) if self.loss.domain in {"binary", "nonnegative"} else 0.0
         few = table.few(order, drawn, share)
         units = beginning.units_of(few, alpha=self.l2, intercept=self.intercept)
         rows = few.scaled(units, NO_ORDER, 0, few.n)
         scaled, params = self._constant(few)
-        state = self._certified(few, replace(self._at(few, units, scaled, 0, params), rows=rows))
+        state = replace(self._at(few, units, scaled, 0, params), rows=rows)
         for _ in range(_SAMPLE_ROUNDS):
-            state = self.advance(few, state)
-            c = state.certificate
-            if state.unchanged or state.apart is not None or (c is not None and c.bound <= _ROUGH and state.fixed):
+            state = self.advance(few, state, proven=False)
+            if state.unchanged or (state.fixed and self.away(few, state) <= _ROUGH):
                 break
         table.count(order, len(order))
-        assert state.metric is not None  # noqa: S101 - of all rows there is one
-        return in_callers_units(state.scaled, units), state.params, state.metric.p
+        return in_callers_units(state.scaled, units), state.params
 
     def _at(
         self, table: Table, units: Units, scaled: NDArray[np.float64], epoch: int, params: tuple[float, ...]
@@ -304,7 +304,7 @@ class Newton(NamedTuple):
         assert state.metric is not None  # noqa: S101 - it was measured
         return float(state.metric.p.distance(self._evidence(table, state)[0])[0])
 
-    def _measured(self, table: Table, state: State, *, anew: bool = False) -> State:
+    def _measured(self, table: Table, state: State, *, anew: bool = False, bounded: bool = True) -> State:
         """Return the state with a metric to step by: one that there is unless it is stale or has to be anew."""
         found = state.metric
         if found is not None:
@@ -319,7 +319,7 @@ class Newton(NamedTuple):
         seed = self.seed + (state.refreshed << 40)
         found = metric.measured(
             table, self.loss, state.params, state.look, state.units, state.rows, self.l2, seed, state.left,
-            intercept=self.intercept,
+            intercept=self.intercept, bounded=bounded,
         )  # fmt: skip
         units = beginning.plain(found.p.units)
         if not np.array_equal(units.scale, state.units.scale):
@@ -352,8 +352,7 @@ class Newton(NamedTuple):
             by[-1] = 0.0
         if self.l1 > 0:
             return by, 0.0
-        down = float((evidence.slopes * by[:-1]).sum() + evidence.by_level @ (by[-1] + p.centre @ by[:-1]))
-        return by, abs(down) * found.mean / table.n
+        return by, abs(_fall(p, evidence, by)) * found.mean / table.n
 
     def _goal(self, state: State, found: Metric) -> float:
         """Return the norm of the whitened gradient that is worth half of `tol` standard errors."""
@@ -405,3 +404,8 @@ class Newton(NamedTuple):
         if would_do and found.look is not state.look and table.passes + 2 <= self.max_passes:
             return self._certified(table, self._measured(table, state, anew=True))
         return replace(state, certificate=c)
+
+
+def _fall(p: Preconditioner, evidence: Evidence, by: NDArray[np.float64]) -> float:
+    """Return by how much the loss falls along a step at its beginning, in the metric's units."""
+    return float((evidence.slopes * by[:-1]).sum() + evidence.by_level @ (by[-1] + p.centre @ by[:-1]))
