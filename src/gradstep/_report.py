@@ -51,8 +51,8 @@ def fit(fit: Fit) -> str:
     d, outputs = len(fit.coef), fit.coef.shape[1:]
     penalty = "" if fit.penalty is None else f" + {fit.penalty!r}"
     lines = [
-        f"gradstep fit: {fit.loss.name} loss{penalty}, {fit.rows} rows x {d} columns"
-        + (f", {outputs[0]} outputs" if outputs else ""),
+        f"gradstep fit: {_loss(fit)} loss{penalty}, {fit.rows} rows x {d} columns"
+        + (f", {outputs[0]} {'levels' if len(fit.loss.params) == outputs[0] > 1 else 'outputs'}" if outputs else ""),
         f"  method       {_method(fit)}",
         f"  objective    {fit.objective:.10g} ({_shares(fit)})",
     ]
@@ -60,6 +60,10 @@ def fit(fit: Fit) -> str:
         lines.append(f"  cost         {fit.cost}")
     if fit.certificate is not None:
         lines += _certificate(fit.certificate, d, ridged=fit.penalty is not None)
+    if fit.penalty is not None and fit.penalty.name != "l2" and not outputs:
+        lines.append(f"  support      {np.count_nonzero(fit.coef)} of {d} coefficients are not zero")
+    if fit.crossings:
+        lines.append(f"  levels       cross in {fit.crossings} rows, before predict puts them in order")
     lines += _check(fit, d)
     if fit.concern:
         lines.append(f"  concern      {fit.concern}")
@@ -68,6 +72,11 @@ def fit(fit: Fit) -> str:
         shown = ", ".join(f"{value:.6g}" for value in fit.coef[:8]) + (", ..." if d > 8 else "")
         lines += [f"  coef         {shown}", f"  intercept    {fit.intercept:.10g}"]
     return "\n".join(lines)
+
+
+def _loss(fit: Fit) -> str:
+    """Return the loss's name, with its parameters where it has any."""
+    return repr(fit.loss) if fit.loss.params else fit.loss.name
 
 
 def _method(fit: Fit) -> str:
@@ -134,9 +143,9 @@ def _check(fit: Fit, d: int) -> list[str]:
     if not c.agrees and ours is not None:
         _, distance, known = apart(c, ours)
         if distance <= known:
-            verdict = "The fit is as near the closed form as its certificate says, and no nearer."
+            verdict = f"The fit is as near {c.by} as its certificate says, and no nearer."
         else:
-            verdict = "The fit and the closed form disagree" + (": see the concern." if fit.concern else ".")
+            verdict = f"The fit and {c.by} disagree" + (": see the concern." if fit.concern else ".")
     elif not c.agrees:
         remedy = (
             " While the objective still falls, raise epochs or step; where it no longer does, lower step or raise "
@@ -146,7 +155,8 @@ def _check(fit: Fit, d: int) -> list[str]:
         f"  check        {verdict}{remedy}",
         (
             f"               distance {c.distance:.3g} SE, relative {c.relative:.3g}, rank {c.rank} of {d}, "
-            f"condition {c.condition:.3g}, objective {c.objective_gap:.3g} above the closed form's"
+            f"condition {c.condition:.3g}, objective {c.objective_gap:.3g} above "
+            + ("its least" if c.by != "the closed form" else "the closed form's")
         ),
     ]
     if c.dependent and fit.certificate is None:
