@@ -42,7 +42,7 @@ GRADIENT, EPOCH_SHARES = 0.85, {65_536: 0.40, 262_144: 0.60}
 BESIDE_TORCH = {1024: 1.5, 65_536: 1.2}
 READS, BESIDE_CPU, SAME = 12, 0.6, 1e-10
 STEPS_A_GRAPH = 32
-SECONDS = 270  # after which what is optional is left out
+SECONDS = 270  # after which what is optional is left out, unless another number is asked for
 
 began = perf_counter()
 rows_of_result, judged = [], []
@@ -142,7 +142,7 @@ def read(A, n, out):
 def made(n, d, dtype):
     """Return X and y on the device."""
     X, y = cuda.device_array((n, d), dtype=dtype), cuda.device_array(n, dtype=np.float64)
-    fill[min(4096, -(-n // THREADS)), THREADS](X, y, n, d, 12345)
+    kernels.launch(fill, min(4096, -(-n // THREADS)), THREADS, X, y, n, d, 12345)
     cuda.synchronize()
     return X, y
 
@@ -155,7 +155,7 @@ def bandwidths(quick):
     blocks = 2 if quick else 2048
     out = cuda.device_array(blocks * THREADS, dtype=np.float32)
     copied = 2 * 4 * n / seconds(lambda: B.copy_to_device(A))
-    was_read = 4 * n / seconds(lambda: read[blocks, THREADS](A, n, out))
+    was_read = 4 * n / seconds(lambda: kernels.launch(read, blocks, THREADS, A, n, out))
     say("bandwidth of a copy on the device, GB/s", copied / 1e9)
     say("bandwidth of a read, GB/s", was_read / 1e9)
     return was_read
@@ -297,11 +297,13 @@ def beside_torch(X, y, ours, facts):
             asked = BESIDE_TORCH[batch]
             judge(f"epoch beside PyTorch at batch {batch:,}", f"{asked} times as fast", f"{theirs / took:.3g}",
                   held=theirs >= asked * took)  # fmt: skip
-    with contextlib.suppress(torch.cuda.OutOfMemoryError):
+    try:
         ones = torch.ones(rows.shape[0], 1, device="cuda", dtype=rows.dtype)
         solve = torch.cat((rows, ones), dim=1)
         right = responses.reshape(-1, 1).to(rows.dtype)
         say("torch.linalg.lstsq, seconds", seconds(lambda: torch.linalg.lstsq(solve, right).solution, runs=2), **facts)
+    except (torch.cuda.OutOfMemoryError, torch.linalg.LinAlgError) as error:
+        say("torch.linalg.lstsq", f"raises {type(error).__name__}", **facts)
 
 
 def torch_epoch(torch, rows, responses, batch, step, device):
@@ -409,12 +411,30 @@ def machine():
     }
 
 
+def in_time(most, facts):
+    """Whether there is time left for what is optional."""
+    if perf_counter() - began > most:
+        say("what stands beside it", "left out: the time is over", **facts)
+    return perf_counter() - began <= most
+
+
+def write(folder, found):
+    """Write what has been measured so far."""
+    found["seconds"] = round(perf_counter() - began)
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        name = "".join(c if c.isalnum() else "-" for c in found["gpu"].partition(",")[0].lower())
+        result = {"machine": found, "figures": judged, "measurements": rows_of_result}
+        (folder / f"gpu-{name}.json").write_text(json.dumps(result, indent=2) + "\n")
+
+
 def main():
     if SIMULATED:
         sys.setswitchinterval(1e-4)  # its threads wait for each other in turns
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--write", type=Path, help="a folder for the result, such as docs/measured")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="after which what is optional is left out")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", gs.ConvergenceWarning)
     kernels.require()
@@ -427,27 +447,25 @@ def main():
     bandwidth = bandwidths(arguments.quick)
     if not SIMULATED:
         say("what the break-even is computed from", str(_break_even.measured(kernels)))
+    later = []
     for n, d in QUICK_SHAPES if arguments.quick else SHAPES:
         for dtype in (np.float32, np.float64):
             facts = {"n": n, "d": d, "dtype": np.dtype(dtype).name}
             X, y, ours, took = shape(n, d, dtype, bandwidth, QUICK_BATCHES if arguments.quick else BATCHES)
-            beside = [partial(beside_torch, X, y, ours, facts), partial(beside_cupy, X, y, facts)]
-            if d <= 100:
-                beside.append(partial(beside_cpu, X, y, took, bandwidth, facts))
-            for work in beside if dtype == np.float32 else ():
-                if perf_counter() - began > SECONDS:
-                    say("what stands beside it", "left out: the time is over", **facts)
-                    break
-                work()
-            del X, y, beside
-    found["seconds"] = round(perf_counter() - began)
+            if dtype == np.float32:
+                for beside in (partial(beside_torch, X, y, ours, facts), partial(beside_cupy, X, y, facts)):
+                    if in_time(arguments.seconds, facts):
+                        beside()
+                if d <= 100:
+                    later.append((took, facts))
+            del X, y
+            write(arguments.write, found)
+    for took, facts in later:  # the CPU takes longest
+        if in_time(arguments.seconds, facts):
+            beside_cpu(*made(facts["n"], facts["d"], np.float32), took, bandwidth, facts)
+            write(arguments.write, found)
     missed = [entry["what"] for entry in judged if not entry["held"]]
     print(f"\n{len(judged) - len(missed)} of {len(judged)} figures held in {found['seconds']} s", *missed, sep="\n- ")
-    if arguments.write:
-        arguments.write.mkdir(parents=True, exist_ok=True)
-        name = "".join(c if c.isalnum() else "-" for c in found["gpu"].partition(",")[0].lower())
-        result = {"machine": found, "figures": judged, "measurements": rows_of_result}
-        (arguments.write / f"gpu-{name}.json").write_text(json.dumps(result, indent=2) + "\n")
     sys.exit(bool(missed))  # --quick has figures of correctness alone
 
 

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradstep._kernels import cuda
+from gradstep._kernels.cuda.held import held
 from gradstep._kernels.cuda.rows import Cut
-from gradstep._kernels.cuda.target import THREADS
+from gradstep._kernels.cuda.target import THREADS, WARP
 from gradstep._numbers import frozen
 from gradstep._table.table import Matrix, Table
 from gradstep._table.terms import Rows
@@ -26,6 +27,8 @@ class Launching(Table):
     def __init__(self, rows: Rows, loss: Loss, penalty: Penalty | None) -> None:
         super().__init__(rows, loss, penalty)
         self._single = self._dtype == np.float32
+        self._held_for_one = held(self.d, self.bytes_per_entry)
+        self._held = self._held_for_one if self.k == 1 else None
         self._scratch: dict[str, Any] = {}
         self._X, self._y = _there(rows.X, "X"), _there(rows.y.reshape(self.n, -1), "y")
         self._weight = cuda.copied(rows.weight, "sample_weight")
@@ -35,14 +38,14 @@ class Launching(Table):
         self._ones = cuda.copied(np.ones(self.d, dtype=self._dtype))
 
     @staticmethod
-    def _launch(name: str, blocks: int, *arguments: Any, **how: bool) -> None:
+    def _launch(name: str, blocks: int, *arguments: Any, **how: Any) -> None:
         """Run a kernel."""
         cuda.launch(cuda.kernel(name, **how), blocks, THREADS, *arguments)
 
     def _folded(self, parts: Any, rows: int, entries: int) -> Matrix:
         """Return the sums over rows of what stands there in two parts, in two parts."""
         out = self._room("folded", (2, entries), np.float64)
-        self._launch("fold", cuda.blocks_for(entries), parts, rows, entries, out)
+        self._launch("fold", cuda.blocks_for(entries * WARP), parts, rows, entries, out)
         found: Matrix = out.copy_to_host()
         return found
 

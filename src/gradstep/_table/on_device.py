@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gradstep._dense_algebra import exact_sum
 from gradstep._kernels import cuda
 from gradstep._kernels.cuda import columns, reads, steps
+from gradstep._kernels.cuda.held import cut_for
 from gradstep._kernels.cuda.rows import cut
 from gradstep._kernels.cuda.sketch import stretch
 from gradstep._kernels.cuda.sums import PLAIN, ROUGH, WIDE, sums
@@ -65,17 +66,17 @@ class OnDevice(Launching):
         d, k = self.d, self.k
         batch = min(settings.batch, self.n)
         entries = (d + 2) * k
-        cells = -(-batch * (d + 1) * k // steps.CELLS_PER_PIECE)
-        pieces = max(1, min(steps.MOST_PIECES, cells, _MOST_SUMS // entries))
-        cutting = cut(d, 2 * k, entries)
+        pieces = max(1, min(steps.pieces_of(batch, d, k), _MOST_SUMS // entries))
+        cutting = cut_for(self._held, d, 2 * k, entries)
         fold = 1
         while fold < min(WARP, pieces):
             fold *= 2
         of_path = cuda.copied(np.stack([array.reshape(-1, k) for array in path[:-1]]))
         of_losses, of_rates = cuda.copied(path.loss_sum), cuda.copied(rates)
         compiled = cuda.steps_kernel(
-            self._loss.value, self._loss.slope, self._penalty.prox, single=self._single, together=pieces > 1
-        )
+            self._loss.value, self._loss.slope, self._penalty.prox, single=self._single, together=pieces > 1,
+            held=self._held,
+        )  # fmt: skip
         shuffled = order.size > 0
         numbers = sums(PLAIN, self._single)
 
@@ -84,14 +85,17 @@ class OnDevice(Launching):
                 self._X, self._y, self._weight, self._stride, order[start:stop] if shuffled else self._none, shuffled,
                 self.n, d, k, start, stop, batch, pieces, settings.intercept, settings.momentum, settings.nesterov,
                 settings.averaging, averaged, of_rates, rates.size > 1, of_path, of_losses, self._unit_of_responses,
-                self._room("W", (numbers.parts, d, k), self._dtype), self._unit_of_columns, *cutting, fold,
+                self._room("W", (numbers.parts, k, d), self._dtype), self._unit_of_columns, *cutting, fold,
                 *self._rooms(numbers.parts, blocks, cutting, k, k, entries),
                 self._room("sums", (2, pieces, entries), np.float64), self._loss.params, self._penalty.params,
             )  # fmt: skip
 
         new = not getattr(compiled, "overloads", True)
         with first_call(self._loss, self._penalty) if new else nullcontext():
-            blocks = 1 if pieces == 1 else min(pieces, cuda.most_blocks(compiled, arguments(1)))
+            blocks = 1
+            if pieces > 1:
+                rounds = -(-pieces // cuda.most_blocks(compiled, arguments(1)))
+                blocks = -(-pieces // rounds)
             cuda.launch(compiled, blocks, THREADS, *arguments(blocks))
         for array, found in zip(path[:-1], of_path.copy_to_host(), strict=True):
             array[...] = found.reshape(array.shape)
@@ -170,13 +174,13 @@ class OnDevice(Launching):
         scale, about, offset = self._units(units.scale, centre)
         vectors = len(V)
         width, _, tile = cut(self.d, vectors, vectors)
-        blocks = min(processors(), -(-self.n // tile))
+        blocks = min(processors(), -(-self.n // (tile if self._held_for_one is None else THREADS)))
         numbers = sums(ROUGH, self._single)
         self._launch(
             reads.NORMS, blocks, self._X, self._weight, self._stride, self.n, self.d, vectors,
-            cuda.copied(-(V @ offset)), cuda.copied(numbers.parts_of(np.ascontiguousarray(V.T))), scale, about, width,
+            cuda.copied(-(V @ offset)), cuda.copied(numbers.parts_of(V)), scale, about, width,
             tile, self._room("at", (blocks * tile,), np.int64),
-            self._room("hold", (blocks * tile, vectors), np.float64), out, single=self._single,
+            self._room("hold", (blocks * tile, vectors), np.float64), out, single=self._single, held=self._held_for_one,
         )  # fmt: skip
         self.row_reads += self.n
         return out
@@ -284,7 +288,7 @@ class OnDevice(Launching):
         if self._single:
             offset = units.centre  # the kernel takes entries as they are
         of_stretch = stretch(self.n, self.d * self.bytes_per_entry, buckets)
-        cutting = cut(d, 1 + k, entries)
+        cutting = cut_for(self._held, d, 1 + k, entries)
         blocks = min(cells, processors() * 2)
         numbers = sums(PLAIN, self._single)
         out = self._room("sketch", (2, cells, entries), np.float64)
@@ -292,7 +296,7 @@ class OnDevice(Launching):
             "sketch", blocks, self._X, self._y, self._weight, self._stride, self.n, d, k, of_stretch, STRIPES, buckets,
             *keys(seed, int.from_bytes(b"sketch")), cuda.copied(units.y_scale), cuda.copied(units.y_centre),
             scale, about, cutting.groups, cutting.tile,
-            *self._rooms(numbers.parts, blocks, cutting, 1, k, entries), out, single=self._single,
+            *self._rooms(numbers.parts, blocks, cutting, 1, k, entries), out, single=self._single, held=self._held,
         )  # fmt: skip
         self.row_reads += self.n
         found = out.copy_to_host().sum(axis=0)
@@ -308,7 +312,7 @@ class OnDevice(Launching):
         With probes it is a second read.
         """
         d, k = self.d, self.k
-        W = sums(WIDE, self._single).parts_of(w[:-1])
+        W = sums(WIDE, self._single).parts_of(w[:-1].T)
         scale = cuda.copied(units.scale.astype(self._dtype))
         found = self._read(reads.EVIDENCE, W, w[-1], k, scale, self._ones, units.y_scale)
         high, low = exact_sum(*found[:, : (d + 1) * k].reshape(2, d + 1, k))
@@ -320,7 +324,7 @@ class OnDevice(Launching):
     def curvature(self, units: Units, centre: Matrix, p: Matrix) -> Matrix:
         """Return ``sum_i v_i [z_i, 1] (z_i p + level)`` (d + 1, k) in one read, the columns about `centre`."""
         scale, about, offset = self._units(units.scale, centre)
-        W = sums(ROUGH, self._single).parts_of(p[:-1])
+        W = sums(ROUGH, self._single).parts_of(p[:-1].T)
         found = self._read(reads.CURVATURE, W, p[-1] - offset @ p[:-1], 0, scale, about, units.y_scale)
         total: Matrix = found.sum(axis=0).reshape(self.d + 1, self.k)
         total[:-1] -= offset[:, np.newaxis] * total[-1]
@@ -337,7 +341,7 @@ class OnDevice(Launching):
         entries = (d + 1) * k
         rows = max(int(b[-1] - b[0]) // (len(b) - 1) for b in deal.batches) * deal.run
         parts = max(1, min(processors() // lanes, rows * (d + 1) * k // steps.CELLS_PER_PIECE)) if together else 1
-        cutting = cut(d, k, entries)
+        cutting = cut_for(self._held, d, k, entries)
         numbers = sums(ROUGH, self._single)
         weight = model.weight if hasattr(model.weight, "copy_to_host") else self._weight
         fixed = model.fixed if model.fixed.size else np.zeros((1, 1))
@@ -356,11 +360,11 @@ class OnDevice(Launching):
                 self._room("sums", (2, lanes * parts, entries), np.float64),
                 self._room("total", (lanes, entries), np.float64),
                 self._room("q", (2, lanes, r + 1, k), np.float64), mean,
-                self._room("W", (numbers.parts, lanes * d, k), self._dtype),
+                self._room("W", (numbers.parts, k, lanes * d), self._dtype),
                 self._room("at_level", (lanes, k), np.float64),
             )  # fmt: skip
 
-        compiled = cuda.kernel("lanes", single=self._single, together=together)
+        compiled = cuda.kernel("lanes", single=self._single, together=together, held=self._held)
         blocks = min(lanes * parts, cuda.most_blocks(compiled, arguments(1))) if together else lanes
         cuda.launch(compiled, blocks, THREADS, *arguments(blocks))
         self.row_reads += model.rows
@@ -371,13 +375,14 @@ class OnDevice(Launching):
         """Return the sums (2, entries) of a read of all rows, in two parts."""
         d, k = self.d, self.k
         entries = (d + 1) * k + further
-        cutting = cut(d, k + further, entries)
-        pieces = max(1, min(processors(), -(-self.n // cutting.tile), _MOST_SUMS // entries))
+        rows = self._held and self._held.of_wide() if name == reads.EVIDENCE else self._held
+        cutting = cut_for(rows, d, k + further, entries)
+        pieces = max(1, min(processors(), -(-self.n * d // steps.CELLS_PER_PIECE), _MOST_SUMS // entries))
         parts = self._room("sums", (2, pieces, entries), np.float64)
         self._launch(
             name, pieces, self._X, self._y, self._weight, self._stride, self.n, d, k, further, pieces,
             cuda.copied(y_scale), cuda.copied(level), cuda.copied(W), scale, centre, *cutting,
-            *self._rooms(len(W), pieces, cutting, k, further, entries), parts, single=self._single,
+            *self._rooms(len(W), pieces, cutting, k, further, entries), parts, single=self._single, held=rows,
         )  # fmt: skip
         self.row_reads += self.n
         return self._folded(parts, pieces, entries)

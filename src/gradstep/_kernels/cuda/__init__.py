@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradstep._kernels.cuda import columns, reads, target
+from gradstep._kernels.cuda.held import Held, options
 from gradstep._kernels.cuda.lanes import build_lanes
 from gradstep._kernels.cuda.rows import cut
 from gradstep._kernels.cuda.sketch import build_sketch
@@ -52,22 +53,25 @@ KERNELS = tuple(_BUILDERS)
 """Names of the kernels, those of the textbook method apart."""
 
 
-def builder(name: str, **how: bool) -> Callable[..., None]:
+def builder(name: str, **how: Any) -> Callable[..., None]:
     """Return a kernel as a plain Python function, for a compiler without a device."""
     function: Callable[..., None] = _BUILDERS[name](**how)
     return function
 
 
-@lru_cache(maxsize=64)
-def kernel(name: str, **how: bool) -> Any:
+@lru_cache(maxsize=128)
+def kernel(name: str, **how: Any) -> Any:
     """Return a kernel, called as ``kernel[blocks, threads](...)``."""
-    return cuda.jit(builder(name, **how))
+    return cuda.jit(builder(name, **how), **options(how.get("held"), single=how.get("single", False), name=name))
 
 
 @lru_cache(maxsize=64)
-def steps_kernel(value: Formula, slope: Formula, prox: Formula, *, single: bool, together: bool) -> Any:
+def steps_kernel(
+    value: Formula, slope: Formula, prox: Formula, *, single: bool, together: bool, held: Held | None
+) -> Any:
     """Return the kernel of the textbook method for a loss's formulas and a penalty's."""
-    return cuda.jit(build_steps(value, slope, prox, single=single, together=together))
+    built = build_steps(value, slope, prox, single=single, together=together, held=held)
+    return cuda.jit(built, **options(held, single=single, name="steps"))
 
 
 @lru_cache(maxsize=64)
@@ -180,7 +184,7 @@ def scores(X: Any, coef: NDArray[np.float64], intercept: NDArray[np.float64]) ->
         with np.errstate(over="ignore"):
             unit = units_of(np.abs(coef / scale[:, np.newaxis]).max(axis=0), 1000)
     with np.errstate(over="ignore", under="ignore"):
-        W = sums(WIDE, single).parts_of(coef / scale[:, np.newaxis] * unit)
+        W = sums(WIDE, single).parts_of((coef / scale[:, np.newaxis] * unit).T)
     there = copied(scale.astype(X.dtype))
     out = empty((n, k), np.float64, "a score for each row")
     launch(

@@ -33,7 +33,7 @@ def build_spread(*, single: bool) -> Callable[..., None]:
             for i in range(n * piece // pieces, n * (piece + 1) // pieces):
                 v = weight[i * stride]
                 if v > nothing:
-                    z = centred_entry(X, uint64(i), j, scale, centre)
+                    z = centred_entry(X[uint64(i), j], scale[j], centre[j])
                     total = add(total, z, alone(v))
                     squares = add(squares, z, alone(v * z))
                     largest = max(largest, abs(z))

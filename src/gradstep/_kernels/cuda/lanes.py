@@ -8,13 +8,14 @@ of `gradstep._kernels.lanes.lane`, whose names are used.
 from collections.abc import Callable
 from typing import Any
 
-from gradstep._kernels.cuda.rows import barrier_of, build, centred_entry, item_of, summed, turns
+from gradstep._kernels.cuda.held import Held, build_adder
+from gradstep._kernels.cuda.rows import barrier_of, centred_entry, item_of, summed, turns
 from gradstep._kernels.cuda.sums import ROUGH, sums
 from gradstep._kernels.cuda.target import inside as cuda
 from gradstep._kernels.formula import compilable
 
 
-def build_lanes(*, single: bool, together: bool) -> Callable[..., None]:
+def build_lanes(*, single: bool, together: bool, held: Held | None = None) -> Callable[..., None]:
     """Return the kernel as a plain Python function; ``together``: whether the grid shares the lanes.
 
     Arguments travel in tuples: ``basis = (T, T_columns, shift, offset, level)``, ``state = (q, mean, total)``, and
@@ -31,12 +32,14 @@ def build_lanes(*, single: bool, together: bool) -> Callable[..., None]:
         row = chunks[position // run] * run + position % run
         return row if row < n else -1
 
-    def link(high, low, i, t, c, room, data):  # noqa: ARG001 - a sum of products comes in one number
-        weight, stride, level, lane = data
-        v = weight[i * stride] if i >= 0 else 0.0
-        split(room[1], t, c, v * (high + level[lane, c]) if v > 0.0 else 0.0, 0.0)
+    def fetch(i, c, data):  # noqa: ARG001 - asked for as a response is
+        return data[0][i * data[1]], 0.0
 
-    _, add_rows = build(arithmetic, centred_entry, place, link)
+    def link(high, low, v, response, i, c, data):  # noqa: ARG001 - a sum of products comes in one number
+        _, _, level, lane = data
+        return v * (high + level[lane, c]) if v > 0.0 else 0.0, 0.0, 0.0
+
+    add_rows = build_adder(arithmetic, centred_entry, place, fetch, link, held)
 
     def lanes(
         X, weight, stride, n, d, k, r, chunks, run, ends, batches, most, lanes, parts, T, T_columns, shift, offset,
@@ -106,7 +109,7 @@ def _as_weights(split: Any) -> Any:
             z = summed(z, fold)
             if here and lane_of_team == 0:
                 if j < d:
-                    split(W, lane * d + j, c, z, 0.0)
+                    split(W, c, lane * d + j, z, 0.0)
                 else:
                     at_level[lane, c] = level * q[now, lane, r, c] + z
 

@@ -1,10 +1,11 @@
 """Kernels that read all rows once: curvature, evidence, leverages, scores."""
 
 from collections.abc import Callable
-from typing import Any
 
-from gradstep._kernels.cuda.rows import build, centred_entry, scaled_entry
+from gradstep._kernels.cuda.held import Held, build_adder, build_norms
+from gradstep._kernels.cuda.rows import build, centred_entry, item_of, scaled_entry, summed_wide, turns
 from gradstep._kernels.cuda.sums import ROUGH, WIDE, finite_sum, sums, times, two_sum
+from gradstep._kernels.cuda.target import WARP
 from gradstep._kernels.cuda.target import inside as cuda
 from gradstep._kernels.formula import compilable
 from gradstep._kernels.wide import product_error
@@ -19,18 +20,17 @@ def as_they_stand(position, source):  # noqa: ARG001 - places of all kinds take 
     return position
 
 
-def build_read(name: str, *, single: bool) -> Callable[..., None]:
+def build_read(name: str, *, single: bool, held: Held | None = None) -> Callable[..., None]:
     """Return the kernel that sums the rows' columns times their factors, a row of `out` a piece.
 
     Of the curvature a factor is ``v (z + level)``. Of the evidence it is the weighted residual ``v (y - z - level)``,
     in double-double arithmetic, and behind the gradient stand the sums of the weighted squares.
     """
-    kind, entry, link = {
-        CURVATURE: (ROUGH, centred_entry, _curvature),
-        EVIDENCE: (WIDE, scaled_entry, _residual),
+    kind, entry, fetch, link = {
+        CURVATURE: (ROUGH, centred_entry, _weight, _curvature),
+        EVIDENCE: (WIDE, scaled_entry, _weight_and_response, _residual),
     }[name]
-    arithmetic = sums(kind, single)
-    _, add_rows = build(arithmetic, entry, as_they_stand, link(arithmetic.split))
+    add_rows = build_adder(sums(kind, single), entry, as_they_stand, fetch, link, held, beside=name == EVIDENCE)
 
     def read(
         X, y, weight, stride, n, d, k, further, pieces, y_scale, level, W, scale, centre, width, groups, tile, at, F,
@@ -46,41 +46,42 @@ def build_read(name: str, *, single: bool) -> Callable[..., None]:
     return read
 
 
-def _curvature(split: Any) -> Any:
-    def link(high, low, i, t, c, room, data):  # noqa: ARG001
-        _, weight, stride, _, level = data
-        v = weight[i * stride]
-        split(room[1], t, c, v * (high + level[c]) if v > 0.0 else 0.0, 0.0)
-
-    return link
+def _weight(i, c, data):  # noqa: ARG001 - asked for as a response is
+    return data[1][i * data[2]], 0.0
 
 
-def _residual(split: Any) -> Any:
-    def link(high, low, i, t, c, room, data):
-        y, weight, stride, y_scale, level = data
-        v = weight[i * stride]
-        if v > 0.0:
-            r, rest = two_sum(y[i, c] * y_scale[c], -high)
-            r, further = two_sum(r, -level[c])
-            rest = (rest + further) - low
-            r, rest = two_sum(r, rest)
-            weighted = times(r, v)
-            split(room[1], t, c, weighted, product_error(r, v, weighted) + rest * v)
-            room[2][t, c] = r * weighted
-        else:
-            split(room[1], t, c, 0.0, 0.0)
-            room[2][t, c] = 0.0
-
-    return link
+def _weight_and_response(i, c, data):
+    return data[1][i * data[2]], data[0][i, c]
 
 
-def build_scores(name: str, *, single: bool) -> Callable[..., None]:
+def _curvature(high, low, v, response, i, c, data):  # noqa: ARG001
+    if v > 0.0:
+        return v * (high + data[4][c]), 0.0, 0.0
+    return 0.0, 0.0, 0.0
+
+
+def _residual(high, low, v, response, i, c, data):  # noqa: ARG001
+    _, _, _, y_scale, level = data
+    if v > 0.0:
+        r, rest = two_sum(response * y_scale[c], -high)
+        r, further = two_sum(r, -level[c])
+        rest = (rest + further) - low
+        r, rest = two_sum(r, rest)
+        weighted = times(r, v)
+        return weighted, product_error(r, v, weighted) + rest * v, r * weighted
+    return 0.0, 0.0, 0.0
+
+
+def build_scores(name: str, *, single: bool, held: Held | None = None) -> Callable[..., None]:
     """Return the kernel that puts something for each row into `out`: scores, or squared norms of projections.
 
     Scores are ``out[i, c] = z / weight[c] + level``, with a unit of each output in place of the weights; the norms are
     ``out[i] = v sum_c (z + level)**2``, with `hold` as scratch, a place for each score of a tile.
     """
     norms = name == NORMS
+    if norms and held is not None:
+        kernel: Callable[..., None] = build_norms(sums(ROUGH, single), centred_entry, held)
+        return kernel
     kind, entry, link = (ROUGH, centred_entry, _hold) if norms else (WIDE, scaled_entry, _score)
     scores, _ = build(sums(kind, single), entry, as_they_stand, link)
 
@@ -120,14 +121,19 @@ def _score(high, low, i, t, c, room, data):  # noqa: ARG001
 
 
 def fold(parts, rows, entries, out):
-    """Sum the two parts of each entry over rows, in order, into the two parts of `out`."""
-    for e in range(cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x, entries, cuda.gridDim.x * cuda.blockDim.x):
+    """Sum the two parts of each entry over rows, in an order of their own, into the two parts of `out`."""
+    lane = cuda.threadIdx.x % WARP
+    for turn in range(turns(entries, cuda.gridDim.x, WARP)):
+        e = item_of(turn, cuda.blockIdx.x, cuda.gridDim.x, WARP)
         total, rest = 0.0, 0.0
-        for row in range(rows):
-            total, error = two_sum(total, parts[0, row, e])
-            rest += parts[1, row, e] + error
-        out[0, e] = total
-        out[1, e] = rest
+        if e < entries:
+            for row in range(lane, rows, WARP):
+                total, error = two_sum(total, parts[0, row, e])
+                rest += parts[1, row, e] + error
+        total, rest = summed_wide(total, rest, WARP)
+        if e < entries and lane == 0:
+            out[0, e] = total
+            out[1, e] = rest
 
 
 compilable(as_they_stand, fastmath=False)

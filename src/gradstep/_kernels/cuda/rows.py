@@ -58,11 +58,24 @@ if SIMULATED:
         cuda.syncthreads()
         return other
 
+    def of_thread(value, thread):
+        """Return the value of a thread of the same warp, by its number in the block; all threads of a block ask."""
+        box = cuda.shared.array(THREADS, float64)
+        box[cuda.threadIdx.x] = value
+        cuda.syncthreads()
+        other = type(value)(box[thread])
+        cuda.syncthreads()
+        return other
+
 else:
 
     def partner(value, step):
         """Return the value of the thread whose number differs in the bit `step`; all threads of a warp ask."""
         return cuda.shfl_xor_sync(0xFFFFFFFF, value, step)
+
+    def of_thread(value, thread):
+        """Return the value of a thread of the same warp, by its number in the block; all threads of a warp ask."""
+        return cuda.shfl_sync(0xFFFFFFFF, value, thread)
 
 
 def summed(value, width):
@@ -86,6 +99,27 @@ def summed_wide(high, low, width):
     return high, low
 
 
+def summed_from(value, width):
+    """Return the sum over those threads of a warp whose places in a group of `width` are the same."""
+    step = width
+    while step < WARP:
+        value += partner(value, step)
+        step *= 2
+    return value
+
+
+def summed_wide_from(high, low, width):
+    """Return what `summed_from` does, of what each thread has as the sum of two doubles."""
+    step = width
+    while step < WARP:
+        other, rest = partner(high, step), partner(low, step)
+        total, lost = two_sum(high, other)
+        low = (low + rest) + lost if abs(total) < _INFINITE else 0.0
+        high = total
+        step *= 2
+    return high, low
+
+
 def turns(items, members, width):
     """Return how many turns blocks take with so many items, `width` threads an item: as many for all threads."""
     at_once = members * (cuda.blockDim.x // width)
@@ -97,7 +131,7 @@ def item_of(turn, member, members, width):
     return (turn * members + member) * (cuda.blockDim.x // width) + cuda.threadIdx.x // width
 
 
-for _function in (partner, summed, summed_wide, turns, item_of):
+for _function in (partner, of_thread, summed, summed_wide, summed_from, summed_wide_from, turns, item_of):
     compilable(_function, fastmath=False)
 
 
@@ -116,37 +150,37 @@ def barrier_of(*, together: bool) -> Any:
     return compilable(barrier, fastmath=False)
 
 
-def plain_entry(X, i, j, scale, centre):  # noqa: ARG001 - entries of all kinds take the same arguments
+def plain_entry(x, scale, centre):  # noqa: ARG001 - entries of all kinds take the same arguments
     """Return an entry as it stands."""
-    return X[i, j]
+    return x
 
 
-def scaled_entry(X, i, j, scale, centre):  # noqa: ARG001
+def scaled_entry(x, scale, centre):  # noqa: ARG001
     """Return an entry in units of its column: exact, as scales are powers of two."""
-    return X[i, j] * scale[j]
+    return x * scale
 
 
-def centred_entry(X, i, j, scale, centre):
+def centred_entry(x, scale, centre):
     """Return an entry in units of its column, about the centre."""
-    return X[i, j] * scale[j] - centre[j]
+    return x * scale - centre
 
 
 for _entry in (plain_entry, scaled_entry, centred_entry):
     compilable(_entry, fastmath=False)
 
 
-def build(sums: Sums, entry: Any, place: Any, link: Any, *, scored: bool = True) -> tuple[Any, Any]:
+def build(sums: Sums, entry: Any, place: Any, put: Any, *, scored: bool = True) -> tuple[Any, Any]:
     """Return device functions ``scores`` and ``add_rows``.
 
     ``place(position, source)`` tells which row stands at a position, or a number below 0 where there is none;
-    ``link(high, low, i, at, c, room, data)`` puts into ``F[:, at, c]`` what the score ``high + low`` of row `i` for
+    ``put(high, low, i, at, c, room, data)`` puts into ``F[:, at, c]`` what the score ``high + low`` of row `i` for
     output `c` becomes, and into ``beside[at]`` what else is to be summed once a row, in doubles. Not `scored`, it is
     asked once a row, and a score of 0 comes.
 
     Arguments travel in tuples: ``table = (X, scale, centre, d, k)``, and ``room = (at, F, beside, totals)``, scratch of
     all blocks.
     """
-    scores = _scores(sums, entry, link) if scored else _unscored(link)
+    scores = _scores(sums, entry, put) if scored else _unscored(put)
     columns = _columns(sums, entry)
 
     def add_rows(table, W, first, low, high, further, cut, room, source, data, out, row):
@@ -181,12 +215,12 @@ def build(sums: Sums, entry: Any, place: Any, link: Any, *, scored: bool = True)
             out[1, row, e] = rest
         cuda.syncthreads()
 
-    for function in (add_rows, place, link):
+    for function in (add_rows, place, put):
         compilable(function, fastmath=False)
     return scores, add_rows
 
 
-def _scores(sums: Sums, entry: Any, link: Any) -> Any:
+def _scores(sums: Sums, entry: Any, put: Any) -> Any:
     """Return the function that takes the scores of a tile's rows, some threads a row, and links them to factors."""
     zero, load, add, joined = sums.zero, sums.load, sums.add, sums.joined
     wide = sums.parts > 1 + (sums.dtype(0).itemsize == 4)
@@ -209,7 +243,7 @@ def _scores(sums: Sums, entry: Any, link: Any) -> Any:
                 row = uint64(max(i, 0))
                 j = uint64(lane)
                 while j < end:
-                    acc = add(acc, entry(X, row, j, scale, centre), load(W, uint64(first) + j, c))
+                    acc = add(acc, entry(X[row, j], scale[j], centre[j]), load(W, c, uint64(first) + j))
                     j += step
             high, low = joined(acc)
             if wide:
@@ -217,19 +251,20 @@ def _scores(sums: Sums, entry: Any, link: Any) -> Any:
             else:
                 high, low = summed(high + low, width), 0.0
             if here and lane == 0:
-                link(high, low, i, t, c, room, data)
+                put(high, low, i, t, c, room, data)
             item += groups
 
     return compilable(scores, fastmath=False)
 
 
-def _unscored(link: Any) -> Any:
+def _unscored(put: Any) -> Any:
     """Return the function that asks for the factors of a tile's rows without scores."""
 
     def unscored(table, W, first, base, count, width, room, data):  # noqa: ARG001 - called as `scores` is
         at = room[0]
         for t in range(base + cuda.threadIdx.x, base + count, cuda.blockDim.x):
-            link(0.0, 0.0, at[t], t, 0, room, data)
+            for c in range(room[2].shape[1]):
+                put(0.0, 0.0, at[t], t, c, room, data)
 
     return compilable(unscored, fastmath=False)
 
@@ -255,7 +290,7 @@ def _columns(sums: Sums, entry: Any) -> Any:
                 for t in range(base + g, base + count, groups):
                     f = load(F, t, c)
                     if f[0] != 0:  # else there may be no row, or one of weight zero with anything in it
-                        acc = add(acc, entry(X, uint64(at[t]), j, scale, centre), f)
+                        acc = add(acc, entry(X[uint64(at[t]), j], scale[j], centre[j]), f)
             elif e < (d + 1) * k:
                 for t in range(base + g, base + count, groups):
                     acc = add(acc, one, load(F, t, e - d * k))

@@ -8,7 +8,8 @@ it comes from memory once. Each bucket has as many rows of a stretch as any othe
 import math
 from collections.abc import Callable
 
-from gradstep._kernels.cuda.rows import build, centred_entry, scaled_entry
+from gradstep._kernels.cuda.held import Held, build_adder
+from gradstep._kernels.cuda.rows import centred_entry, scaled_entry
 from gradstep._kernels.cuda.sums import PLAIN, sums
 from gradstep._kernels.cuda.target import inside as cuda
 from gradstep._kernels.permute import halves, mixed, permuted
@@ -22,13 +23,11 @@ def stretch(n: int, row_bytes: int, buckets: int) -> int:
     return -(-rows // buckets) * buckets
 
 
-def build_sketch(*, single: bool) -> Callable[..., None]:
+def build_sketch(*, single: bool, held: Held | None = None) -> Callable[..., None]:
     """Return the kernel: it sets ``out[:, cell]`` to the two parts of a bucket's sums of weighted rows ``[z, 1, y]``.
 
     Cells are the buckets of the first stripe, then those of the second, and so on.
     """
-    arithmetic = sums(PLAIN, single)
-    split = arithmetic.split
 
     def place(position, source):
         stripe, bucket, n, rows, share, low, count, key, step = source
@@ -38,21 +37,22 @@ def build_sketch(*, single: bool) -> Callable[..., None]:
         i = number * rows + permuted(at, rows, low, count, mixed((of_stretch + stripe * step) & 0xFFFFFFFF), step)
         return i if i < n else -1
 
-    def link(high, low, i, t, c, room, data):  # noqa: ARG001 - a row has no score here
-        y, weight, stride, y_scale, y_centre, k, stripes, key, stripe = data
-        v = weight[i * stride] if i >= 0 else 0.0
-        root = 0.0
+    def fetch(i, c, data):
+        return data[1][i * data[2]], data[0][i, c]
+
+    def link(high, low, v, response, i, c, data):  # noqa: ARG001 - a row has no score here
+        _, _, _, y_scale, y_centre, part, key, stripe = data
         if v > 0.0:
-            root = math.sqrt(v) / math.sqrt(stripes)
+            root = math.sqrt(v) * part
             if mixed(mixed((int(i) + key) & 0xFFFFFFFF) ^ (stripe + 1)) & 1:
                 root = -root
-        split(room[1], t, 0, root, 0.0)
-        for b in range(k):
-            room[2][t, b] = root * (y[i, b] * y_scale[b] - y_centre[b]) if v > 0.0 else 0.0
+            return root, 0.0, root * (response * y_scale[c] - y_centre[c])
+        return 0.0, 0.0, 0.0
 
     # In float32 to subtract a centre would round, and columns that depend on each other would no longer: without, an
     # entry is what the caller passed, and the centre comes off the sums.
-    _, add_rows = build(arithmetic, scaled_entry if single else centred_entry, place, link, scored=False)
+    entry = scaled_entry if single else centred_entry
+    add_rows = build_adder(sums(PLAIN, single), entry, place, fetch, link, held, scored=False, beside=True)
 
     def sketch(
         X, y, weight, stride, n, d, k, rows, stripes, buckets, key, step, y_scale, y_centre, scale, centre, groups,
@@ -62,10 +62,11 @@ def build_sketch(*, single: bool) -> Callable[..., None]:
         share = rows // buckets
         stretches = (n + rows - 1) // rows
         numbered = halves(rows)
+        part = 1.0 / math.sqrt(stripes)
         for cell in range(cuda.blockIdx.x, stripes * buckets, cuda.gridDim.x):
             stripe, bucket = cell // buckets, cell % buckets
             source = stripe, bucket, n, rows, share, *numbered, key, step
-            data = y, weight, stride, y_scale, y_centre, k, stripes, key, stripe
+            data = y, weight, stride, y_scale, y_centre, part, key, stripe
             add_rows(
                 table, F, 0, 0, stretches * share, k, (1, groups, tile), (at, F, beside, totals), source, data, out,
                 cell,

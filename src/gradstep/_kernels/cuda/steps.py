@@ -11,17 +11,28 @@ from typing import Any
 import numpy as np
 
 from gradstep._kernels.cpu import AVERAGING_POWER
-from gradstep._kernels.cuda.rows import barrier_of, build, item_of, plain_entry, scaled_entry, summed, turns
+from gradstep._kernels.cuda.held import Held, build_adder
+from gradstep._kernels.cuda.rows import barrier_of, item_of, plain_entry, scaled_entry, summed, turns
 from gradstep._kernels.cuda.sums import PLAIN, sums
 from gradstep._kernels.cuda.target import SIMULATED
 from gradstep._kernels.cuda.target import inside as cuda
 from gradstep._kernels.formula import Formula, compilable
 
-CELLS_PER_PIECE = 1 << (6 if SIMULATED else 14)  # of a batch, that one block reads
-MOST_PIECES = 1024
+CELLS_PER_PIECE = 1 << (6 if SIMULATED else 12)  # of a batch, that one block reads
+_OF_ONE_BLOCK = 1 << (6 if SIMULATED else 14)  # cells of a batch: its own barrier is ten times as fast as the grid's
+_PIECES = 132, 264  # of large batches: of as many processors each has as many as any other
 
 
-def build_steps(value: Formula, slope: Formula, prox: Formula, *, single: bool, together: bool) -> Callable[..., None]:
+def pieces_of(batch: int, d: int, k: int) -> int:
+    """Return into how many pieces a batch is cut: a function of its shape alone."""
+    cells = batch * (d + 1) * k
+    pieces = max(1, -(-cells // CELLS_PER_PIECE)) if cells > _OF_ONE_BLOCK else 1
+    return max((most for most in _PIECES if most <= pieces), default=pieces)
+
+
+def build_steps(
+    value: Formula, slope: Formula, prox: Formula, *, single: bool, together: bool, held: Held | None = None
+) -> Callable[..., None]:
     """Return the kernel as a plain Python function, for `cuda.jit` or for a compiler without a device.
 
     ``together``: whether the whole grid works on each batch, else one block does. ``unit`` is a power of two that
@@ -37,14 +48,18 @@ def build_steps(value: Formula, slope: Formula, prox: Formula, *, single: bool, 
         order, start, shuffled = source
         return order[position - start] if shuffled else position
 
-    def link(high, low, i, t, c, room, data):  # noqa: ARG001 - a sum of products comes in one number
-        y, weight, stride, w, d, unit, p = data
-        v = weight[i * stride]
-        z = high / unit + w[d, c]
-        split(room[1], t, c, v * slope(z, y[i, c], p) * unit, 0.0)
-        room[2][t, c] = v * value(z, y[i, c], p)
+    def fetch(i, c, data):
+        return data[1][i * data[2]], data[0][i, c]
 
-    _, add_rows = build(arithmetic, scaled_entry if single else plain_entry, place, link)
+    def link(high, low, v, response, i, c, data):  # noqa: ARG001 - a sum of products comes in one number
+        _, _, _, w, d, unit, inverse, p = data
+        if v > 0.0:
+            z = high * inverse + w[d, c]
+            return v * slope(z, response, p) * unit, 0.0, v * value(z, response, p)
+        return 0.0, 0.0, 0.0
+
+    entry = scaled_entry if single else plain_entry
+    add_rows = build_adder(arithmetic, entry, place, fetch, link, held, beside=True, small=True)
 
     def steps(
         X, y, weight, stride, order, shuffled, n, d, k, start, stop, batch, pieces, intercept, momentum, nesterov,
@@ -54,12 +69,12 @@ def build_steps(value: Formula, slope: Formula, prox: Formula, *, single: bool, 
         w, total = path[0], path[3]
         table = X, scale, scale, d, k
         room = at, F, beside, totals
-        data = y, weight, stride, w, d, unit, p
+        data = y, weight, stride, w, d, unit, 1.0 / unit, p
         settings = intercept, momentum, nesterov, averaging
         block, blocks = cuda.blockIdx.x, cuda.gridDim.x
         lane = cuda.threadIdx.x % fold
         for item in range(block * cuda.blockDim.x + cuda.threadIdx.x, d * k, blocks * cuda.blockDim.x):
-            split(W, item // k, item % k, w[item // k, item % k] * unit / np.float64(scale[item // k]), 0.0)
+            split(W, item % k, item // k, w[item // k, item % k] * unit / np.float64(scale[item // k]), 0.0)
         barrier()
         row, taken = start, 0
         while row < stop:
@@ -77,8 +92,7 @@ def build_steps(value: Formula, slope: Formula, prox: Formula, *, single: bool, 
                 entry = item_of(turn, block, blocks, fold)
                 g = 0.0
                 if entry < (d + 2) * k:
-                    for piece in range(lane, pieces, fold):
-                        g += sums_of_pieces[0, piece, entry] + sums_of_pieces[1, piece, entry]
+                    g = _of_pieces(sums_of_pieces, entry, lane, pieces, fold)
                 g = summed(g, fold)
                 if entry < (d + 2) * k and lane == 0:
                     j, c = entry // k, entry % k
@@ -96,6 +110,25 @@ def build_steps(value: Formula, slope: Formula, prox: Formula, *, single: bool, 
             row = end
 
     return steps
+
+
+def _of_pieces(sums_of_pieces, entry, lane, pieces, fold):
+    """Return the sum over each `fold`-th piece: of four at a time, so that memory is not waited for one by one."""
+    a, b, c, e = 0.0, 0.0, 0.0, 0.0
+    piece = lane
+    while piece + 3 * fold < pieces:
+        a += sums_of_pieces[0, piece, entry] + sums_of_pieces[1, piece, entry]
+        b += sums_of_pieces[0, piece + fold, entry] + sums_of_pieces[1, piece + fold, entry]
+        c += sums_of_pieces[0, piece + 2 * fold, entry] + sums_of_pieces[1, piece + 2 * fold, entry]
+        e += sums_of_pieces[0, piece + 3 * fold, entry] + sums_of_pieces[1, piece + 3 * fold, entry]
+        piece += 4 * fold
+    while piece < pieces:
+        a += sums_of_pieces[0, piece, entry] + sums_of_pieces[1, piece, entry]
+        piece += fold
+    return (a + b) + (c + e)
+
+
+compilable(_of_pieces, fastmath=False)
 
 
 def _step(prox: Formula, split: Any) -> Any:
@@ -121,6 +154,6 @@ def _step(prox: Formula, split: Any) -> Any:
             last[j, c] = w[j, c]
         w[j, c] = new
         if j < d:
-            split(W, j, c, new * unit / np.float64(scale[j]), 0.0)
+            split(W, c, j, new * unit / np.float64(scale[j]), 0.0)
 
     return compilable(step, fastmath=False)

@@ -9,11 +9,11 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numba import config, cuda
-from numba.core.errors import NumbaPerformanceWarning
 
 from gradstep._kernels.first_call import interrupts_held
 
@@ -98,17 +98,21 @@ def number() -> int:
 
 def processors() -> int:
     """Return how many blocks are worth having for a read of all rows."""
-    return 2 if SIMULATED else 1024
+    return 2 if SIMULATED else 1056
 
 
 def launch(kernel: Any, blocks: int, threads: int, *arguments: Any) -> None:
     """Run a kernel; hold Ctrl-C back where it is compiled first."""
     with interrupts_held() if not getattr(kernel, "overloads", True) else nullcontext():
-        with warnings.catch_warnings():
-            # Numba warns of few blocks, which of few rows there are.
-            warnings.simplefilter("ignore", NumbaPerformanceWarning)
-            configured = kernel[max(1, blocks), threads]
-        configured(*arguments)
+        _configured(kernel, max(1, blocks), threads)(*arguments)
+
+
+@lru_cache(maxsize=256)
+def _configured(kernel: Any, blocks: int, threads: int) -> Any:
+    with warnings.catch_warnings():
+        # numba-cuda warns of few blocks, which of few rows there are, by a class that is not Numba's.
+        warnings.simplefilter("ignore")
+        return kernel[blocks, threads]
 
 
 _ALWAYS_ROOM = 1 << 20  # bytes for which the driver is not asked
