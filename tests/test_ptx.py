@@ -1,6 +1,7 @@
 """The CUDA kernels compile to real PTX for compute capability 9.0, without a driver."""
 
 import re
+from functools import partial
 
 import pytest
 
@@ -14,6 +15,7 @@ from numba import boolean, cuda, float32, float64, int64, types
 from numba.cuda import dispatcher
 
 from gradstep._kernels.cuda import KERNELS, builder
+from gradstep._kernels.cuda.held import Held
 from gradstep._kernels.cuda.steps import build_steps
 from gradstep.losses import LOSSES
 from gradstep.penalties import NO_PENALTY, PENALTIES
@@ -62,15 +64,29 @@ def blocks_of(ptx):
     return re.split(r"\n\$L\w+:|\n\s*(?:@!?%p\d+ )?bra[^\n]*\n", ptx)
 
 
-def assert_sound(ptx, dtype):
-    """Nothing atomic, no array in local memory, every function inlined; no double beside arithmetic of float32."""
+def assert_sound(ptx, dtype, wider=None):
+    """Nothing atomic, no array in local memory, every function inlined; no double for an entry of float32 rows.
+
+    None stands in a run of instructions beside arithmetic of float32, or, of a kernel that holds rows in registers,
+    where entries and what comes once a row stand in one run, more columns a thread add none: `wider` is that kernel.
+    """
     assert ".visible .entry" in ptx
     assert not re.search(r"^\s*(@\S+\s+)?(atom|red)\.", ptx, re.MULTILINE)
     assert "local_depot" not in ptx
     assert not re.search(r"call\.uni[^;]*gradstep", ptx)
     if dtype is float32:
-        of_entries = [block for block in blocks_of(ptx) if re.search(r"\b(fma\.rn|mul|add|sub)(\.rn)?\.f32", block)]
+        of_entries, of_wider = (
+            [block for block in blocks_of(text) if re.search(r"\b(fma\.rn|mul|add|sub)(\.rn)?\.f32", block)]
+            for text in (ptx, wider or "")
+        )
         assert of_entries
+        if wider is not None:
+            doubles, more = (
+                len(re.findall(r"^\s*(?!mov|selp)\S*\.f64", "\n".join(blocks), re.MULTILINE))
+                for blocks in (of_entries, of_wider)
+            )
+            assert more <= doubles
+            return
         # A zero may be put into a register for a sum that is begun after the loop; nothing is computed or converted.
         assert not [block for block in of_entries if re.search(r"^\s*(?!mov)\S*\.f64", block, re.MULTILINE)]
 
@@ -113,8 +129,18 @@ def signature(name, dtype):
     }[name]  # fmt: skip
 
 
+ROWS_HELD, MORE_COLUMNS = Held(2, 3, 2), Held(2, 5, 2)
+
+
 def ways(name):
     """Return the ways in which a kernel is built."""
+    plain = plain_ways(name)
+    if name in {"lanes", "curvature", "evidence", "norms", "sketch"}:
+        return plain + [{**way, "held": ROWS_HELD} for way in plain]
+    return plain
+
+
+def plain_ways(name):
     if name == "lanes":
         return [{"single": single, "together": together} for single in (False, True) for together in (False, True)]
     if name in {"curvature", "evidence", "norms", "scores", "sketch", "spread"}:
@@ -127,10 +153,15 @@ def test_every_kernel_compiles(name):
     for way in ways(name):
         dtype = float32 if way.get("single") else float64
         ptx = ptx_of(builder(name, **way), signature(name, dtype))
-        assert_sound(ptx, dtype if way else float64)
-        waits = {"lanes", "curvature", "evidence", "norms", "scores", "sketch", "gram"}
+        holds = "held" in way
+        wider = ptx_of(builder(name, **{**way, "held": MORE_COLUMNS}), signature(name, dtype)) if holds else None
+        assert_sound(ptx, dtype if way else float64, wider)
+        waits = {"lanes", "curvature", "evidence", "norms", "scores", "sketch", "gram"} - (
+            {"norms"} if holds else set()
+        )
         assert bool(re.search(r"bar\.sync|barrier\.sync", ptx)) == (name in waits)
-        assert ("shfl.sync" in ptx) == (name in {"lanes", "curvature", "evidence", "norms", "scores"})
+        exchange = {"lanes", "curvature", "evidence", "norms", "scores", "fold"} | ({"sketch"} if holds else set())
+        assert ("shfl.sync" in ptx) == (name in exchange)
         assert bool(re.search(r"cudaCG\w*Sync", ptx)) == bool(way.get("together"))
 
 
@@ -146,9 +177,10 @@ def test_the_steps_compile(loss, penalty, dtype):
     )  # fmt: skip
     # Whether blocks work together changes a barrier alone.
     for together in (False, True) if loss.name == "huber" else (False,):
-        kernel = build_steps(loss.value, loss.slope, penalty.prox, single=single, together=together)
-        ptx = ptx_of(kernel, signature)
+        build = partial(build_steps, loss.value, loss.slope, penalty.prox, single=single, together=together)
+        ptx, held, wider = (ptx_of(build(held=held), signature) for held in (None, ROWS_HELD, MORE_COLUMNS))
         assert_sound(ptx, dtype)
+        assert_sound(held, dtype, wider)
         assert bool(re.search(r"cudaCG\w*Sync", ptx)) == together
 
 

@@ -268,7 +268,7 @@ def _brought(number: Any, entry: Any, held: Held) -> Any:
 
 def _keeps(number: Any, held: Held) -> bool:
     """Whether what belongs to a thread's columns has registers too: a row's weights, scales and centres."""
-    return number(0).itemsize * held.share <= 4 * _FEW_WORDS and number(0).itemsize == 4
+    return bool(number(0).itemsize == 4 and held.share <= _FEW_WORDS)
 
 
 def _kept(sums: Sums, held: Held, *, scored: bool = True) -> Any:
