@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ class Launching(Table):
         self._held_for_one = held(self.d, self.bytes_per_entry)
         self._held = self._held_for_one if self.k == 1 else None
         self._scratch: dict[str, Any] = {}
+        self._shaped: dict[tuple[str, tuple[int, ...]], Any] = {}
+        self._most: dict[Any, int] = {}
         self._X, self._y = _there(rows.X, "X"), _there(rows.y.reshape(self.n, -1), "y")
         self._weight = cuda.copied(rows.weight, "sample_weight")
         self._stride = 0 if rows.weight.size == 1 else 1
@@ -92,8 +95,17 @@ class Launching(Table):
         found = self._scratch.get(name)
         if found is None or found.size < size or found.dtype != dtype:
             self._scratch[name] = None  # let go of it first
+            self._shaped = {key: shaped for key, shaped in self._shaped.items() if key[0] != name}
             self._scratch[name] = found = cuda.empty((size,), dtype)
-        return found[:size].reshape(shape)
+        if (name, shape) not in self._shaped:  # to shape it takes 50 microseconds
+            self._shaped[name, shape] = found[:size].reshape(shape)
+        return self._shaped[name, shape]
+
+    def _most_blocks(self, compiled: Any, arguments: Callable[[int], tuple[Any, ...]]) -> int:
+        """Return how many blocks of a kernel of this table can wait for each other at a barrier of the grid."""
+        if compiled not in self._most:
+            self._most[compiled] = cuda.most_blocks(compiled, arguments(1))
+        return self._most[compiled]
 
     def _rooms(self, parts: int, blocks: int, cut: Cut, factors: int, further: int, entries: int) -> tuple[Any, ...]:
         """Return what blocks work in: rows of a tile, their factors, what is summed beside, each thread's share."""

@@ -94,7 +94,7 @@ class OnDevice(Launching):
         with first_call(self._loss, self._penalty) if new else nullcontext():
             blocks = 1
             if pieces > 1:
-                rounds = -(-pieces // cuda.most_blocks(compiled, arguments(1)))
+                rounds = -(-pieces // self._most_blocks(compiled, arguments))
                 blocks = -(-pieces // rounds)
             cuda.launch(compiled, blocks, THREADS, *arguments(blocks))
         for array, found in zip(path[:-1], of_path.copy_to_host(), strict=True):
@@ -365,7 +365,7 @@ class OnDevice(Launching):
             )  # fmt: skip
 
         compiled = cuda.kernel("lanes", single=self._single, together=together, held=self._held)
-        blocks = min(lanes * parts, cuda.most_blocks(compiled, arguments(1))) if together else lanes
+        blocks = min(lanes * parts, self._most_blocks(compiled, arguments)) if together else lanes
         cuda.launch(compiled, blocks, THREADS, *arguments(blocks))
         self.row_reads += model.rows
         found: Matrix = np.add.reduce(mean.copy_to_host()) / lanes
