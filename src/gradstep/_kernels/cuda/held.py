@@ -116,10 +116,10 @@ def _held_rows(sums: Sums, entry: Any, place: Any, fetch: Any, link: Any, held: 
     one, parts = number(1), sums.parts
     of_rows, of_columns, of_factors, of_own = (depth, share), (parts, 1, share), (parts, 1, depth), (parts, 1, own)
     of_scores, of_responses, of_units = (2, depth), (2, own), (2, share)
-    brought = _brought(number, entry, held)
-    score = _score(sums, held) if scored else _no_score(held)
+    brought = build_brought(number, entry, held)
+    score = build_score(sums, held) if scored else _no_score(held)
     by_columns, bounded, handed_in = _by_columns(sums, held), _bound(sums, held), _handed_in(sums, held)
-    kept, of_doubles = _kept(sums, held, scored=scored), sums.number
+    kept, of_doubles = build_kept(sums, held, scored=scored), sums.number
 
     def add_rows(table, W, first, low, high, further, cut, room, source, data, out, row):  # noqa: ARG001
         thread = cuda.threadIdx.x
@@ -180,46 +180,6 @@ def _held_rows(sums: Sums, entry: Any, place: Any, fetch: Any, link: Any, held: 
     return compilable(add_rows, fastmath=False)
 
 
-def build_norms(sums: Sums, entry: Any, held: Held) -> Any:
-    """Return the kernel of the rows' norms: see `gradstep._kernels.cuda.reads.build_scores`."""
-    width, share, depth = held
-    own, span = max(1, depth // width), max(1, width // depth)
-    number, of_rows, of_scores, of_units = sums.dtype, (depth, share), (2, depth), (2, share)
-    of_columns = sums.parts, 1, share
-    kept = _kept(sums, held, scored=False)
-    brought, score = _brought(number, entry, held), _score(sums.freely(), held, one=False)
-
-    def norms(X, weight, stride, n, d, k, level, W, scale, centre, width_of_cut, tile, room, hold, out):  # noqa: ARG001
-        table = X, scale, centre, d, k
-        lane, groups = cuda.threadIdx.x % width, cuda.blockDim.x // width
-        x = cuda.local.array(of_rows, number)
-        units = cuda.local.array(of_units, number)
-        weights = cuda.local.array(of_columns, number)
-        at = cuda.local.array(depth, int64)
-        totals = cuda.local.array(own, float64)
-        scores = cuda.local.array(of_scores, float64)
-        kept(table, W, 0, 0, lane, units, weights)
-        for start in range(cuda.blockIdx.x * groups * depth, n, cuda.gridDim.x * groups * depth):
-            mine = start + cuda.threadIdx.x // width
-            for m in range(depth):
-                at[m] = min(mine + m * groups, n - 1)
-            brought(table, lane, at, units, x)
-            for r in range(own):
-                totals[r] = 0.0
-            for c in range(k):
-                score(x, W, c, 0, lane, d, number(0), weights, scores)
-                for r in range(own):
-                    z = scores[0, r] + level[c]
-                    totals[r] += z * z
-            for r in range(own):
-                i = mine + (lane // span * own + r) * groups
-                if lane % span == 0 and i < n:
-                    v = weight[i * stride]
-                    out[i, 0] = v * totals[r] if v > 0.0 else 0.0
-
-    return norms
-
-
 def _no_score(held: Held) -> Any:
     """Return the function that says that rows have no score."""
     depth = held.depth
@@ -242,7 +202,7 @@ def _column(held: Held) -> Any:
     return compilable(column, fastmath=False)
 
 
-def _brought(number: Any, entry: Any, held: Held) -> Any:
+def build_brought(number: Any, entry: Any, held: Held) -> Any:
     """Return the function that brings the next rows: all that are on their way at a time are asked for first."""
     _, share, depth = held
     column = _column(held)
@@ -271,7 +231,7 @@ def _keeps(number: Any, held: Held) -> bool:
     return bool(number(0).itemsize == 4 and held.share <= _FEW_WORDS)
 
 
-def _kept(sums: Sums, held: Held, *, scored: bool = True) -> Any:
+def build_kept(sums: Sums, held: Held, *, scored: bool = True) -> Any:
     """Return the function that puts weights, scales and centres of a thread's columns into registers."""
     parts, share, column, keeps = sums.parts if scored else 0, held.share, _column(held), _keeps(sums.dtype, held)
 
@@ -304,7 +264,7 @@ def _bound(sums: Sums, held: Held) -> Any:
     return compilable(bound if sums.bounded else none, fastmath=False)
 
 
-def _score(sums: Sums, held: Held, *, one: bool = True) -> Any:
+def build_score(sums: Sums, held: Held, *, one: bool = True) -> Any:
     """Return the function that takes the scores of the rows that are held; a thread finds those of its own rows.
 
     ``one``: whether there is one score a row, whose weights have been kept.

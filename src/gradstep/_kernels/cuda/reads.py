@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from gradstep._kernels.cuda.held import Held, build_adder, build_norms
+from gradstep._kernels.cuda.held import Held, build_adder
+from gradstep._kernels.cuda.norms import build_norms
 from gradstep._kernels.cuda.rows import build, centred_entry, item_of, scaled_entry, summed_wide, turns
 from gradstep._kernels.cuda.sums import ROUGH, WIDE, finite_sum, sums, times, two_sum
 from gradstep._kernels.cuda.target import WARP
@@ -80,8 +81,7 @@ def build_scores(name: str, *, single: bool, held: Held | None = None) -> Callab
     """
     norms = name == NORMS
     if norms and held is not None:
-        kernel: Callable[..., None] = build_norms(sums(ROUGH, single), centred_entry, held)
-        return kernel
+        return build_norms(sums(ROUGH, single), centred_entry, held)
     kind, entry, link = (ROUGH, centred_entry, _hold) if norms else (WIDE, scaled_entry, _score)
     scores, _ = build(sums(kind, single), entry, as_they_stand, link)
 
