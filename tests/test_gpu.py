@@ -111,7 +111,7 @@ def test_small_tables_have_the_last_digit_of_the_cpu(dtype):
 
 
 @everywhere
-@pytest.mark.parametrize("loss", examples(LOSSES)[:3], ids=repr)
+@pytest.mark.parametrize("loss", [loss for loss in examples(LOSSES) if not loss.relative][:3], ids=repr)
 def test_textbook_epochs_at_half_the_stable_step(loss):
     n, d = (60, 3) if SIMULATED else (100_000, 20)
     rng = np.random.default_rng(0)
