@@ -588,7 +588,7 @@ def test_columns_that_depend_on_others_are_named_and_predictions_right(loss, n):
     fit = gs.fit(twice, y, loss=loss, tol=1e-6, max_passes=60)
     assert (fit.certificate.rank, fit.certificate.dependent) == (5, (5, 6, 7))
     assert fit.check.agrees
-    np.testing.assert_allclose(fit.predict(twice), plain.predict(X), atol=1e-5)
+    np.testing.assert_allclose(fit.predict(twice), plain.predict(X), atol=1e-3 if loss.relative else 1e-5)
     lasso = gs.fit(twice, y, loss=loss, penalty=gs.l1(1e-4))
     assert lasso.stop is gs.Stop.CERTIFIED
     assert lasso.check.agrees
