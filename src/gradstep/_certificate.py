@@ -238,12 +238,14 @@ def certify_curved(
     moved = U + _WIDE_SUM * p.in_gradient * size + _WIDE_WEIGHT * in_weights + of_rows
     rounding = EPS / 2 * (p.in_gradient * size + in_weights) + of_rows
     rest = 1.0 - about.missing
-    far = math.sqrt((moved / rest) ** 2 + 2 * about.further / about.mean) if rest > 0 else math.inf
+    further = about.further / about.mean
+    far = (moved + math.sqrt(moved * moved + 4 * rest * further)) / (2 * rest) if rest > 0 else math.inf
+    present = table.present / table.n  # weights have mean 1 over rows of weight zero too
     # What a standard error is in these units, by slopes that are orthogonal to nothing.
     low = max(size - far, 0.0) / math.sqrt(degrees) if degrees > 0 else 0.0
     measurable = size > rounding and size > 0
     if about.dispersion is not None:
-        low, measurable = math.sqrt(about.dispersion / about.mean), True
+        low, measurable = math.sqrt(about.dispersion / present / about.mean), True
     typical = low if about.dispersion is not None else size / math.sqrt(degrees) if degrees > 0 else 0.0
     measurable = measurable and typical > 0
     bound = far / low if low > 0 and measurable else math.inf
@@ -261,7 +263,7 @@ def certify_curved(
         failure_probability={"exact": 0.0, "probable": CHANCE}.get(kind, math.nan),
         floor=floor,
         objective_gap=gap,
-        residual_sd=typical * math.sqrt(about.mean),
+        residual_sd=typical * math.sqrt(about.mean * present),
         degrees_of_freedom=degrees,
         rank=p.rank,
         condition=p.condition,
@@ -284,7 +286,7 @@ def certify_by_gap(
     p = preconditioner
     floor = EPS * (4 * least + size / math.sqrt(table.present))
     known = dispersion > 0 and math.isfinite(dispersion) and least > _NO_LOSS * size
-    far, rounding = math.sqrt(2 * (max(gap, 0.0) + floor)), math.sqrt(2 * floor)
+    far, rounding = math.sqrt(2 * (max(gap, 0.0) + floor)), 2 * math.sqrt(floor)
     unit = math.sqrt(dispersion) if known else 1.0
     relative = max(gap, 0.0) / ((least if known else size) or 1.0)
     numbers = (far, rounding, far / unit if known else math.inf, relative, rounding / unit if known else math.inf)
@@ -295,8 +297,8 @@ def certify_by_gap(
         kind="exact",
         failure_probability=0.0,
         floor=numbers[4],
-        objective_gap=max(gap, 0.0) / table.n,
-        residual_sd=unit if known else math.nan,
+        objective_gap=(max(gap, 0.0) + floor) / table.n,
+        residual_sd=unit * math.sqrt(table.present / table.n) if known else math.nan,
         degrees_of_freedom=table.present - p.intercept - p.degrees,
         rank=p.rank,
         condition=p.condition,

@@ -117,7 +117,7 @@ def fit(
         near as float64 can be, which may take a larger ``max_passes``.
     max_passes : int, optional
         Without a ``step``, passes over the rows: a round that would take it beyond is not begun. The first round is, in
-        any case; it takes two or three passes, up to five where a sample of rows misjudges the units or ``start`` is
+        any case; it takes two or three passes, up to six where a sample of rows misjudges the units or ``start`` is
         far away. 20 unless given, 40 with l1, 60 for `quantile` and `epsilon_insensitive`.
     sample_weight : array_like (n,), optional
         Analytic weights, not negative: doubling one equals repeating the row, at the optimum. None means equal

@@ -75,7 +75,7 @@ def fitted(
         table = table_on("cpu", of_output, of_loss, penalty)
         method = _method(of_loss, penalty, solver, steps, limits, seed, intercept=intercept)
         start = None if earlier is None else earlier[:, c : c + 1]
-        with _blas.one_thread():
+        with _blas.one_thread(), np.errstate(over="ignore", invalid="ignore"):  # what is not finite is seen
             run = drive(method, table, start, limits, callbacks, began)
         part = _Solved(run, table, of_loss, method.batch(table))
         parts.append(part)
@@ -166,7 +166,7 @@ def _judge(
 
 def _compare(part: _Solved, least: float) -> Check:
     """Return the fit beside SciPy's, by their objectives."""
-    c, n = part.run.certificate, part.table.n
+    c, n = part.run.certificate, part.table.present
     gap = part.objective - least
     rounding = 1e-13 * max(abs(least), abs(part.objective))
     unit = c.residual_sd if c is not None and np.all(np.isfinite(c.residual_sd)) else math.nan

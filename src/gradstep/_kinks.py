@@ -1,11 +1,16 @@
 """What solvers know of losses: the kinks that some are sums of, with parabolas for them; levels; humps of curvature."""
 
+import math
 from dataclasses import replace
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from gradstep._kernels.formula import formula
 from gradstep.losses import Loss, epsilon_insensitive, huber, logistic, poisson, quantile, squared
 
+_POISSON = poisson().curvature
 _QUANTILE, _TUBE = quantile(0.5).value, epsilon_insensitive(0.0).value
 
 
@@ -80,3 +85,10 @@ _ONE_HUMP = {loss.curvature for loss in (squared(), huber(1.0), logistic(), pois
 def has_one_hump(loss: Loss) -> bool:
     """Whether a loss's curvature is known to rise to somewhere and fall beyond: its least in between is at an end."""
     return loss.curvature in _ONE_HUMP
+
+
+def least_sum(loss: Loss, y: NDArray[np.float64], weight: NDArray[np.float64]) -> float:
+    """Return a number that the weighted sum of a loss is never below, whatever the scores; -inf where none is known."""
+    if loss.curvature == _POISSON:
+        return float((weight * (y - np.where(y > 0, y * np.log(np.where(y > 0, y, 1.0)), 0.0))).sum())
+    return 0.0 if has_one_hump(loss) else -math.inf

@@ -190,6 +190,8 @@ def without_closed_form(
 
 def has_an_optimum(rows: Rows, loss: Loss, *, intercept: bool) -> None:
     """Refuse responses of which it is plain that no finite intercept is best for them."""
+    if len(by_level(loss)) > 1 and rows.y.ndim == 2 and rows.y.shape[1] > 1:
+        raise ValueError(f"y: {rows.y.shape[1]} outputs came with {loss!r}; one is needed, whose levels are fitted.")
     if not intercept or loss.domain not in {"binary", "nonnegative"}:
         return
     present = slice(None) if rows.weight.size == 1 else rows.weight > 0

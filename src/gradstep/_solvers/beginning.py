@@ -13,6 +13,7 @@ from gradstep.losses import Loss
 
 _SAMPLE, _SAMPLE_PER_COLUMN, _LARGEST_SAMPLE = 4096, 40, 20_000
 _HEAVY = 4.0  # times the mean leverage of a row in the sample
+_EVENTS_PER_COLUMN = 20  # rows of the rarer label that a sample has to have
 _NORMAL = 0.6744897501960817  # of a standard deviation: the median size of a normal number
 _FURTHEST_SCORE = 40.0  # of a constant for labels and counts
 
@@ -72,10 +73,22 @@ def sample_of(table: Table, seed: int) -> NDArray[np.int64]:
     return _preconditioner.sample(table, max(1, min(m, table.present // 2)), seed + 1)
 
 
-def with_heavy(table: Table, seed: int, *, intercept: bool) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _rare(table: Table, order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the rows of the rarer label, or of counts above zero, if a sample has too few of them; else none."""
+    y = table.responses
+    share = float((y[order] > 0).mean())
+    if min(share, 1 - share) * len(order) > _EVENTS_PER_COLUMN * (table.d + 1):
+        return NO_ORDER
+    return np.flatnonzero((y > 0) == (share < 1 / 2))
+
+
+def with_heavy(
+    table: Table, seed: int, *, intercept: bool, events: bool
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return a sample with the rows that it does not stand for but that a fit turns about, and the share of each.
 
-    Those come in as they are, found in one read by their leverage in the sample; without any the share is one for all.
+    Those come in as they are, found in one read by their leverage in the sample, and as `events` the rows of the rarer
+    label; without any the share is one for all.
     """
     order = sample_of(table, seed)
     few = table.few(order, 0.0, np.ones(1))
@@ -84,6 +97,8 @@ def with_heavy(table: Table, seed: int, *, intercept: bool) -> tuple[NDArray[np.
     factor = _preconditioner.of_all_rows(few, units, none, intercept=intercept)
     p = _preconditioner.preconditioner(few, units, factor, 0.0, intercept=intercept)
     leverage = p.leverages(table, seed)
+    if events:
+        leverage[_rare(table, order)] = np.inf
     heavy = np.flatnonzero(leverage > _HEAVY * (table.d + 1) / len(order))
     if table.weight.size > 1:
         heavy = heavy[table.weight[heavy] > 0]

@@ -26,6 +26,7 @@ from gradstep._kinks import Kink, kinks, smoothed
 from gradstep._preconditioner import Preconditioner
 from gradstep._solvers import beginning, certified, newton, vertex
 from gradstep._solvers.certified import callers, from_callers_units, in_callers_units
+from gradstep._solvers.metric import FlatError
 from gradstep._solvers.newton import Newton
 from gradstep._table.table import Table
 from gradstep._table.terms import Look, Units
@@ -39,7 +40,10 @@ _WIDTHS = 2.0  # times what a sample leaves in doubt of a score: the width of th
 _DOUBT = 2.0  # standard errors a column that the smoothed fit may be off
 _ROWS_PER_COLUMN = 50  # of the programme at least
 _MOST = 300_000  # rows of it
-_WIDER = 3.0
+_WIDER, _LEAST_REACH = 3.0, 1e-3  # times, and of the furthest row: where too few rows held the programme
+_TIED = 1e-9  # of the largest residual, below which others are zero
+_NO_LOSS = 1e-13  # of the responses: losses that are rounding
+_WITHIN = 1e-9  # of a strength
 
 
 class Basis(NamedTuple):
@@ -124,18 +128,24 @@ class Kinked(NamedTuple):
             units = beginning.units_of(table, intercept=self.intercept)
             scaled = np.zeros((table.d + 1, 1)) if earlier is None else from_callers_units(earlier, units)
             return self._of_all(table, units, scaled)
-        doubt, w = self._of_sample(table)
-        method = self._smooth(doubt)
-        state = method.start(table.of_loss(method.loss), w if earlier is None else earlier)
-        return State(state.units, state.scaled, state.objective, 0, state.look.losses, state)
+        w, width = self._of_sample(table)
+        w = w if earlier is None else earlier
+        if width > 0:
+            method = self._smooth(width)
+            state = method.start(table.of_loss(method.loss), w)
+            return State(state.units, state.scaled, state.objective, 0, state.look.losses, state)
+        units = beginning.units_of(table, beginning.sample_of(table, self.seed), intercept=self.intercept)
+        return self._looked(table, State(units, from_callers_units(w, units), math.nan, 0, math.nan))
 
     def advance(self, table: Table, state: State) -> State:
         """Take a step on the smoothed loss; or solve the programme, and look where its solution leads."""
         if state.smooth is None:
             return self._solved(table, state)
-        width = self._width(state.smooth)
-        method = self._smooth(width)
-        smooth = method.advance(table.of_loss(method.loss), state.smooth)
+        method = self._smooth(state.smooth.params[0])
+        try:
+            smooth = method.advance(table.of_loss(method.loss), state.smooth)
+        except FlatError:  # nothing curves here: the programme goes on from here
+            return self._looked(table, state)
         over = smooth.unchanged or smooth.left > _POOR or state.epoch + 1 >= _ROUNDS
         over = over or method.away(table, smooth) <= _NEARLY
         state = replace(
@@ -159,13 +169,12 @@ class Kinked(NamedTuple):
         loss = smoothed(self.loss, width)
         return Newton(loss, self.l1, 0.0, self.intercept, self.seed, 0.0, self.max_passes, self.batch_size)
 
-    def _width(self, state: newton.State) -> float:
-        width: float = state.params[0]
-        return width
+    def _of_sample(self, table: Table) -> tuple[NDArray[np.float64], float]:
+        """Return a sample's optimum, in the caller's units, and the width of parabolas that its scores' doubts ask for.
 
-    def _of_sample(self, table: Table) -> tuple[float, NDArray[np.float64]]:
-        """Return how far a score of a sample's optimum may be off, about, and its weights in the caller's units."""
-        order, share = beginning.with_heavy(table, self.seed, intercept=self.intercept)
+        The width is 0 where most residuals are alike, or none is beyond its kink: nothing would curve.
+        """
+        order, share = beginning.with_heavy(table, self.seed, intercept=self.intercept, events=False)
         few = table.few(order, 0.0, share)
         table.count(order, len(order))
         units = beginning.units_of(few, intercept=self.intercept)
@@ -174,10 +183,11 @@ class Kinked(NamedTuple):
         r = np.sort(np.min([np.abs(few.responses - k.shift - state.look.score) for k in kinks(self.loss)], axis=0))
         # The nearest rows tell the density at the kinks, hence the standard error of a score at most rows.
         count = max(10 * (table.d + 1), len(r) // 16)
-        density = count / len(r) / (2 * max(float(r[min(count, len(r) - 1)]), 1e-300))
-        doubt = _WIDTHS * math.sqrt((table.d + 1) / len(order)) / (2 * density)
+        near = float(r[min(count, len(r) - 1)])
         least = float(r[min(len(r) - 1, 20 * (table.d + 1))])  # rows enough to tell a curvature by
-        return max(doubt, least, 1e-300), in_callers_units(state.scaled, state.units)
+        doubt = _WIDTHS * math.sqrt((table.d + 1) / len(order)) * near * len(r) / count
+        flat = state.losses <= _NO_LOSS * float(np.abs(few.responses).sum()) or near <= _TIED * float(r[-1])
+        return in_callers_units(state.scaled, state.units), 0.0 if flat else max(doubt, least)
 
     def _of_all(self, table: Table, units: Units, scaled: NDArray[np.float64]) -> State:
         """Return the state of a table that stands for itself, with a factor of all rows."""
@@ -198,17 +208,23 @@ class Kinked(NamedTuple):
         return Basis(p, T, 1 / math.sqrt(p.total) if self.intercept else 0.0)
 
     def _looked(self, table: Table, state: State) -> State:
-        """Return the state after the smoothed steps, with a look at the loss itself."""
-        smooth = state.smooth
-        assert smooth is not None  # noqa: S101 - whose steps are over
-        found, c = smooth.metric, smooth.certificate
-        assert found is not None  # noqa: S101 - a step was taken
-        look = _scores(table.look(state.units, state.scaled[:, 0]))
-        error = float(c.residual_sd) / math.sqrt(found.mean) if c is not None else math.nan
-        reach = _DOUBT * (error if math.isfinite(error) else 1.0) * math.sqrt(table.d + 1)
+        """Return the state after the smoothed steps, with a look at the loss itself and a basis of all rows alike.
+
+        That of the smoothed loss lacks what rows alone know that are far from their kink.
+        """
+        p = _preconditioner.drawn_in(
+            table.alone(), state.units, self.seed + 1, alpha=0.0, intercept=self.intercept, columns_alone=True
+        )
+        units = beginning.plain(p.units)
+        scaled = from_callers_units(in_callers_units(state.scaled, state.units), units)
+        look = _scores(table.look(units, scaled[:, 0]))
+        total, jump = self._density(table, look)
+        # A standard error in the metric of rows that weigh alike.
+        error = math.sqrt(total) / jump if jump > 0 else 1.0
         return replace(
-            state, smooth=None, basis=self._basis(found.p), look=look, leverage=found.leverage, reach=reach,
-            objective=self._objective(table, state.units, state.scaled, look), losses=look.losses,
+            state, units=units, scaled=scaled, smooth=None, basis=self._basis(replace(p, units=units)), look=look,
+            leverage=p.leverages(table, self.seed), reach=_DOUBT * error * math.sqrt(table.d + 1),
+            objective=self._objective(table, units, scaled, look), losses=look.losses, epoch=max(state.epoch, 1),
         )  # fmt: skip
 
     def _objective(self, table: Table, units: Units, scaled: NDArray[np.float64], look: Look) -> float:
@@ -223,19 +239,22 @@ class Kinked(NamedTuple):
         pieces, reach = kinks(self.loss), state.reach
         residuals = [table.responses - kink.shift - look.score for kink in pieces]
         present = table.weight > 0 if table.weight.size > 1 else np.ones(table.n, dtype=bool)
+        furthest = max(float((np.abs(r) / np.sqrt(leverage)).max()) for r in residuals)
         while True:
             near = _nearest(residuals, leverage, present, reach, self._least(table))
-            near = [np.union1d(*both) for both in zip(near, state.crossed, strict=True)] if state.crossed else near
+            if state.crossed:
+                near = [np.union1d(*both) for both in zip(near, state.crossed, strict=True)]
             answer = self._programme(table, state, basis, near, residuals)
-            if answer is not None or sum(len(rows) for rows in near) >= len(pieces) * int(present.sum()):
+            if answer is not None or reach >= furthest:
                 break
-            reach = _WIDER * min(reach, float(np.sqrt(max(map(float, (np.square(r).max() for r in residuals))))))
+            reach = min(_WIDER * max(reach, furthest * _LEAST_REACH), furthest)
         if answer is None:
             return replace(state, unchanged=True, epoch=state.epoch + 1)
         step = basis.weights(answer.q)
         scaled = state.scaled + step[:, np.newaxis]
-        if self.l1 > 0:  # what is left of one that the vertex has at zero is rounding
-            scaled[:-1][np.abs(scaled[:-1]) <= 1e-13 * np.abs(step[:-1, np.newaxis])] = 0.0
+        if self.l1 > 0:  # within its strength a dual solution says zero
+            strength = self.l1 * table.n * state.units.scale
+            scaled[:-1, 0][np.abs(answer.dual[len(answer.dual) - table.d :]) < strength * (1 - _WITHIN)] = 0.0
         if not self.intercept:
             scaled[-1] = 0.0
         after = _scores(table.look(state.units, scaled[:, 0]))
@@ -243,7 +262,8 @@ class Kinked(NamedTuple):
         if self.l1 > 0:
             gap += self._gap_of_l1(table, state.units, scaled, answer)
         objective = self._objective(table, state.units, scaled, after)
-        dispersion = self._dispersion(table, after, present)
+        total, jump = self._density(table, after)
+        dispersion = total / jump if jump > 0 else math.nan
         if state.crossed:
             crossed = tuple(np.union1d(*both) for both in zip(crossed, state.crossed, strict=True))
         found = replace(state, epoch=state.epoch + 1, crossed=crossed, reach=reach)
@@ -317,7 +337,7 @@ class Kinked(NamedTuple):
         total, of_others, found, at = answer.infeasible, 0.0, [], 0
         for kink, before, which in zip(pieces, residuals, near, strict=True):
             now = table.responses - kink.shift - after.score
-            crossed = (before > 0) != (now > 0)
+            crossed = (np.sign(before) != np.sign(now)) & (now != 0) & (table.weight > 0)
             crossed[which] = False
             outside = np.flatnonzero(crossed)
             dual = np.where(before[outside] > 0, kink.high, np.where(before[outside] < 0, kink.low, 0.0))
@@ -336,18 +356,21 @@ class Kinked(NamedTuple):
         strength = self.l1 * table.n * units.scale
         return float((strength * np.abs(w) + w * answer.dual[len(answer.dual) - len(w) :]).sum())
 
-    def _dispersion(self, table: Table, look: Look, present: NDArray[np.bool_]) -> float:
-        """Return the mean square of the slopes over the density at the kinks, by the nearest rows."""
-        total, jump = 0.0, 0.0
-        n = int(present.sum())
-        count = min(n, max(10 * (table.d + 1), math.ceil(n ** (2 / 3))))
+    def _density(self, table: Table, look: Look) -> tuple[float, float]:
+        """Return the mean square of the slopes, and the density at the kinks times their jumps, by the nearest rows."""
+        present = table.weight > 0 if table.weight.size > 1 else slice(None)
+        n, jump = table.present, 0.0
         for kink in kinks(self.loss):
             r = np.abs(table.responses - kink.shift - look.score)[present]
+            count = min(n, max(10 * (table.d + 1), math.ceil(n ** (2 / 3))))
             width = float(np.partition(r, count - 1)[count - 1])
-            jump += (kink.high - kink.low) * count / (2 * n * width) if width > 0 else math.inf
-        degrees = max(n - self.intercept - table.d, 1)
-        total = look.squares / degrees
-        return total / jump if jump > 0 else math.nan
+            tied = _TIED * float(r.max())
+            if width <= tied:  # of responses that are alike, the next one that is not
+                further = r[r > tied]
+                width = float(further.min()) if further.size else math.inf
+                count = int(np.count_nonzero(r <= width))
+            jump += (kink.high - kink.low) * count / (2 * n * width)
+        return look.squares / max(n - self.intercept - table.d, 1), jump
 
 
 def _scores(look: Look) -> Look:

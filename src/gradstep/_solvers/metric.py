@@ -29,6 +29,10 @@ _FEW_COLUMNS = 256  # of which a Gram matrix takes less time than a sketch
 _TINY = 1e-280
 
 
+class FlatError(ValueError):
+    """There is no curvature to weigh rows by."""
+
+
 class Metric(NamedTuple):
     """A factor of the rows weighted by their curvatures at some scores."""
 
@@ -77,29 +81,33 @@ class Metric(NamedTuple):
 
 def measured(
     table: Table, loss: Loss, params: tuple[float, ...], look: Look, units: Units, rows: NDArray[np.float64] | None,
-    alpha: float, seed: int, left: float, *, intercept: bool, bounded: bool = True,
+    alpha: float, seed: int, left: float, *, intercept: bool, bounded: bool = True, joined: bool = False,
 ) -> Metric:  # fmt: skip
     """Return the metric at a look: of `rows` as linear algebra wants them, or of a sketch, whose units may be others.
 
     `alpha` is the strength of a ridge, `left` what share of the distance the last step left. Not `bounded`, nothing
-    will be asked of how the curvature changes.
+    will be asked of how the curvature changes. With l1 a ridge is `joined` to the factor's rows: its minimum need not
+    lie in the space of the rows.
     """
     curve, trusted = _curvatures(table, loss, params, look, left)
     weight = curve.copy() if table.weight.size == 1 else curve * table.weight
     mean = float(weight.mean())
     if not _TINY < mean < 1 / _TINY:
-        raise ValueError(
+        raise FlatError(
             f"loss: the curvatures of {loss!r} come to {mean:.3g} in the mean, which is no number to weigh rows by: "
             "scores are too far from where the loss curves, or y is in extreme units."
         )
     weight /= mean
     seen = table.reweighted(weight)
+    own = 0.0 if joined else alpha / mean
     if rows is None:
-        p = _preconditioner.drawn_in(seen, units, seed, alpha=alpha / mean, intercept=intercept, columns_alone=True)
+        p = _preconditioner.drawn_in(seen, units, seed, alpha=own, intercept=intercept, columns_alone=True)
     else:
         none = np.zeros(table.d, dtype=bool)
         factor = _preconditioner.factor_of_rows(rows * np.sqrt(curve / mean)[:, np.newaxis], none, intercept=intercept)
-        p = _preconditioner.preconditioner(seen, units, factor, alpha / mean, intercept=intercept)
+        p = _preconditioner.preconditioner(seen, units, factor, own, intercept=intercept)
+    if joined and alpha > 0:
+        p = with_ridge(seen, p, alpha / mean)
     leverage = p.leverages(table, seed, whole=rows is not None) if bounded else None
     return Metric(p, mean, curve, leverage, _UNSEEN if rows is None else 1.0, look, trusted)
 
@@ -107,13 +115,24 @@ def measured(
 def of_squares(table: Table, seed: int, alpha: float, *, intercept: bool) -> Preconditioner:
     """Return a preconditioner of the rows as they are, from their Gram matrix where that is cheaper than a sketch."""
     if table.d <= _FEW_COLUMNS:
-        units, factor = factor_by_gram(table, seed, alpha, intercept=intercept)
-        p = _preconditioner.preconditioner(table, units, factor, alpha, intercept=intercept)
+        units, factor = factor_by_gram(table, seed, 0.0, intercept=intercept)
+        p = _preconditioner.preconditioner(table, units, factor, 0.0, intercept=intercept)
     else:
-        p = _preconditioner.drawn(table, seed, alpha=alpha, intercept=intercept)
+        p = _preconditioner.drawn(table, seed, alpha=0.0, intercept=intercept)
+    if alpha > 0:
+        p = with_ridge(table, p, alpha)
     unit = 1 / p.units.y_scale
     factor = p.factor._replace(Q=p.factor.Q * unit, y_mean=(p.factor.y_mean + p.units.y_centre) * unit)
     return replace(p, factor=factor, units=beginning.plain(p.units))
+
+
+def with_ridge(table: Table, p: Preconditioner, alpha: float) -> Preconditioner:
+    """Return a preconditioner of the rows and, below them, of a ridge of strength alpha."""
+    root = math.sqrt(alpha * p.total) * p.units.scale
+    R, Q = np.vstack((p.factor.R, np.diag(root))), np.vstack((p.factor.Q, np.zeros((len(root), p.factor.Q.shape[1]))))
+    factor = p.factor._replace(R=R, Q=Q)
+    both = _preconditioner.preconditioner(table, p.units, factor, 0.0, intercept=p.intercept, kind=p.kind)
+    return replace(both, ridge=np.square(root), stretch=p.stretch, rows=p.rows, centre=p.centre)
 
 
 def _curvatures(
@@ -124,14 +143,20 @@ def _curvatures(
     Where there are few in all, as of Huber's loss far from the optimum, they are the majoriser's.
     """
     curve = look.curve
+    total = float(curve.sum())
+    if loss.domain != "real":
+        return (curve, True) if total > 0 else (np.ones(table.n) * (table.weight > 0), False)
     # A majoriser is of residuals: where the slope is 0 at a residual of 0.
-    if loss.domain != "real" or loss.slope(0.0, 0.0, params) != 0.0:
-        return (curve, True) if curve.sum() > 0 else (np.ones(table.n) * (table.weight > 0), False)
+    if loss.slope(0.0, 0.0, params) != 0.0:
+        floor = np.full(table.n, _LITTLE * total / table.present if total > 0 else 1.0)
+        if table.weight.size > 1:
+            floor *= table.weight > 0
+        return np.maximum(curve, floor, out=floor), total > 0
     over = np.empty(table.n)
     table.each_row(majoriser_kernel(loss.slope), look.score, params, over)
     if table.weight.size > 1:
         over *= table.weight > 0
-    if curve.sum() >= _FEW * over.sum() or left <= _SETTLED:
+    if total >= _FEW * over.sum() or left <= _SETTLED:
         over *= _LITTLE
         return np.maximum(curve, over, out=over), True
     return over, False

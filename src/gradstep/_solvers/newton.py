@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from gradstep import _preconditioner
 from gradstep._certificate import Certificate, Curved, certify_curved
 from gradstep._dense_algebra import product
-from gradstep._kinks import has_one_hump
+from gradstep._kinks import has_one_hump, least_sum
 from gradstep._preconditioner import Preconditioner
 from gradstep._solvers import beginning, certified, metric, proximal, separation, sgd
 from gradstep._solvers.certified import callers, from_callers_units, in_callers_units
@@ -135,7 +135,10 @@ class Newton(NamedTuple):
         elif not whole:
             w, params = self._of_sample(table)
             scaled = from_callers_units(w, units)
-        state = replace(self._at(table, units, scaled, 1, params), rows=rows)
+        state = replace(self._at(table, units, scaled, int(whole), params), rows=rows)
+        if self.loss.relative and earlier is not None:  # the residuals' scale is that of the earlier fit
+            params = beginning.in_units_of(table.responses - state.look.score, table.weight, self.loss)
+            state = replace(self._at(table, units, scaled, int(whole), params), rows=rows)
         if not whole:
             state = replace(state, run=sgd.chunk(table, self._epochs.batch(table)))
         return self._certified(table, state)
@@ -206,7 +209,8 @@ class Newton(NamedTuple):
         if found is None:
             return math.inf
         degrees = max(1.0, table.present - self.intercept - found.p.degrees)
-        dispersion = self.loss.dispersion or state.look.squares / (found.mean * degrees)
+        present = table.present / table.n
+        dispersion = (self.loss.dispersion or 0.0) / present or state.look.squares / (found.mean * degrees)
         return self._distance(table, state) / math.sqrt(dispersion / found.mean) if dispersion > 0 else math.inf
 
     def _is_short(self, state: State, found: State, by: NDArray[np.float64]) -> bool:
@@ -244,7 +248,9 @@ class Newton(NamedTuple):
 
     def _of_sample(self, table: Table) -> tuple[NDArray[np.float64], tuple[float, ...]]:
         """Return the optimum of a sample of rows, about, in the caller's units, and the loss's parameters there."""
-        order, share = beginning.with_heavy(table, self.seed, intercept=self.intercept)
+        order, share = beginning.with_heavy(
+            table, self.seed, intercept=self.intercept, events=self.loss.domain != "real"
+        )
         # Labels and counts are drawn to their mean by a little, so that there is an optimum.
         drawn = (table.d + 1) / (4 * len(order)) if self.loss.domain in {"binary", "nonnegative"} else 0.0
         few = table.few(order, drawn, share)
@@ -287,13 +293,13 @@ class Newton(NamedTuple):
             lambda share: self._penalty(state.units, state.scaled + share * by),
         )  # fmt: skip
 
-    def _evidence(self, table: Table, state: State) -> tuple[Evidence, float]:
+    def _evidence(self, table: Table, state: State) -> tuple[Evidence, tuple[float, float]]:
         """Return the gradient, with that of l1 nearest to it, and what l1 alone decides: see `proximal.left`."""
         found = state.metric
         assert found is not None  # noqa: S101 - it was measured
         evidence = found.evidence(state.look, state.scaled)
         if self.l1 == 0:
-            return evidence, 0.0
+            return evidence, (0.0, math.inf)
         return proximal.left(found.p, state.scaled, evidence, self._strength(table, found))
 
     def _strength(self, table: Table, found: Metric) -> NDArray[np.float64]:
@@ -305,6 +311,33 @@ class Newton(NamedTuple):
         """Return the norm of the whitened gradient, l1 in it."""
         assert state.metric is not None  # noqa: S101 - it was measured
         return float(state.metric.p.distance(self._evidence(table, state)[0])[0])
+
+    def _further(self, table: Table, state: State, share: tuple[float, float]) -> tuple[float, float]:
+        """Return what of the objective's sum over rows l1 decides, and how far it may be above its least by l1 alone.
+
+        The strengths bound a slope that is left, times what the sizes of all coefficients come to at most, here and at
+        the optimum, where the penalty is no more than what the loss may fall to.
+        """
+        if self.l1 == 0:
+            return 0.0, math.inf
+        found, least = state.metric, least_sum(self.loss, table.responses, table.weight)
+        assert found is not None  # noqa: S101 - it was measured
+        sizes = float((self._strength(table, found) * np.abs(state.scaled[:-1, 0])).sum()) * found.mean
+        most = sizes + state.objective * table.n - least
+        level = abs(float(state.look.high[-1, 0])) * (1.0 + float(np.abs(state.look.score).max()))
+        hidden, whole = share
+        return (hidden * most if hidden > 0 else 0.0), whole * most + (level if self.intercept else 0.0)
+
+    def _rank(self, table: Table, state: State) -> int:
+        """Return the rank of the rows as they are, where that of the metric is short."""
+        found = state.metric
+        assert found is not None  # noqa: S101 - it was measured
+        if found.p.rank == table.d or found.p.kind == "exact" or found.base is None or self.loss.domain == "real":
+            return found.p.rank
+        seen = _preconditioner.drawn_in(
+            table.alone(), state.units, self.seed + 2, alpha=0.0, intercept=self.intercept, columns_alone=True
+        )
+        return seen.rank
 
     def _measured(self, table: Table, state: State, *, anew: bool = False, bounded: bool = True) -> State:
         """Return the state with a metric to step by: one that there is unless it is stale or has to be anew."""
@@ -321,7 +354,7 @@ class Newton(NamedTuple):
         seed = self.seed + (state.refreshed << 40)
         found = metric.measured(
             table, self.loss, state.params, state.look, state.units, state.rows, self.l2, seed, state.left,
-            intercept=self.intercept, bounded=bounded,
+            intercept=self.intercept, bounded=bounded, joined=self.l1 > 0,
         )  # fmt: skip
         units = beginning.plain(found.p.units)
         if not np.array_equal(units.scale, state.units.scale):
@@ -384,23 +417,27 @@ class Newton(NamedTuple):
         if found is None:
             return state
         p = found.p
-        evidence, hidden = self._evidence(table, state)
-        further = 0.0
-        if hidden > 0:
-            strength = self._strength(table, found)
-            sizes = float((strength * np.abs(state.scaled[:-1, 0])).sum())
-            further = hidden * (sizes * found.mean + state.objective * table.n)
+        evidence, share = self._evidence(table, state)
+        further, alone = self._further(table, state, share)
         U = (1 + p.stretch) * (1 + p.factor.error) * float(p.distance(evidence)[0])
+        # How far the optimum may be where no curvature is missing; what is missing on the way makes it further.
+        least = (U + math.sqrt(U * U + 4 * further / found.mean)) / 2
         reach, missing = _REACH, 1.0
         for _ in range(4):
-            share, _ = found.change(table, self.loss, state.params, state.look, reach * U)
-            if share < 1 and 1 / (1 - share) <= reach:
-                missing = share
+            lost, _ = found.change(table, self.loss, state.params, state.look, reach * least)
+            if lost < 1 and 1 / (1 - lost) <= reach:
+                missing = lost
                 break
             reach *= 2
+        if p.rank < self._rank(table, state):  # a direction of the rows that has no curvature here
+            missing = 1.0
         active = int(np.count_nonzero(state.scaled[:-1])) if self.l1 > 0 else None
         about = Curved(found.mean, missing, self.loss.dispersion, has_one_hump(self.loss), further, active)
         c = certify_curved(p, evidence, state.scaled, table, about)
+        if alone < math.inf:
+            zero = evidence._replace(slopes=np.zeros_like(evidence.slopes), by_level=np.zeros(1))
+            gap = certify_curved(p, zero, state.scaled, table, about._replace(missing=0.0, further=alone))
+            c = gap if gap.bound < c.bound else c
         # A state that would do, but for curvatures that have moved too far for the factor to show it.
         would_do = self.away(table, replace(state, certificate=c)) * _REACH * (1 + p.stretch) <= self.tol < c.bound
         if would_do and found.look is not state.look and table.passes + 2 <= self.max_passes:

@@ -44,21 +44,29 @@ def solution(p: Preconditioner, strength: Array) -> Array:
     return w
 
 
-def left(p: Preconditioner, scaled: Array, evidence: Evidence, strength: Array) -> tuple[Evidence, float]:
-    """Return the gradient with that of l1 nearest to it, and its share of the strengths that the rows do not tell.
+def left(p: Preconditioner, scaled: Array, evidence: Evidence, strength: Array) -> tuple[Evidence, tuple[float, float]]:
+    """Return the gradient with that of l1 nearest to it, and its largest shares of the strengths.
 
-    Of directions that the rows do not tell apart l1 alone decides; what is left of the gradient along them is no
-    distance, and bounds the objective by what the sum of the coefficients' sizes may be.
+    The first is of what the rows do not tell: of directions that they do not tell apart l1 alone decides, and what is
+    left of the gradient along them is no distance. The second is of all that is left.
     """
     u, slopes = scaled[:-1, 0], evidence.slopes[:, 0]
-    rest = slopes - np.where(u == 0.0, np.clip(slopes, -strength, strength), strength * np.sign(u))
-    rest = _moved(p, rest, slopes, u, strength)
+    nearest = slopes - np.where(u == 0.0, np.clip(slopes, -strength, strength), strength * np.sign(u))
+    whole = _largest(nearest, strength)
+    rest = _moved(p, nearest, slopes, u, strength)
     evidence = evidence._replace(slopes=rest[:, np.newaxis])
     if p.ridged or p.rank == len(u):
-        return evidence, 0.0
+        return evidence, (0.0, whole)
     basis = orthonormal(p.T * p.length[:, np.newaxis])
-    hidden = np.abs(rest - p.length * (basis @ (basis.T @ (rest / p.length))))
-    return evidence, float((hidden / np.where(strength > 0, strength, 1.0)).max())
+    hidden = rest - p.length * (basis @ (basis.T @ (rest / p.length)))
+    return evidence, (_largest(hidden, strength), whole)
+
+
+def _largest(slopes: Array, strength: Array) -> float:
+    """Return the largest share of its strength that a slope has."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = np.abs(slopes) / strength
+    return float(np.nan_to_num(shares, nan=0.0, posinf=np.inf).max())
 
 
 def _moved(p: Preconditioner, rest: Array, slopes: Array, u: Array, strength: Array) -> Array:

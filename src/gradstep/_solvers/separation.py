@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradstep import _preconditioner
-from gradstep._dense_algebra import orthonormal, product
+from gradstep._dense_algebra import product, singular
 from gradstep._preconditioner import Preconditioner
 from gradstep._solvers import vertex
 from gradstep._solvers.certified import in_callers_units
@@ -29,6 +29,7 @@ _FEW, _NEAR = (
 )  # rows a column: on the wrong side, from which on it is worth a programme, and of least margin in it
 _APART = 0.5  # of the margin asked for: what a row of a programme lacks, beyond which there is no way between
 _TURNS = 4
+_SMALL, _ALIKE = 4096, 1e-9  # rows that are factored as they are; of a column's size
 
 
 def direction(
@@ -107,22 +108,17 @@ def _leaving(
     count = int(np.count_nonzero(still))
     if count == 0:
         return by
-    if count <= table.d:
-        weight = still.astype(np.float64) * (table.n / count)
-        rows = np.flatnonzero(still)
-        A = table.reweighted(weight).scaled(units, rows, 0, count)[:, 1 : 1 + table.d]
-        centre = A.mean(axis=0) / np.sqrt(table.n / count) if intercept else np.zeros(table.d)
-        A = A / np.sqrt(table.n / count) - centre
-        basis = np.linalg.svd(A, full_matrices=False)
-        kept = basis[2][basis[1] > 1e-12 * max(float(basis[1][0]), 1e-300)] if len(basis[1]) else basis[2][:0]
-        by[:-1] -= kept.T @ (kept @ by[:-1])
-        by[-1] = -(units.centre + centre) @ by[:-1] if intercept else 0.0
-        return by
     seen = table.reweighted(still.astype(np.float64) * (table.n / count))
-    p = _preconditioner.drawn_in(seen, units, seed + 1, alpha=0.0, intercept=intercept, columns_alone=True)
-    if p.T.shape[1]:
-        basis_of_rows = orthonormal(p.T * p.length[:, np.newaxis])
-        unit = by[:-1] * p.length[:, np.newaxis]
-        by[:-1] = (unit - basis_of_rows @ (basis_of_rows.T @ unit)) / p.length[:, np.newaxis]
-    by[-1] = -p.centre @ by[:-1] if intercept else 0.0
+    if count <= max(table.d, _SMALL):
+        rows = seen.scaled(units, np.flatnonzero(still), 0, count)
+        factor = _preconditioner.factor_of_rows(rows, np.zeros(table.d, dtype=bool), intercept=intercept)
+        centre = units.centre + factor.mean
+    else:
+        p = _preconditioner.drawn_in(seen, units, seed + 1, alpha=0.0, intercept=intercept, columns_alone=True)
+        factor, centre = p.factor, p.centre
+    # Columns have about unit size over all rows: what is far below it among those that stay is rounding.
+    _, values, directions = singular(factor.R)
+    kept = directions[: len(values)][values > _ALIKE * math.sqrt(table.n)]
+    by[:-1] -= kept.T @ (kept @ by[:-1])
+    by[-1] = -centre @ by[:-1] if intercept else 0.0
     return by

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Self
 
 import numpy as np
@@ -314,7 +314,9 @@ class Dense(Table):
             low = low + (lost + part_low)
         self.row_reads += self.n
         bad = sums[:, 2][sums[:, 2] >= 0]
-        losses = math.fsum(sums[:, 0]) if np.isfinite(sums[:, 0]).all() else float(sums[:, 0].sum())
+        losses = float(sums[:, 0].sum())
+        with suppress(OverflowError):
+            losses = math.fsum(sums[:, 0]) if math.isfinite(losses) else losses
         return Look(
             high[:, np.newaxis], low[:, np.newaxis], score, curve, losses, float(sums[:, 1].sum()),
             int(bad.min()) if bad.size else -1,
