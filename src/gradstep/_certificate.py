@@ -263,7 +263,7 @@ def certify_curved(
         failure_probability={"exact": 0.0, "probable": CHANCE}.get(kind, math.nan),
         floor=floor,
         objective_gap=gap,
-        residual_sd=typical * math.sqrt(about.mean * present),
+        residual_sd=typical * math.sqrt(about.mean * present) if measurable else math.nan,
         degrees_of_freedom=degrees,
         rank=p.rank,
         condition=p.condition,
@@ -275,17 +275,18 @@ def certify_curved(
 
 
 def certify_by_gap(
-    preconditioner: Preconditioner, gap: float, least: float, table: Table, *, size: float, dispersion: float,
-    step: NDArray[np.float64],
+    preconditioner: Preconditioner, gap: float, least: float, table: Table, *, noise: float, size: float,
+    dispersion: float, step: NDArray[np.float64],
 ) -> Certificate:  # fmt: skip
     """Return the certificate of a fit whose losses are `gap` above their least at most, in a sum over rows.
 
-    A dual solution has shown that, which is a proof but for rounding: `least` is the sum of the losses, `size` that of
-    what their residuals are differences of. A gap g counts as ``sqrt(2 g / dispersion)`` standard errors.
+    A dual solution has shown that, which is a proof but for rounding: `least` is the objective's sum over rows, `noise`
+    that of the losses in it, and `size` that of what their residuals are differences of. A gap g counts as ``sqrt(2 g /
+    dispersion)`` standard errors.
     """
     p = preconditioner
     floor = EPS * (4 * least + size / math.sqrt(table.present))
-    known = dispersion > 0 and math.isfinite(dispersion) and least > _NO_LOSS * size
+    known = dispersion > 0 and math.isfinite(dispersion) and noise > _NO_LOSS * size
     far, rounding = math.sqrt(2 * (max(gap, 0.0) + floor)), 2 * math.sqrt(floor)
     unit = math.sqrt(dispersion) if known else 1.0
     relative = max(gap, 0.0) / ((least if known else size) or 1.0)

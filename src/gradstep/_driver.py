@@ -206,7 +206,8 @@ class Run:
         small = whole and certified.is_small(self._table)
         near = c is not None and self._near() and (isinstance(state, kinked.State) or state.fixed)
         # Of all rows Newton's steps gain more and more, until rounding is all that is left.
-        settled = state.unchanged or (c is not None and c.bound <= c.floor < math.inf)
+        vertex = isinstance(state, kinked.State) and state.ended_at_vertex
+        settled = state.unchanged or vertex or (c is not None and c.bound <= c.floor < math.inf)
         settled = settled or (whole and near and _SETTLED < state.left < math.inf)
         reads: int = self._method.reads(state)  # type: ignore[arg-type]
         spent = self._table.passes + reads > self._limits.max_passes

@@ -92,6 +92,8 @@ class State:
     """Rows, of each kink, that have changed the sign of their residual outside of the programme."""
     certificate: Certificate | None = None
     unchanged: bool = False
+    ended_at_vertex: bool = False
+    """Whether no row has crossed: the programme's solution is that of all rows."""
     left: float = math.inf
     rate: float = math.nan
     ended: bool = True
@@ -128,8 +130,7 @@ class Kinked(NamedTuple):
             units = beginning.units_of(table, intercept=self.intercept)
             scaled = np.zeros((table.d + 1, 1)) if earlier is None else from_callers_units(earlier, units)
             return self._of_all(table, units, scaled)
-        w, width = self._of_sample(table)
-        w = w if earlier is None else earlier
+        w, width = self._of_sample(table) if earlier is None else (earlier, 0.0)
         if width > 0:
             method = self._smooth(width)
             state = method.start(table.of_loss(method.loss), w)
@@ -272,13 +273,14 @@ class Kinked(NamedTuple):
             gap += (state.objective - objective) * table.n
         certificate = certify_by_gap(
             basis.p, gap, min(objective, state.objective) * table.n, table, dispersion=dispersion, step=step,
+            noise=min(after.losses, state.losses) if kept else after.losses,
             size=float((np.abs(table.responses) * table.weight)[present].sum()),
         )  # fmt: skip
         if kept:
             return replace(found, certificate=certificate, reach=_WIDER * reach)
         return replace(
             found, scaled=scaled, look=after, losses=after.losses, objective=objective, certificate=certificate,
-            unchanged=of_others == 0.0,
+            ended_at_vertex=of_others == 0.0,
         )  # fmt: skip
 
     def _least(self, table: Table) -> int:

@@ -320,7 +320,12 @@ class Newton(NamedTuple):
         """
         if self.l1 == 0:
             return 0.0, math.inf
-        found, least = state.metric, least_sum(self.loss, table.responses, table.weight)
+        found = state.metric
+        least = least_sum(self.loss, table.responses, table.weight)
+        if least == -math.inf and self.loss.domain == "real" and self.loss.slope(0.0, 0.0, state.params) == 0.0:
+            # A convex loss of residuals is least at a residual of 0.
+            line = Line(table, self.loss, state.params, table.responses, np.zeros(table.n), float)
+            least = line.objective(0.0) * table.n
         assert found is not None  # noqa: S101 - it was measured
         sizes = float((self._strength(table, found) * np.abs(state.scaled[:-1, 0])).sum()) * found.mean
         most = sizes + state.objective * table.n - least
