@@ -259,8 +259,7 @@ def test_every_row_is_dealt_once_and_by_shape_alone():
     for batch in (1, 7, 50, 1_003):
         method = sgd.Minibatch(0.0, True, 3, 0.01, 20, batch)
         for run in (1, 4, 16):
-            state = sgd.Lanes(None, None, run=run)
-            deal = method.deal(rows, state)
+            deal = method.deal(rows, run, 0)
             np.testing.assert_array_equal(np.sort(deal.chunks), np.arange(-(-1_003 // run)))
             ends = np.concatenate([batches[[0, -1]] for batches in deal.batches])
             assert ends[0] == 0
@@ -284,7 +283,7 @@ def test_rows_of_high_leverage_are_in_every_step():
 @pytest.mark.parametrize("rate", [20.0, 3.0])
 def test_an_epoch_that_leads_to_a_worse_place_is_undone_and_made_smaller(rate, monkeypatch):
     X, y = table(d=20)
-    monkeypatch.setattr(sgd, "_rate", lambda *arguments: rate)
+    monkeypatch.setattr(sgd, "rate", lambda *arguments: rate)
     heard = []
     fit = gs.fit(X, y, max_passes=60, tol=1e-4, callbacks=[lambda p: heard.append((p.bound, p.coef))])
     bounds = [bound for bound, _ in heard]
@@ -298,7 +297,7 @@ def test_an_epoch_that_leads_to_a_worse_place_is_undone_and_made_smaller(rate, m
 @needs_jit
 def test_epochs_that_stay_slow_end_in_conjugate_directions(monkeypatch):
     X, y = table(d=20)
-    monkeypatch.setattr(sgd, "_rate", lambda *arguments: 1e-3)
+    monkeypatch.setattr(sgd, "rate", lambda *arguments: 1e-3)
     taken = []
     plain = cg.directions
     monkeypatch.setattr(sgd, "directions", lambda *arguments: taken.append(1) or plain(*arguments))

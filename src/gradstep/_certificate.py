@@ -1,4 +1,4 @@
-"""The certificate: a bound on how far a fit is from the optimum, in standard errors. The driver alone uses it."""
+"""The certificate: a bound on how far a fit is from the optimum, in standard errors."""
 
 from __future__ import annotations
 
@@ -54,6 +54,12 @@ class Certificate:
     ``bound`` of its own standard errors. It holds for the float64 numbers in ``fit.coef`` and ``fit.intercept``: their
     gradient was taken.
 
+    For losses without a closed form X are the rows times the roots of their curvatures, U is divided by the share of
+    the curvature that there is everywhere between the fit and the optimum, and sigma is the root of the dispersion: 1
+    of log-likelihoods, else the mean square of the slopes over the mean curvature. Of quantiles and the
+    epsilon-insensitive loss a dual solution bounds the gap g of the objective's sum over rows, and the bound is
+    ``sqrt(2 g) / sigma``.
+
     Attributes
     ----------
     bound : float
@@ -64,7 +70,8 @@ class Certificate:
         the worst output; of the worst without noise where there is one.
     kind : {"exact", "probable", "estimate"}
         ``"exact"``: R is that of all rows, and the bound is a proof but for rounding, which is in it. ``"probable"``: R
-        is a sketch's, and the bound holds for all but a share of seeds. ``"estimate"``: R is a sample's.
+        is a sketch's, and the bound holds for all but a share of seeds. ``"estimate"``: R is a sample's, or the loss is
+        the caller's own, whose curvature is taken to rise to somewhere and fall beyond.
     failure_probability : float
         That share of seeds: 0 of an exact one, NaN of an estimate.
     floor : float
@@ -207,9 +214,9 @@ class Curved(NamedTuple):
     proven: bool
     """Whether `missing` bounds the curvature: it has one hump."""
     further: float = 0.0
+    """What the objective may be above its least besides, in sums over rows."""
     active: int | None = None
     """Columns that are not zero, under l1; None without."""
-    """What the objective may be above its least besides, in sums over rows."""
 
 
 def certify_curved(

@@ -151,6 +151,9 @@ class Run:
                 return ""
             return f"it is not certified: max_passes is spent after {self._table.passes:.3g} passes; raise it."
         after = f"after {self._table.passes:.3g} passes"
+        if math.isinf(c.bound) and c.measurable:
+            remedy = "raise max_passes" if self.stop is Stop.BUDGET else "its curvature says too little there"
+            return f"nothing could be proven of how far it is from the optimum {after}: {remedy}."
         if c.bound <= max(tol, c.floor) or (math.isinf(c.bound) and not c.measurable):
             if c.measurable or c.relative <= EXACT_WITHIN:
                 return ""
@@ -202,8 +205,8 @@ class Run:
             self.stop = Stop.SEPARABLE
             return
         c = self.certificate
-        whole = isinstance(state, newton.State) and state.rows is not None
-        small = whole and certified.is_small(self._table)
+        whole = isinstance(state, newton.State) and state.metric is not None and state.metric.p.kind == "exact"
+        small = isinstance(state, newton.State) and certified.is_small(self._table)
         near = c is not None and self._near() and (isinstance(state, kinked.State) or state.fixed)
         # Of all rows Newton's steps gain more and more, until rounding is all that is left.
         vertex = isinstance(state, kinked.State) and state.ended_at_vertex

@@ -43,6 +43,7 @@ CHECK_SECONDS = 1.0
 
 _PASSES, _PASSES_WITH_L1, _PASSES_OF_KINKS = 20, 40, 60
 _EPS = float(np.finfo(np.float64).eps)
+_NO_LOSS = 1e-13  # of the responses: losses that are rounding
 _TOLD = 3  # columns of a direction that are named
 
 
@@ -126,7 +127,9 @@ def _method(
 ) -> Newton | Kinked:
     l1, l2 = strengths(penalty)
     if kinks(loss):
-        return Kinked(loss, l1, intercept, seed, limits.tol, limits.max_passes, steps.batch_size)
+        return Kinked(
+            loss, l1, intercept, seed, limits.tol, limits.max_passes, steps.batch_size, directions=solver == "cg"
+        )
     return Newton(
         loss, l1, l2, intercept, seed, limits.tol, limits.max_passes, steps.batch_size, directions=solver == "cg"
     )
@@ -161,7 +164,8 @@ def _judge(
     outside = _outside.solve(rows.X, rows.y, rows.weight, loss, penalty, intercept=method.intercept)
     part.check_note = ""
     part.check = _compare(part, outside.objective)
-    part.disagreement = of + _disagreement(part) if not part.check.agrees else ""
+    said = "" if part.check.agrees else _disagreement(part)
+    part.disagreement = said and of + said
 
 
 def _compare(part: _Solved, least: float) -> Check:
@@ -172,12 +176,16 @@ def _compare(part: _Solved, least: float) -> Check:
     unit = c.residual_sd if c is not None and np.all(np.isfinite(c.residual_sd)) else math.nan
     distance = math.sqrt(2 * n * max(gap, 0.0)) / float(unit)
     floor = math.sqrt(2 * n * rounding) / float(unit)
-    relative = max(gap, 0.0) / abs(least) if least else max(gap, 0.0)
+    # Where there is no noise both objectives are rounding.
+    y = np.abs(part.table.responses)
+    typical = float((y if kinks(part.loss) else y * y).mean()) if part.loss.domain == "real" else 1.0
+    relative = max(gap, 0.0) / max(abs(least), _NO_LOSS * typical, 1e-300)
+    exact = gap <= _NO_LOSS * typical
     return Check(
         distance=distance, relative=relative, rank=c.rank if c is not None else 0,
         condition=c.condition if c is not None else math.nan, dependent=c.dependent if c is not None else (),
         objective_gap=gap / abs(least) if least else gap, floor=floor,
-        agrees=distance <= max(AGREES_WITHIN, floor) or relative <= 1e-10, by="SciPy's optimum",
+        agrees=distance <= max(AGREES_WITHIN, floor) or relative <= 1e-10 or exact, by="SciPy's optimum",
     )  # fmt: skip
 
 
@@ -233,13 +241,14 @@ def _together(
     table = parts[0].table
     apart = [part.run.state.apart for part in parts if part.run.state is not None and part.run.state.apart is not None]
     weights = w if several else w[:, 0]
-    directions = loss == squared()
+    is_squared = loss == squared()
     return Fit(
         coef=frozen(weights[:-1].copy()), intercept=intercept_of(weights),
         objective=float(sum(part.objective for part in parts)), r2=_r2(parts, several=several, intercept=intercept)
-        if directions else math.nan, stop=stop, history=lengthened(None, entries),
+        if is_squared else math.nan, stop=stop, history=lengthened(None, entries),
         certificate=_worst([part.run.certificate for part in parts], k, several=several), check=check,
-        check_note="" if check is not None else next((p.check_note for p in parts if p.check_note), ""),
+        check_note="" if check is not None
+        else next((p.check_note for p in parts if p.check_note), "not made: not all outputs were fitted"),
         loss=parts[0].loss if k == 1 else loss, penalty=penalty, solver=solver, step=None, batch_size=parts[0].batch,
         seed=seed, device="cpu", cost="", rows=table.n, passes=sum(part.table.passes for part in parts),
         row_reads=sum(part.table.row_reads for part in parts),

@@ -79,16 +79,16 @@ def by_level(loss: Loss) -> tuple[Loss, ...]:
     return tuple(replace(loss, params=(level,)) for level in loss.params)
 
 
-_ONE_HUMP = {loss.curvature for loss in (squared(), huber(1.0), logistic(), poisson())}
+_OURS = {(loss.value, loss.slope, loss.curvature) for loss in (squared(), huber(1.0), logistic(), poisson())}
 
 
 def has_one_hump(loss: Loss) -> bool:
     """Whether a loss's curvature is known to rise to somewhere and fall beyond: its least in between is at an end."""
-    return loss.curvature in _ONE_HUMP
+    return (loss.value, loss.slope, loss.curvature) in _OURS
 
 
 def least_sum(loss: Loss, y: NDArray[np.float64], weight: NDArray[np.float64]) -> float:
     """Return a number that the weighted sum of a loss is never below, whatever the scores; -inf where none is known."""
-    if loss.curvature == _POISSON:
+    if has_one_hump(loss) and loss.curvature == _POISSON:
         return float((weight * (y - np.where(y > 0, y * np.log(np.where(y > 0, y, 1.0)), 0.0))).sum())
     return 0.0 if has_one_hump(loss) else -math.inf

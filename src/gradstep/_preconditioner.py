@@ -158,15 +158,19 @@ class Preconditioner:
         signs = rng.choice((-1.0, 1.0), (_PROJECTIONS, self.T.shape[1]))
         return product(signs / math.sqrt(_PROJECTIONS), self.T.T)
 
-    def leverages(self, table: Table, seed: int, *, whole: bool = False) -> NDArray[np.float64]:
-        """Return ``x (R' R)^-1 x`` of each row without its weight, by random projections, or exactly."""
-        V = self.probes(seed)
-        if whole:
-            V = np.zeros((-(-self.T.shape[1] // 4) * 4, table.d))
-            V[: self.T.shape[1]] = self.T.T
-        norms: NDArray[np.float64] = table.alone().squared_norms(self.units, self.centre, V)
-        if whole:  # its rows are a copy that is there
-            table.row_reads -= table.n
+    def leverages(self, table: Table, seed: int) -> NDArray[np.float64]:
+        """Return ``x (R' R)^-1 x`` of each row without its weight, by 16 random projections, in one read."""
+        norms: NDArray[np.float64] = table.alone().squared_norms(self.units, self.centre, self.probes(seed))
+        norms += self.intercept / self.total
+        return norms
+
+    def leverages_of(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the same exactly of rows that are there, as `Table.scaled` returns them in these units."""
+        d = len(self.T)
+        white = product(rows[:, 1 : 1 + d] - rows[:, :1] * self.factor.mean, self.T)
+        weight = np.square(rows[:, 0])
+        norms: NDArray[np.float64] = np.square(white).sum(axis=1)
+        np.divide(norms, weight, out=norms, where=weight > 0)
         norms += self.intercept / self.total
         return norms
 

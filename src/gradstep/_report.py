@@ -59,9 +59,9 @@ def fit(fit: Fit) -> str:
     if fit.cost:
         lines.append(f"  cost         {fit.cost}")
     if fit.certificate is not None:
-        lines += _certificate(fit.certificate, d, ridged=fit.penalty is not None)
-    if fit.penalty is not None and fit.penalty.name != "l2" and not outputs:
-        lines.append(f"  support      {np.count_nonzero(fit.coef)} of {d} coefficients are not zero")
+        lines += _certificate(fit.certificate, d, ridged=fit.penalty is not None, sampled=fit.loss.name == "squared")
+    if fit.penalty is not None and fit.penalty.name != "l2" and fit.certificate is not None:
+        lines.append(f"  support      {np.count_nonzero(fit.coef)} of {fit.coef.size} coefficients are not zero")
     if fit.crossings:
         lines.append(f"  levels       cross in {fit.crossings} rows, before predict puts them in order")
     lines += _check(fit, d)
@@ -100,11 +100,11 @@ def _shares(fit: Fit) -> str:
     return ", ".join(parts)
 
 
-def _certificate(c: Certificate, d: int, *, ridged: bool) -> list[str]:
+def _certificate(c: Certificate, d: int, *, ridged: bool, sampled: bool) -> list[str]:
     sure = {
         "exact": "proven but for rounding, which is in it",
         "probable": f"for all but {c.failure_probability:.1g} of the seeds",
-        "estimate": "an estimate, from a sample of the rows",
+        "estimate": "an estimate, " + ("from a sample of the rows" if sampled else "if its curvature has one hump"),
     }[c.kind]
     of_rank = "" if c.rank == d else f" of rank {c.rank}"
     if math.isfinite(c.bound):
@@ -114,6 +114,8 @@ def _certificate(c: Certificate, d: int, *, ridged: bool) -> list[str]:
         )
         if not c.measurable:
             how_far += f"; outputs without noise at most {c.relative:.2g} of their fitted values"
+    elif c.measurable:
+        how_far = "nothing is proven of how far it is from the optimum"
     else:
         how_far = f"at most {c.relative:.2g} of the fitted values from the optimum{of_rank} (no noise to measure by)"
     lines = [

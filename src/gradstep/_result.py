@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gradstep import _input, _report
 from gradstep._certificate import Certificate
-from gradstep._device import on_cuda
+from gradstep._device import on_cuda, to_device
 from gradstep._kernels.first_call import interrupts_held
 from gradstep._kernels.wide import wide_scores
 from gradstep._kinks import by_level
@@ -26,7 +26,7 @@ class Stop(Enum):
     """Why a fit ended: each member is a sentence, with its remedy where one is needed.
 
     DIVERGED comes in the exception `Diverged`, the others in ``fit.stop``: EPOCHS of the textbook method, CERTIFIED,
-    FLOOR and BUDGET of solvers that certify their answer.
+    FLOOR and BUDGET of solvers that certify their answer, SEPARABLE of labels and counts without an optimum.
     """
 
     CERTIFIED = "the fit is certified to be as near the optimum as tol asks"
@@ -85,7 +85,7 @@ class ConvergenceWarning(UserWarning):
 
 
 class DisagreementWarning(UserWarning):
-    """A certified fit and the closed form are further apart than rounding explains; the message says which is right."""
+    """A certified fit and its check are further apart than rounding explains; the message gives both distances."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,7 +199,11 @@ def lengthened(history: History | None, entries: list[Entry]) -> History:
 
 @dataclass(frozen=True)
 class Check:
-    """A fit beside `closed_form`.
+    """A fit beside `closed_form`, or for other losses than the squared one beside SciPy's optimum.
+
+    Beside SciPy's optimum the two are compared by their objectives: ``distance`` is ``sqrt(2 gap / dispersion)`` of the
+    gap between their sums over rows, 0 where the fit's is the lower one, ``relative`` the gap over the objective; rank,
+    condition and dependent columns are those of the certificate.
 
     Attributes
     ----------
@@ -223,6 +227,8 @@ class Check:
     agrees : bool
         Whether every output is within 0.01 standard errors or that floor, or within 1e-10 relative where it has no
         noise.
+    by : str
+        What the fit stands beside, as sentences say it.
     """
 
     distance: float
@@ -275,13 +281,15 @@ class Fit:
     history : History
         One entry an epoch or a round.
     certificate : Certificate or None
-        How far the coefficients are from the exact ones at most; None of the textbook method.
+        How far the coefficients are from the exact ones at most; None of the textbook method, where there is no
+        optimum, and of a quantile fit whose budget ended before there was one.
     check : Check or None
         The fit beside the closed form, where that was made.
     check_note : str
         Why there is no check, where there is none.
     loss : Loss
-        The loss.
+        The loss; of one that came in units of the residuals' scale, with its parameters in units of ``y``, but for
+        several outputs, each of which has a scale of its own.
     penalty : Penalty or None
         The penalty.
     solver : Sgd or str
@@ -363,7 +371,7 @@ class Fit:
         """Return the scores ``X coef + intercept``: log-odds for the logistic loss, log means for Poisson's.
 
         They are summed in double-double arithmetic: of columns far from zero, or that nearly depend on each other, the
-        terms cancel.
+        terms cancel. Those of several quantile levels are put in order in each row, so that they never cross.
 
         Parameters
         ----------
@@ -410,6 +418,8 @@ class Fit:
         table = on_device.predictors(X, columns=len(self.coef))
         with interrupts_held():  # it may be compiled
             scores = cuda.scores(table, self.coef.reshape(-1, k), np.reshape(self.intercept, k))
+        if len(by_level(self.loss)) > 1:
+            return to_device(np.sort(scores.copy_to_host(), axis=1), "cuda")
         return scores if self.coef.ndim == 2 else scores.reshape(scores.shape[0])
 
     def __str__(self) -> str:

@@ -105,6 +105,10 @@ class Loss(Formulas):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.dispersion is not None:
+            real(f"Loss {self.name}: dispersion", self.dispersion, above=0.0)
+        if not isinstance(self.relative, bool):
+            raise TypeError(f"Loss {self.name}: relative: {self.relative!r} came; True or False is needed.")
         if self.domain not in DOMAINS:
             raise ValueError(f"Loss {self.name}: domain: {self.domain!r} came; one of {', '.join(DOMAINS)} is needed.")
 

@@ -73,7 +73,8 @@ def look_kernel(value: Formula, slope: Formula, curvature: Formula) -> Callable[
     ``X`` (n, d) is multiplied by ``scale`` (d,), powers of two; ``y`` is (n,); ``w`` (d + 1,) has the intercept last.
     ``high`` and ``low`` (d + 1,) are set to the two parts of the gradient downhill, ``-sum v slope [x, 1]``; ``score``
     and ``curve`` (n,) to each row's score and curvature, 0 for a row of weight zero; ``sums`` (3,) to the sum of ``v
-    value``, that of ``v slope**2``, and the first row with a curvature that is none.
+    value``, that of ``v slope**2``, and the first row with a value or slope that is no number, or a curvature below 0;
+    -1 if there is none.
     """  # noqa: D400 - the call belongs to the sentence
 
     @kernel
@@ -100,9 +101,11 @@ def look_kernel(value: Formula, slope: Formula, curvature: Formula) -> Callable[
                     h = curvature(z, y[at], p)
                     score[at] = z
                     curve[at] = h
-                    if not h >= 0.0 and bad < 0.0:
+                    if (not h >= 0.0 or math.isnan(s)) and bad < 0.0:
                         bad = float(at)
                     loss = v[i] * value(z, y[at], p)
+                    if math.isnan(loss) and bad < 0.0:
+                        bad = float(at)
                     after = losses + loss
                     part = after - losses
                     lost_of_losses += (losses - (after - part)) + (loss - part)

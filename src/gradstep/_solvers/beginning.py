@@ -14,6 +14,7 @@ from gradstep.losses import Loss
 _SAMPLE, _SAMPLE_PER_COLUMN, _LARGEST_SAMPLE = 4096, 40, 20_000
 _HEAVY = 4.0  # times the mean leverage of a row in the sample
 _EVENTS_PER_COLUMN = 20  # rows of the rarer label that a sample has to have
+_NO_SCALE = 1e-13  # of the responses: residuals that are rounding
 _NORMAL = 0.6744897501960817  # of a standard deviation: the median size of a normal number
 _FURTHEST_SCORE = 40.0  # of a constant for labels and counts
 
@@ -32,7 +33,8 @@ def plain(units: Units) -> Units:
 def best_constant(table: Table, loss: Loss) -> float:
     """Return about the best score for all rows: where the slopes sum to nothing."""
     kernel = along_kernel(loss.value, loss.slope, loss.curvature)
-    zero, one, y = np.zeros(table.n), np.ones(table.n), table.responses
+    zero, one = np.zeros(table.n), np.ones(table.n)
+    y = table.responses if table.weight.size == 1 else table.responses[table.weight > 0]
     low, high = (float(y.min()), float(y.max())) if loss.domain == "real" else (-_FURTHEST_SCORE, _FURTHEST_SCORE)
     sums = np.empty(3)
     for _ in range(60):
@@ -56,13 +58,18 @@ def median(numbers: NDArray[np.float64], weight: NDArray[np.float64]) -> float:
     return float(numbers[order[np.searchsorted(shares, shares[-1] / 2)]])
 
 
-def in_units_of(residuals: NDArray[np.float64], weight: NDArray[np.float64], loss: Loss) -> tuple[float, ...]:
-    """Return the parameters of a loss in units of the residuals' scale: the median size over that of normal ones."""
+def in_units_of(
+    residuals: NDArray[np.float64], weight: NDArray[np.float64], loss: Loss, size: float
+) -> tuple[float, ...]:
+    """Return the parameters of a loss in units of the residuals' scale: the median size over that of normal ones.
+
+    Beside responses of some `size` there has to be one.
+    """
     scale = median(np.abs(residuals), weight) / _NORMAL
-    if not scale > 0:
+    if not scale > _NO_SCALE * size:
         raise ValueError(
-            f"loss: {loss!r} came, in units of the residuals' scale, and half of the residuals are zero: pass "
-            "absolute=True with a delta in units of y."
+            f"loss: {loss!r} came, in units of the residuals' scale, and half of the residuals are zero or rounding: "
+            "pass absolute=True with a delta in units of y."
         )
     return tuple(p * scale for p in loss.params)
 

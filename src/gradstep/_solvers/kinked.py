@@ -123,6 +123,8 @@ class Kinked(NamedTuple):
     tol: float
     max_passes: int
     batch_size: int | None = None
+    directions: bool = False
+    """Whether conjugate directions are taken in place of epochs."""
 
     def start(self, table: Table, earlier: NDArray[np.float64] | None = None) -> State:
         """Return the state before the first round: at the optimum of a sample, or an earlier fit."""
@@ -136,28 +138,29 @@ class Kinked(NamedTuple):
             state = method.start(table.of_loss(method.loss), w)
             return State(state.units, state.scaled, state.objective, 0, state.look.losses, state)
         units = beginning.units_of(table, beginning.sample_of(table, self.seed), intercept=self.intercept)
-        return self._looked(table, State(units, from_callers_units(w, units), math.nan, 0, math.nan))
+        return State(units, from_callers_units(w, units), math.nan, 0, math.nan)
 
     def advance(self, table: Table, state: State) -> State:
         """Take a step on the smoothed loss; or solve the programme, and look where its solution leads."""
+        if state.smooth is None and state.look is None:
+            state = self._looked(table, state)
         if state.smooth is None:
             return self._solved(table, state)
         method = self._smooth(state.smooth.params[0])
         try:
             smooth = method.advance(table.of_loss(method.loss), state.smooth)
         except FlatError:  # nothing curves here: the programme goes on from here
-            return self._looked(table, state)
+            return replace(state, smooth=None, epoch=state.epoch + 1)
         over = smooth.unchanged or smooth.left > _POOR or state.epoch + 1 >= _ROUNDS
         over = over or method.away(table, smooth) <= _NEARLY
-        state = replace(
+        return replace(
             state, units=smooth.units, scaled=smooth.scaled, objective=smooth.objective, epoch=state.epoch + 1,
-            losses=smooth.look.losses, smooth=smooth,
+            losses=smooth.look.losses, smooth=None if over else smooth,  # what it holds is let go of
         )  # fmt: skip
-        return self._looked(table, state) if over else state
 
     def reads(self, state: State) -> int:
         """Return how many passes the next round takes, at least."""
-        return 1 if state.smooth is None else 2
+        return 2 if state.smooth is not None else 1 if state.look is not None else 4
 
     def batch(self, table: Table) -> int:
         """Return the rows of a batch."""
@@ -168,7 +171,9 @@ class Kinked(NamedTuple):
 
     def _smooth(self, width: float) -> Newton:
         loss = smoothed(self.loss, width)
-        return Newton(loss, self.l1, 0.0, self.intercept, self.seed, 0.0, self.max_passes, self.batch_size)
+        return Newton(
+            loss, self.l1, 0.0, self.intercept, self.seed, 0.0, self.max_passes, self.batch_size, self.directions
+        )
 
     def _of_sample(self, table: Table) -> tuple[NDArray[np.float64], float]:
         """Return a sample's optimum, in the caller's units, and the width of parabolas that its scores' doubts ask for.
@@ -240,7 +245,7 @@ class Kinked(NamedTuple):
         pieces, reach = kinks(self.loss), state.reach
         residuals = [table.responses - kink.shift - look.score for kink in pieces]
         present = table.weight > 0 if table.weight.size > 1 else np.ones(table.n, dtype=bool)
-        furthest = max(float((np.abs(r) / np.sqrt(leverage)).max()) for r in residuals)
+        furthest = math.sqrt(max(float((np.square(r) / leverage)[present].max()) for r in residuals))
         while True:
             near = _nearest(residuals, leverage, present, reach, self._least(table))
             if state.crossed:

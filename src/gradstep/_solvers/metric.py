@@ -16,7 +16,7 @@ from gradstep._preconditioner import Preconditioner
 from gradstep._solvers import beginning
 from gradstep._solvers.exact import factor_by_gram
 from gradstep._table.table import Table
-from gradstep._table.terms import Evidence, Look, Units
+from gradstep._table.terms import NO_ORDER, Evidence, Look, Units
 from gradstep.losses import Loss
 
 _SHARES = np.array([0.0, 0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0])
@@ -108,13 +108,19 @@ def measured(
         p = _preconditioner.preconditioner(seen, units, factor, own, intercept=intercept)
     if joined and alpha > 0:
         p = with_ridge(seen, p, alpha / mean)
-    leverage = p.leverages(table, seed, whole=rows is not None) if bounded else None
+    leverage = None
+    if bounded:
+        leverage = p.leverages(table, seed) if rows is None else p.leverages_of(rows)
     return Metric(p, mean, curve, leverage, _UNSEEN if rows is None else 1.0, look, trusted)
 
 
-def of_squares(table: Table, seed: int, alpha: float, *, intercept: bool) -> Preconditioner:
+def of_squares(table: Table, seed: int, alpha: float, *, intercept: bool, whole: bool) -> Preconditioner:
     """Return a preconditioner of the rows as they are, from their Gram matrix where that is cheaper than a sketch."""
-    if table.d <= _FEW_COLUMNS:
+    if whole:
+        units, constant = _preconditioner.units_of(table, NO_ORDER, intercept=intercept, copied=True)
+        factor = _preconditioner.of_all_rows(table, units, constant, intercept=intercept)
+        p = _preconditioner.preconditioner(table, units, factor, 0.0, intercept=intercept)
+    elif table.d <= _FEW_COLUMNS:
         units, factor = factor_by_gram(table, seed, 0.0, intercept=intercept)
         p = _preconditioner.preconditioner(table, units, factor, 0.0, intercept=intercept)
     else:

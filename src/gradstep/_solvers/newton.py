@@ -122,8 +122,8 @@ class Newton(NamedTuple):
         whole = certified.is_whole(table, self.intercept)
         sampled = _preconditioner.SAMPLED_PER_COLUMN * (table.d + 1)
         order = NO_ORDER if whole else _preconditioner.sample(table, sampled, self.seed)
-        if self._is_quadratic and earlier is None and not whole:
-            return self._of_factor(table)
+        if self._is_quadratic and earlier is None:
+            return self._of_factor(table, whole=whole)
         units = beginning.units_of(table, order, self.l2, intercept=self.intercept)
         rows = None
         if whole:
@@ -137,7 +137,9 @@ class Newton(NamedTuple):
             scaled = from_callers_units(w, units)
         state = replace(self._at(table, units, scaled, int(whole), params), rows=rows)
         if self.loss.relative and earlier is not None:  # the residuals' scale is that of the earlier fit
-            params = beginning.in_units_of(table.responses - state.look.score, table.weight, self.loss)
+            params = beginning.in_units_of(
+                table.responses - state.look.score, table.weight, self.loss, self._size(table)
+            )
             state = replace(self._at(table, units, scaled, int(whole), params), rows=rows)
         if not whole:
             state = replace(state, run=sgd.chunk(table, self._epochs.batch(table)))
@@ -147,9 +149,9 @@ class Newton(NamedTuple):
     def _is_quadratic(self) -> bool:
         return self.loss == squared()
 
-    def _of_factor(self, table: Table) -> State:
+    def _of_factor(self, table: Table, *, whole: bool) -> State:
         """Return the state at the minimum of a factor's model of the squared loss, whose curvature is 1 everywhere."""
-        p = metric.of_squares(table, self.seed, self.l2, intercept=self.intercept)
+        p = metric.of_squares(table, self.seed, self.l2, intercept=self.intercept, whole=whole)
         found = Metric(p, 1.0, None, None, 1.0, None, trusted=True)
         scaled = proximal.solution(p, self._strength(table, found))
         state = self._at(table, p.units, scaled, 1, self.loss.params)
@@ -210,7 +212,11 @@ class Newton(NamedTuple):
             return math.inf
         degrees = max(1.0, table.present - self.intercept - found.p.degrees)
         present = table.present / table.n
-        dispersion = (self.loss.dispersion or 0.0) / present or state.look.squares / (found.mean * degrees)
+        dispersion = (
+            self.loss.dispersion / present
+            if self.loss.dispersion is not None
+            else state.look.squares / (found.mean * degrees)
+        )
         return self._distance(table, state) / math.sqrt(dispersion / found.mean) if dispersion > 0 else math.inf
 
     def _is_short(self, state: State, found: State, by: NDArray[np.float64]) -> bool:
@@ -230,16 +236,22 @@ class Newton(NamedTuple):
         scaled = np.zeros((table.d + 1, 1))
         if self.loss.relative:
             scaled[-1] = beginning.median(table.responses, table.weight) if self.intercept else 0.0
-            return scaled, beginning.in_units_of(table.responses - scaled[-1], table.weight, self.loss)
+            return scaled, beginning.in_units_of(
+                table.responses - scaled[-1], table.weight, self.loss, self._size(table)
+            )
         if self.intercept:
             scaled[-1] = beginning.best_constant(table, self.loss)
         return scaled, self.loss.params
+
+    def _size(self, table: Table) -> float:
+        """Return the typical size of responses."""
+        return beginning.median(np.abs(table.responses), table.weight)
 
     def _rescaled(self, table: Table, state: State) -> State:
         """Return the state with the scale of its residuals for that of those before, until it stays."""
         if state.fixed:
             return state
-        params = beginning.in_units_of(table.responses - state.look.score, table.weight, self.loss)
+        params = beginning.in_units_of(table.responses - state.look.score, table.weight, self.loss, self._size(table))
         late = state.epoch > (_SAMPLE_ROUNDS if state.rows is not None else _SCALE_ROUNDS)
         if late or (math.isfinite(state.left) and abs(params[0] / state.params[0] - 1) <= _SAME_SCALE):
             return replace(state, fixed=True)
@@ -274,9 +286,13 @@ class Newton(NamedTuple):
         look = table.look(units, scaled[:, 0], params)
         if look.bad >= 0:
             number = look.bad if table.numbers is None else table.numbers[look.bad]
+            z, y = float(look.score[look.bad]), float(table.responses[look.bad])
+            found = {role: getattr(self.loss, role)(z, y, params) for role in ("value", "slope", "curvature")}
+            role = next((role for role, number_found in found.items() if math.isnan(number_found)), "curvature")
+            needed = "number" if role != "curvature" else "number of at least 0"
             raise ValueError(
-                f"loss: the curvature of {self.loss!r} is {look.curve[look.bad]:g} at row {number}, where the score "
-                f"is {look.score[look.bad]:g}; a number of at least 0 is needed."
+                f"loss: the {role} of {self.loss!r} is {found[role]:g} at row {number}, where the score is {z:g}; a "
+                f"{needed} is needed."
             )
         objective = look.losses / table.n + self._penalty(units, scaled)
         return State(units, scaled, look, objective, epoch, params, fixed=not self.loss.relative)
@@ -442,10 +458,11 @@ class Newton(NamedTuple):
         if alone < math.inf:
             zero = evidence._replace(slopes=np.zeros_like(evidence.slopes), by_level=np.zeros(1))
             gap = certify_curved(p, zero, state.scaled, table, about._replace(missing=0.0, further=alone))
-            c = gap if gap.bound < c.bound else c
+            c = min(c, gap, key=lambda one: (one.bound, one.relative))
         # A state that would do, but for curvatures that have moved too far for the factor to show it.
         would_do = self.away(table, replace(state, certificate=c)) * _REACH * (1 + p.stretch) <= self.tol < c.bound
-        if would_do and found.look is not state.look and table.passes + 2 <= self.max_passes:
+        anew = found.base is not None and found.look is not state.look and table.passes + 2 <= self.max_passes
+        if would_do and anew:
             return self._certified(table, self._measured(table, state, anew=True))
         return replace(state, certificate=c)
 
