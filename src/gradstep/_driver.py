@@ -15,7 +15,7 @@ from gradstep import _input
 from gradstep._certificate import EXACT_WITHIN, Certificate, certify
 from gradstep._numbers import frozen
 from gradstep._result import Entry, Progress, Stop
-from gradstep._solvers import certified, kinked, newton
+from gradstep._solvers import certified, curved, kinked
 from gradstep._solvers.kinked import Kinked
 from gradstep._solvers.newton import Newton
 from gradstep._solvers.textbook import Textbook
@@ -194,7 +194,7 @@ class Run:
         settled = settled or self.certificate.bound <= self.certificate.floor < math.inf
         self.stop = Stop.CERTIFIED if near else Stop.FLOOR if settled else Stop.BUDGET
 
-    def _look(self, state: newton.State | kinked.State) -> None:
+    def _look(self, state: curved.State | kinked.State) -> None:
         """Take a round's state of a loss without a closed form, and stop where it is time."""
         assert isinstance(self._method, (Newton, Kinked))  # noqa: S101 - whose state it is
         self.state, self.certificate = state, state.certificate
@@ -205,8 +205,8 @@ class Run:
             self.stop = Stop.SEPARABLE
             return
         c = self.certificate
-        whole = isinstance(state, newton.State) and state.metric is not None and state.metric.p.kind == "exact"
-        small = isinstance(state, newton.State) and certified.is_small(self._table)
+        whole = isinstance(state, curved.State) and state.metric is not None and state.metric.p.kind == "exact"
+        small = isinstance(state, curved.State) and certified.is_small(self._table)
         near = c is not None and self._near() and (isinstance(state, kinked.State) or state.fixed)
         # Of all rows Newton's steps gain more and more, until rounding is all that is left.
         vertex = isinstance(state, kinked.State) and state.ended_at_vertex

@@ -67,7 +67,7 @@ def fit(
     check: bool | str = "auto",
     callbacks: Sequence[Callable[[Progress], object]] = (),
 ) -> Fit:
-    """Fit a linear model by minibatch stochastic gradient descent, certify it, and check it against the closed form.
+    """Fit a linear model by minibatch stochastic gradient descent, certify it, and check it by other code.
 
     Minimises ``sum_i weight_i loss(x_i w + b, y_i) / sum_i weight_i + penalty(w)``. There is nothing to choose: raw
     columns of any units, offsets and dependence go in, and the fit carries a certificate of how far it is from the
@@ -82,7 +82,7 @@ def fit(
         count by their position, their names and the index do not. Sums and weights are float64 throughout. For the
         textbook method columns of very different size need standardising: one step serves them all.
     y : array_like, (n,) or (n, k)
-        Response, or ``k`` responses fitted in one read of X, in the domain of the loss.
+        Response, or ``k`` responses, in the domain of the loss: fitted in one read of X where the loss is squared.
     loss : Loss, default squared()
         The loss: `squared`, `huber`, `logistic`, `quantile`, `epsilon_insensitive`, `poisson`, or one of your own.
     penalty : Penalty, optional
@@ -118,7 +118,8 @@ def fit(
     max_passes : int, optional
         Without a ``step``, passes over the rows: a round that would take it beyond is not begun. The first round is, in
         any case; it takes two or three passes, up to six where a sample of rows misjudges the units or ``start`` is
-        far away. 20 unless given, 40 with l1, 60 for `quantile` and `epsilon_insensitive`.
+        far away, and nine of quantiles. 20 unless given, 40 with l1, 60 for `quantile` and `epsilon_insensitive`, for
+        each output or level of those, which are fitted one after the other.
     sample_weight : array_like (n,), optional
         Analytic weights, not negative: doubling one equals repeating the row, at the optimum. None means equal
         weights.
@@ -180,6 +181,10 @@ def fit(
     DisagreementWarning
         If a certified fit and the check are further apart than the certificate and rounding allow.
 
+    Notes
+    -----
+    Labels and counts without an optimum end as `Stop.SEPARABLE`, with a ConvergenceWarning that names the direction.
+
     References
     ----------
     L. Bottou, F. E. Curtis and J. Nocedal, Optimization methods for large-scale machine learning, *SIAM Review* 60
@@ -200,6 +205,9 @@ def fit(
     (array([ 2. , -3.4]), 4.2)
     >>> fit.stop.name, fit.certificate.bound < 1e-9
     ('CERTIFIED', True)
+    >>> median = gs.fit(X, y, loss=gs.quantile(0.5))
+    >>> median.coef.round(1), median.certificate.kind
+    (array([ 2. , -3.4]), 'exact')
     >>> gs.fit(X, y, step=0.03, batch_size=10, epochs=3).stop.name
     'EPOCHS'
     """

@@ -43,6 +43,7 @@ CHECK_SECONDS = 1.0
 
 _PASSES, _PASSES_WITH_L1, _PASSES_OF_KINKS = 20, 40, 60
 _EPS = float(np.finfo(np.float64).eps)
+_BELOW = 1e-8  # of the objective: SciPy's is no optimum that is so far above the fit's
 _NO_LOSS = 1e-13  # of the responses: losses that are rounding
 _TOLD = 3  # columns of a direction that are named
 
@@ -162,16 +163,18 @@ def _judge(
         part.check_note = f"not made: {cannot if math.isinf(seconds) else dear}"
         return
     outside = _outside.solve(rows.X, rows.y, rows.weight, loss, penalty, intercept=method.intercept)
-    part.check_note = ""
     part.check = _compare(part, outside.objective)
-    said = "" if part.check.agrees else _disagreement(part)
+    part.check_note = "" if part.check is not None else "of no use: SciPy ended above the fit's objective"
+    said = "" if part.check is None or part.check.agrees else _disagreement(part)
     part.disagreement = said and of + said
 
 
-def _compare(part: _Solved, least: float) -> Check:
-    """Return the fit beside SciPy's, by their objectives."""
+def _compare(part: _Solved, least: float) -> Check | None:
+    """Return the fit beside SciPy's, by their objectives; None where SciPy's is the higher one, and so no optimum."""
     c, n = part.run.certificate, part.table.present
     gap = part.objective - least
+    if gap < -_BELOW * max(abs(least), abs(part.objective)):
+        return None
     rounding = 1e-13 * max(abs(least), abs(part.objective))
     unit = c.residual_sd if c is not None and np.all(np.isfinite(c.residual_sd)) else math.nan
     distance = math.sqrt(2 * n * max(gap, 0.0)) / float(unit)
@@ -185,7 +188,8 @@ def _compare(part: _Solved, least: float) -> Check:
         distance=distance, relative=relative, rank=c.rank if c is not None else 0,
         condition=c.condition if c is not None else math.nan, dependent=c.dependent if c is not None else (),
         objective_gap=gap / abs(least) if least else gap, floor=floor,
-        agrees=distance <= max(AGREES_WITHIN, floor) or relative <= 1e-10 or exact, by="SciPy's optimum",
+        agrees=exact or (distance <= max(AGREES_WITHIN, floor) if math.isfinite(distance) else relative <= 1e-10),
+        by="SciPy's optimum",
     )  # fmt: skip
 
 
@@ -206,9 +210,21 @@ def _separable(run: Run, rows: Rows, loss: Loss) -> str:
     sizes = np.abs(direction) * _spread(rows.X)
     order = np.argsort(-sizes)[:_TOLD]
     order = order[sizes[order] > 0.05 * sizes.max()]
-    named = ", ".join(f"{direction[j]:.3g} of column {j}" for j in order)
-    what = "the labels can be told apart without error" if loss.domain == "binary" else "rows of count 0 alone go down"
-    return f"{what} along {named}: no finite coefficients are best. Add a penalty, such as gs.l2(1e-3)."
+    named = " and ".join(f"{direction[j]:.3g} times column {j}" for j in order)
+    if loss.domain != "binary":
+        what = f"counts of zero alone go down with {named}"
+    elif _is_complete(run, rows):
+        what = f"the labels are told apart without error, mainly by {named}"
+    else:
+        what = f"some rows are told apart from all others, with one label alone, by {named}"
+    return f"{what}: no finite coefficients are best. Add a penalty, such as gs.l2(1e-3)."
+
+
+def _is_complete(run: Run, rows: Rows) -> bool:
+    """Whether the direction tells every label apart."""
+    w = run.state.apart
+    margins = np.where(rows.y > 0, 1.0, -1.0) * (rows.X @ w[:-1].astype(rows.X.dtype) + w[-1])
+    return bool((margins if rows.weight.size == 1 else margins[rows.weight > 0]).min() > 0)
 
 
 def _spread(X: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -120,7 +120,9 @@ def _certificate(c: Certificate, d: int, *, ridged: bool, sampled: bool) -> list
         how_far = f"at most {c.relative:.2g} of the fitted values from the optimum{of_rank} (no noise to measure by)"
     lines = [
         f"  certificate  {how_far}",
-        f"               {c.kind}: {sure}; objective at most {c.objective_gap:.2g} above its least",
+        f"               {c.kind}: {sure}; objective at most {c.objective_gap:.2g} above its least"
+        if math.isfinite(c.objective_gap)
+        else "               raise max_passes, or see the concern",
         f"  rank         {c.rank} of {d}, condition {c.condition:.3g}",
     ]
     if c.dependent:
@@ -144,7 +146,9 @@ def _check(fit: Fit, d: int) -> list[str]:
     ours = fit.certificate
     if not c.agrees and ours is not None:
         _, distance, known = apart(c, ours)
-        if distance <= known:
+        if math.isinf(known):
+            verdict = f"The fit is not certified. {c.verdict}"
+        elif distance <= known:
             verdict = f"The fit is as near {c.by} as its certificate says, and no nearer."
         else:
             verdict = f"The fit and {c.by} disagree" + (": see the concern." if fit.concern else ".")

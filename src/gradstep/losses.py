@@ -331,7 +331,7 @@ def quantile(level: float | Sequence[float]) -> Loss:
     >>> loss.value(0.0, 10.0, loss.params), loss.slope(0.0, 10.0, loss.params), loss.slope(1.0, 1.0, loss.params)
     (9.0, -0.9, 0.0)
     """
-    several = level if isinstance(level, Sequence | np.ndarray) else (level,)
+    several = level if isinstance(level, Sequence | np.ndarray) and not isinstance(level, str) else (level,)
     levels = tuple(real("quantile: level", one, above=0.0, below=1.0) for one in several)
     if not levels or any(a >= b for a, b in pairwise(levels)):
         raise ValueError(f"quantile: level: {level!r} came; levels in ascending order, each once, are needed.")

@@ -181,10 +181,12 @@ def without_closed_form(
     if not is_known(penalty) or (kinks(loss) and strengths(penalty)[1] > 0):
         raise ValueError(
             f"step: none came with {problem}; a step is needed, such as 0.03 or a Schedule: without one that penalty "
-            f"is fitted {'with smooth losses' if is_known(penalty) else 'with no loss'}."
+            f"is fitted {'with smooth losses; with this one gs.l1 is' if is_known(penalty) else 'with no loss'}."
         )
     if device == "cuda":
-        raise ValueError(f'device: "cuda" came with {problem} and no step; there it needs a step: pass one, or "cpu".')
+        raise ValueError(
+            f'device: "cuda" came with {problem} and no step; on a GPU it needs one: pass a step, or "cpu".'
+        )
     return "sgd" if options == "auto" else options, "cpu"
 
 

@@ -24,7 +24,7 @@ from gradstep._dense_algebra import product
 from gradstep._kernels.wide import about_means
 from gradstep._kinks import Kink, kinks, smoothed
 from gradstep._preconditioner import Preconditioner
-from gradstep._solvers import beginning, certified, newton, vertex
+from gradstep._solvers import beginning, certified, curved, vertex
 from gradstep._solvers.certified import callers, from_callers_units, in_callers_units
 from gradstep._solvers.metric import FlatError
 from gradstep._solvers.newton import Newton
@@ -80,7 +80,7 @@ class State:
     objective: float
     epoch: int
     losses: float
-    smooth: newton.State | None = None
+    smooth: curved.State | None = None
     """Where the steps on the smoothed loss stand; None when they are over."""
     basis: Basis | None = None
     look: Look | None = None
