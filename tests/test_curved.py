@@ -471,7 +471,7 @@ def _none(z, y, p):
         ({"loss": gs.huber(1.35), "step": 0.1}, "a delta in units of y is needed: pass absolute=True, or no step"),
         ({"loss": HUBER, "solver": "exact"}, 'solver: "exact" came with the huber loss; the squared loss with no'),
         ({"penalty": gs.Penalty("own", gs.l1(1).value, gs.l2(1).prox, (1.0,))}, "step: none came .* with no loss"),
-        ({"loss": HUBER, "device": "cuda"}, 'device: "cuda" came with the huber loss and no step; there it needs'),
+        ({"loss": HUBER, "device": "cuda"}, 'device: "cuda" came with the huber loss and no step; on a GPU it needs'),
         ({"loss": HUBER, "step": 0.1, "check": True}, "check: True came"),
         ({"loss": HUBER, "epochs": 3}, 'epochs: 3 came with solver="sgd" and no step, which takes none'),
         ({"loss": HUBER, "tol": -1.0}, "tol: -1.0 came"),

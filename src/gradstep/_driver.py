@@ -211,7 +211,8 @@ class Run:
         # Of all rows Newton's steps gain more and more, until rounding is all that is left.
         vertex = isinstance(state, kinked.State) and state.ended_at_vertex
         settled = state.unchanged or vertex or (c is not None and c.bound <= c.floor < math.inf)
-        settled = settled or (whole and near and _SETTLED < state.left < math.inf)
+        idle = whole and _SETTLED < state.left < math.inf  # of an exact factor: rounding is all that is left
+        settled = settled or (idle and c is not None and (near or not c.measurable))
         reads: int = self._method.reads(state)  # type: ignore[arg-type]
         spent = self._table.passes + reads > self._limits.max_passes
         if not (settled or spent) and (not near or small):

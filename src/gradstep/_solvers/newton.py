@@ -44,7 +44,8 @@ _SAME_SCALE = 1e-3  # by which the scale of the residuals may change and stay: w
 _FASTEST = 0.5  # of the curvature that steps allow for at most where there is more than the factor knows
 _REACH = 1.5  # times what is left of the way: how far about the scores the curvature is bounded to begin with
 _SLOW, _WELL_MIXED = 1 / 3, 1 / 30  # of the distance: left by slow steps, and by good ones at most
-_AIM, _EXACTLY = 0.5, 1e-3  # of the distance asked for, and of that there is: where conjugate directions end
+_AIM = 0.5  # of the distance asked for, where conjugate directions end
+_NEARER, _EXACTLY = 0.05, 1e-3  # of the distance that there is: what they leave of it at most, and at least
 _SHORT = 0.3  # of the fall at a step's beginning that is left at its end, from which on it is worth going further
 _DECREASE = 1e-4  # of what the model promises
 _ROUNDING = 1e-13  # of the objective
@@ -347,7 +348,9 @@ class Newton(NamedTuple):
             weight = base / found.mean
             seen = table.reweighted(weight if table.weight.size == 1 else weight * table.weight)
             if state.slow or self.directions:
-                goal = np.maximum(self._goal(state, found), _EXACTLY * p.distance(evidence))
+                away = float(p.distance(evidence)[0])
+                # Where that is near enough already, what is missing is the proof, of which nearer asks for less.
+                goal = np.array([max(min(self._goal(state, found), _NEARER * away), _EXACTLY * away)])
                 left = max(1.0, self.max_passes - table.passes - 1)
                 by, _ = conjugate(seen, p, np.zeros_like(state.scaled), evidence, goal, left)
             else:
