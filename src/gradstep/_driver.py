@@ -24,6 +24,9 @@ from gradstep._table.table import Table
 _SETTLED = 1 / 3
 """Where a round leaves more than this of the distance, further rounds are stopped by rounding."""
 
+_ROOT_OF_ROUNDING = 1e-6
+"""Of the fitted values, about: what a gap of 1e-12 of the objective counts as."""
+
 _NEGLIGIBLE = 1e-8
 """Of what rounding may come to: a coefficient that is 0 would else come nearer to it for ever."""
 
@@ -155,7 +158,7 @@ class Run:
             remedy = "raise max_passes" if self.stop is Stop.BUDGET else "its curvature says too little there"
             return f"nothing could be proven of how far it is from the optimum {after}: {remedy}."
         if c.bound <= max(tol, c.floor) or (math.isinf(c.bound) and not c.measurable):
-            if c.measurable or c.relative <= EXACT_WITHIN:
+            if c.measurable or c.relative <= EXACT_WITHIN or (self.stop is Stop.FLOOR and self._is_exact(c)):
                 return ""
             budget = self.stop is Stop.BUDGET
             return (
@@ -212,12 +215,16 @@ class Run:
         vertex = isinstance(state, kinked.State) and state.ended_at_vertex
         settled = state.unchanged or vertex or (c is not None and c.bound <= c.floor < math.inf)
         idle = whole and _SETTLED < state.left < math.inf  # of an exact factor: rounding is all that is left
-        settled = settled or (idle and c is not None and (near or not c.measurable))
+        settled = settled or (idle and c is not None and (near or self._is_exact(c)))
         reads: int = self._method.reads(state)  # type: ignore[arg-type]
         spent = self._table.passes + reads > self._limits.max_passes
         if not (settled or spent) and (not near or small):
             return
         self.stop = Stop.CERTIFIED if near else Stop.FLOOR if settled else Stop.BUDGET
+
+    def _is_exact(self, c: Certificate) -> bool:
+        """Whether there is no noise to measure by, and what is left is the root of a gap that is rounding."""
+        return not c.measurable and c.relative <= _ROOT_OF_ROUNDING
 
     def _near(self) -> bool:
         """Whether every output is as near as `tol` asks, or exact where it has no noise and another one has some."""

@@ -173,15 +173,15 @@ def _compare(part: _Solved, least: float) -> Check | None:
     """Return the fit beside SciPy's, by their objectives; None where SciPy's is the higher one, and so no optimum."""
     c, n = part.run.certificate, part.table.present
     gap = part.objective - least
-    if gap < -_BELOW * max(abs(least), abs(part.objective)):
+    # Where there is no noise both objectives are rounding.
+    y = np.abs(part.table.responses)
+    typical = float((y if kinks(part.loss) else y * y).mean()) if part.loss.domain == "real" else 1.0
+    if gap < -_BELOW * max(abs(least), abs(part.objective)) - _NO_LOSS * typical:
         return None
     rounding = 1e-13 * max(abs(least), abs(part.objective))
     unit = c.residual_sd if c is not None and np.all(np.isfinite(c.residual_sd)) else math.nan
     distance = math.sqrt(2 * n * max(gap, 0.0)) / float(unit)
     floor = math.sqrt(2 * n * rounding) / float(unit)
-    # Where there is no noise both objectives are rounding.
-    y = np.abs(part.table.responses)
-    typical = float((y if kinks(part.loss) else y * y).mean()) if part.loss.domain == "real" else 1.0
     relative = max(gap, 0.0) / max(abs(least), _NO_LOSS * typical, 1e-300)
     exact = gap <= _NO_LOSS * typical
     return Check(
