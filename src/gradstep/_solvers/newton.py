@@ -39,8 +39,8 @@ from gradstep.losses import Loss, squared
 _SAMPLE_ROUNDS = 15
 _ROUGH = 0.1  # standard errors of the sample, to which it is solved
 _SAME_CURVATURE = 1.5  # times their mean that curvatures may come to before a factor of them is made anew
-_SCALE_ROUNDS = 3  # of all rows, after which the scale of the residuals is as it is
-_SAME_SCALE = 1e-3  # by which the scale of the residuals may change and stay: weights move by that share of an SE
+_SCALE_ROUNDS = 2  # of all rows, after which the scale of the residuals is as it is
+_SAME_SCALE = 5e-3  # by which the scale of the residuals may change and stay: weights move by a like share of an SE
 _FASTEST = 0.5  # of the curvature that steps allow for at most where there is more than the factor knows
 _REACH = 1.5  # times what is left of the way: how far about the scores the curvature is bounded to begin with
 _SLOW, _WELL_MIXED = 1 / 3, 1 / 30  # of the distance: left by slow steps, and by good ones at most
