@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from gradstep import _preconditioner
 from gradstep._certificate import Certificate, certify_by_gap
 from gradstep._dense_algebra import product
+from gradstep._kernels.rows import EPS
 from gradstep._kernels.wide import about_means
 from gradstep._kinks import Kink, kinks, smoothed
 from gradstep._preconditioner import Preconditioner
@@ -270,6 +271,9 @@ class Kinked(NamedTuple):
         objective = self._objective(table, state.units, scaled, after)
         total, jump = self._density(table, after)
         dispersion = total / jump if jump > 0 else math.nan
+        if jump > 0:  # what rounding of the basis leaves of the dual solution's feasibility, times about the distance
+            lack = EPS / 2 * basis.p.in_gradient * math.sqrt(after.squares)
+            gap += 2 * lack * math.sqrt(2 * max(gap, 0.0) / jump)
         if state.crossed:
             crossed = tuple(np.union1d(*both) for both in zip(crossed, state.crossed, strict=True))
         found = replace(state, epoch=state.epoch + 1, crossed=crossed, reach=reach)
