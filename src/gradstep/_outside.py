@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from gradstep._closed_form import _standardised
 from gradstep._kernels.cpu import each_kernel
 from gradstep.losses import Loss, epsilon_insensitive, huber, quantile
-from gradstep.penalties import Penalty, elastic_net, l1, l2
+from gradstep.penalties import Penalty, is_known, strengths
 
 Floats = NDArray[np.float64]
 
@@ -28,7 +28,6 @@ _EPS = float(np.finfo(np.float64).eps)
 _HUGE = 1e300  # for what overflows: still a number, and so large that no step leads there
 _QUANTILE, _TUBE = quantile(0.5).value, epsilon_insensitive(0.0).value
 _HUBER = huber(1.0).value
-_L1, _NET, _RIDGE = l1(0.0).value, elastic_net(0.0).value, l2(0.0).value
 
 
 class Outside(NamedTuple):
@@ -70,7 +69,7 @@ def solve(
     share = np.full(len(y), 1.0 / len(y)) if weight.size == 1 else weight / weight.sum()
     rows = _Rows(loss, np.ascontiguousarray(y, dtype=np.float64), share)
     A, centre, unit = _standardised(X, np.empty((len(y), 0)), share, intercept=intercept)
-    lasso, ridge = _strengths(penalty)
+    lasso, ridge = strengths(penalty)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
         minimise = _newton if _is_smooth(loss) else _programme
         scaled, offset = minimise(rows, A, unit, lasso, ridge, intercept=intercept)
@@ -82,10 +81,10 @@ def solve(
 
 def cost(n: int, d: int, loss: Loss, penalty: Penalty | None) -> float:
     """Return about how many seconds `solve` takes on two cores, its compilation apart; infinity where it cannot."""
-    lasso, ridge = _strengths(penalty)
-    r = min(n, d)
-    if np.isnan(lasso):
+    if not is_known(penalty):
         return np.inf
+    lasso, ridge = strengths(penalty)
+    r = min(n, d)
     if _is_smooth(loss):
         # A dozen Hessians; of an l1 part, a factorisation for each coefficient that is freed.
         whole = 2e-3 + 12 * (n * (6e-8 + 4e-9 * d + 4e-11 * d * r) + 7e-10 * r**3)
@@ -95,20 +94,6 @@ def cost(n: int, d: int, loss: Loss, penalty: Penalty | None) -> float:
     # The simplex method's turns grow with the rows, and so does what each of them costs.
     once = 5e-10 * n * n * (1 + 0.03 * d) + n * (d + 1) * (5e-7 + 1.5e-8 * d)
     return 5e-3 + once * (2.5 if loss.value is _TUBE else 1.0)
-
-
-def _strengths(penalty: Penalty | None) -> tuple[float, float]:
-    """Return the factors of ``sum |w|`` and of ``sum w**2 / 2``; NaN for a penalty that is neither."""
-    if penalty is None:
-        return 0.0, 0.0
-    if penalty.value is _RIDGE:
-        return 0.0, penalty.params[0]
-    if penalty.value is _L1:
-        return penalty.params[0], 0.0
-    if penalty.value is _NET:
-        alpha, ratio = penalty.params
-        return alpha * ratio, alpha * (1 - ratio)
-    return np.nan, np.nan
 
 
 def _is_smooth(loss: Loss) -> bool:

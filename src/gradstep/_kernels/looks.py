@@ -132,24 +132,22 @@ def look_kernel(value: Formula, slope: Formula, curvature: Formula) -> Callable[
 
 
 @lru_cache(maxsize=64)
-def along_kernel(value: Formula, slope: Formula, curvature: Formula) -> Callable[..., None]:
+def along_kernel(value: Formula, slope: Formula) -> Callable[..., None]:
     """Return the compiled sums of a loss along a line, called as ``along(y, weight, score, by, t, p, sums)``.
 
-    ``sums`` (3,) is set to the sums of ``v value``, ``v slope by`` and ``v curvature by**2`` at scores ``score + t
-    by``.
+    ``sums`` (2,) is set to the sums of ``v value`` and ``v slope by`` at scores ``score + t by``.
     """
 
     @kernel
     def along(y, weight, score, by, t, p, sums):
-        losses, slopes, curvatures = 0.0, 0.0, 0.0
+        losses, slopes = 0.0, 0.0
         for i in range(score.size):
             v = weight[0] if weight.size == 1 else weight[i]
             if v > 0.0:
                 z = score[i] + t * by[i]
                 losses += v * value(z, y[i], p)
                 slopes += v * slope(z, y[i], p) * by[i]
-                curvatures += v * curvature(z, y[i], p) * by[i] * by[i]
-        sums[0], sums[1], sums[2] = losses, slopes, curvatures
+        sums[0], sums[1] = losses, slopes
 
     return along
 

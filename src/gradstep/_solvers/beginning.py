@@ -32,11 +32,11 @@ def plain(units: Units) -> Units:
 
 def best_constant(table: Table, loss: Loss) -> float:
     """Return about the best score for all rows: where the slopes sum to nothing."""
-    kernel = along_kernel(loss.value, loss.slope, loss.curvature)
+    kernel = along_kernel(loss.value, loss.slope)
     zero, one = np.zeros(table.n), np.ones(table.n)
     y = table.responses if table.weight.size == 1 else table.responses[table.weight > 0]
     low, high = (float(y.min()), float(y.max())) if loss.domain == "real" else (-_FURTHEST_SCORE, _FURTHEST_SCORE)
-    sums = np.empty(3)
+    sums = np.empty(2)
     for _ in range(60):
         middle = low / 2 + high / 2
         table.summed_rows(kernel, (zero, one), (middle, loss.params), (sums,))

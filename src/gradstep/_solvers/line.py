@@ -59,7 +59,7 @@ class Line(NamedTuple):
         return (low + high) / 2
 
     def _sums(self, share: float) -> NDArray[np.float64]:
-        sums = np.empty(3)
-        kernel = along_kernel(self.loss.value, self.loss.slope, self.loss.curvature)
+        sums = np.empty(2)
+        kernel = along_kernel(self.loss.value, self.loss.slope)
         self.table.summed_rows(kernel, (self.score, self.by), (share, self.params), (sums,))
         return sums

@@ -23,10 +23,8 @@ from gradstep.losses import Loss
 _MOVED = 0.3  # of a score in a step, from which on it is a direction to be looked at
 _STILL = 1e-2  # of the largest move: of rows that may have to stay
 _ROUNDING = 1e-9  # of the largest move
-_FEW, _NEAR = (
-    10,
-    100,
-)  # rows a column: on the wrong side, from which on it is worth a programme, and of least margin in it
+_FEW = 10  # rows a column on the wrong side, up to which a programme is worth it
+_NEAR = 100  # rows a column of least margin in it
 _APART = 0.5  # of the margin asked for: what a row of a programme lacks, beyond which there is no way between
 _TURNS = 4
 _SMALL, _ALIKE = 4096, 1e-9  # rows that are factored as they are; of a column's size

@@ -25,6 +25,8 @@ compiled_for: WeakKeyDictionary[Callable[..., object], set[np.dtype[np.floating]
 
 Matrix = NDArray[np.float64]
 
+_ON_THE_CPU = "losses without a closed form are looked at on the CPU alone: the gate refuses them elsewhere"
+
 
 @dataclass
 class Counts:
@@ -211,7 +213,7 @@ class Table(abc.ABC):
     @property
     def responses(self) -> Matrix:
         """The responses (n,) of one output."""
-        raise NotImplementedError
+        raise NotImplementedError(_ON_THE_CPU)
 
     def of_loss(self, loss: Loss) -> Self:
         """Return a view of these rows with another loss; its reads count in."""
@@ -224,18 +226,18 @@ class Table(abc.ABC):
 
         Their responses are drawn to the mean by about the share `drawn`.
         """
-        raise NotImplementedError
+        raise NotImplementedError(_ON_THE_CPU)
 
     def each_row(self, kernel: Callable[..., object], score: Matrix, *rest: object) -> None:
         """Call a kernel with the responses, a number a row, and what else it takes."""
-        raise NotImplementedError
+        raise NotImplementedError(_ON_THE_CPU)
 
     def summed_rows(
         self, kernel: Callable[..., object], vectors: tuple[Matrix, ...], numbers: tuple[object, ...],
         sums: tuple[Matrix, ...],
     ) -> None:  # fmt: skip
         """Set `sums` to what a kernel makes of responses, weights and further numbers of the rows, without a read."""
-        raise NotImplementedError
+        raise NotImplementedError(_ON_THE_CPU)
 
     def alone(self) -> Self:
         """Return a view of these rows in which those of a positive weight weigh the same."""
@@ -248,7 +250,7 @@ class Table(abc.ABC):
 
         Parameters are the loss's own unless others are given.
         """
-        raise NotImplementedError
+        raise NotImplementedError(_ON_THE_CPU)
 
     @abc.abstractmethod
     def response_squares(self, unit: Matrix, *, intercept: bool) -> tuple[Matrix, Matrix]:
