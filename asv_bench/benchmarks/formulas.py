@@ -18,6 +18,7 @@ def by_name(registry):
 LOSSES, PENALTIES, SCHEDULES = (
     by_name(registry) for registry in (gs.losses.LOSSES, gs.penalties.PENALTIES, gs.schedules.SCHEDULES)
 )
+LOSSES = {name: loss for name, loss in LOSSES.items() if not loss.relative}  # no step without units of y
 SOLVERS = {
     "plain": gs.sgd(),
     "order: once": gs.sgd(shuffle="once"),
