@@ -25,7 +25,6 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import numpy as np
 
 import gradstep as gs
-from gradstep._kernels import threads
 from hard_tables import HAS_LONG, Truth, ordered_tables, tables
 
 COLUMNS = 50
@@ -126,7 +125,7 @@ def bits(X, y, solver):
     """Return a digest of the coefficients with 1, 2 and 5 threads."""
     found = set()
     for count in (1, 2, 5):
-        with threads.limited(count):
+        with gs.set_threads(count):
             fit = gs.fit(X, y, solver=solver, check=False)
         found.add(hashlib.sha256(fit.coef.tobytes() + np.float64(fit.intercept).tobytes()).hexdigest())
     return found
@@ -149,7 +148,7 @@ def of_threads(scale):
         times = {1: [], 2: []}
         for _ in range(ROUNDS):
             for count, of_count in times.items():
-                with threads.limited(count):
+                with gs.set_threads(count):
                     of_count.append(gs.fit(X, y, check=False).seconds)
         ratio = float(np.median(np.divide(times[1], times[2])))
         enough = scale > 1 or (os.cpu_count() or 1) < 2 or ratio >= least

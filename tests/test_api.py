@@ -28,7 +28,7 @@ PUBLIC = {
     "cosine_decay", "datasets", "device_of",
     "elastic_net", "epsilon_insensitive", "exponential_decay", "fit", "formula", "huber",
     "inverse_decay", "l1", "l2", "load_diamonds", "logistic", "losses", "penalties", "plots", "poisson", "power_decay",
-    "quantile", "schedules", "sgd", "show_versions", "squared", "textbook",
+    "quantile", "schedules", "set_threads", "sgd", "show_versions", "squared", "textbook",
     "to_device",
 }  # fmt: skip
 

@@ -10,7 +10,6 @@ import scipy.optimize
 
 import gradstep as gs
 from conftest import JIT_OFF, SIMULATED, needs_jit
-from gradstep._kernels import threads
 from hard_tables import HAS_LONG, LONG, tables
 
 pytestmark = pytest.mark.skipif(SIMULATED, reason="on the CPU alone")
@@ -683,7 +682,7 @@ def test_bits_do_not_depend_on_the_number_of_threads():
         for penalty in (None, gs.l1(1e-3)) if loss != gs.squared() else (gs.l1(1e-3),):
             fits = []
             for count in (1, 2, 5):
-                with threads.limited(count):
+                with gs.set_threads(count):
                     fits.append(gs.fit(X, y, loss=loss, penalty=penalty, check=False))
             for other in fits[1:]:
                 np.testing.assert_array_equal(other.coef, fits[0].coef)

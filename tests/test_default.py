@@ -15,7 +15,7 @@ import pytest
 import gradstep as gs
 from conftest import JIT_OFF, SIMULATED, needs_jit
 from gradstep import _driver, _input, _preconditioner, _stretch
-from gradstep._kernels import lanes, threads
+from gradstep._kernels import lanes
 from gradstep._solvers import certified, cg, sgd
 from gradstep._table.dense import Dense
 from hard_tables import HAS_LONG, Truth, ordered_tables, tables
@@ -183,7 +183,7 @@ def in_threads(*counts):
         for solver in SOLVERS:
             some = []
             for count in counts:
-                with threads.limited(count):
+                with gs.set_threads(count):
                     some.append(gs.fit(X, y, solver=solver, check=False))
             fits.append(some)
     return fits

@@ -15,6 +15,7 @@ from gradstep._device import device_of as device_of
 from gradstep._device import to_device as to_device
 from gradstep._fit import fit as fit
 from gradstep._kernels.formula import formula as formula
+from gradstep._kernels.threads import set_threads as set_threads
 from gradstep._result import Check as Check
 from gradstep._result import ConvergenceWarning as ConvergenceWarning
 from gradstep._result import DisagreementWarning as DisagreementWarning

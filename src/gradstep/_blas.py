@@ -9,26 +9,26 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from typing import Any
+
+from gradstep._kernels import threads
 
 # Each brings a copy of its own.
 _MODULES = ("scipy.linalg._fblas", "numpy._core._multiarray_umath")
 _NAMES = [f"{first}openblas_{{}}_num_threads{last}" for first in ("scipy_", "") for last in ("", "64_")]
 
 _lock = threading.RLock()  # whoever forks inside, from a signal's handler, has it already
-_users = 0
+_limits: list[tuple[int, int]] = []  # the thread of Python that asked, and for how many
 _before: list[int] = []
 
 
 def _afresh() -> None:
-    """Begin anew in a child that was forked while threads, which it does not have, were in here."""
-    global _users  # noqa: PLW0603
-    if _users > 0:
-        for (_, put), threads in zip(_settings(), _before, strict=False):
-            put(threads)
-    _users = 0
+    """Forget, in a child that was forked, what threads asked for that it does not have."""
+    if _limits:
+        _limits[:] = [limit for limit in _limits if limit[0] == threading.get_ident()]
+        _put()
     _lock.release()
 
 
@@ -38,23 +38,32 @@ if hasattr(os, "register_at_fork"):
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Keep BLAS to one thread until the block ends, and until those of other threads of Python have ended."""
-    global _users  # noqa: PLW0603 - the setting is one of the process
+def at_most(number: int | None = None) -> Iterator[None]:
+    """Keep BLAS to so many threads until the block ends, and until those of other threads of Python have ended.
+
+    None stands for those that `gradstep.set_threads` allows.
+    """
+    limit = threading.get_ident(), number or threads.count()
     with _lock:
-        _users += 1
-        if _users == 1:
+        if not _limits:
             _before[:] = [get() for get, _ in _settings()]
-            for _, put in _settings():
-                put(1)
+        _limits.append(limit)
+        _put()
     try:
         yield
     finally:
         with _lock:
-            _users -= 1
-            if _users == 0:
-                for (_, put), threads in zip(_settings(), _before, strict=True):
-                    put(threads)
+            _limits.remove(limit)
+            _put()
+
+
+one_thread = partial(at_most, 1)
+
+
+def _put() -> None:
+    least = min((number for _, number in _limits), default=1 << 30)  # the setting is one of the process
+    for (_, put), before in zip(_settings(), _before, strict=True):
+        put(min(before, least))
 
 
 @cache

@@ -10,7 +10,7 @@ import scipy.linalg
 import scipy.linalg.blas
 from numpy.typing import ArrayLike, NDArray
 
-from gradstep import _input
+from gradstep import _blas, _input
 from gradstep._report import AGREES_WITHIN, listed
 from gradstep._result import Check
 from gradstep.losses import Loss, squared
@@ -213,6 +213,7 @@ def ridge_strength(penalty: Penalty | None) -> float:
     return penalty.params[0] if penalty is not None and penalty.params else 0.0
 
 
+@_blas.at_most()
 def solve(
     X: NDArray[np.floating], y: NDArray[np.float64], weight: NDArray[np.float64], alpha: float, *, intercept: bool
 ) -> ClosedForm:

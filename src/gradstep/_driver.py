@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gradstep import _input
 from gradstep._certificate import EXACT_WITHIN, Certificate, certify
+from gradstep._kernels import threads
 from gradstep._numbers import frozen
 from gradstep._result import Entry, Progress, Stop
 from gradstep._solvers import certified, curved, kinked
@@ -285,6 +286,7 @@ class Run:
         return perf_counter() - self._began
 
 
+@threads.at_work()
 def drive(
     method: Method, table: Table, earlier: Any, limits: Limits,
     callbacks: Sequence[Callable[[Progress], object]], began: float,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -244,7 +243,7 @@ def fit(
         began -= start.seconds
         table.row_reads = start.row_reads
     # The Gram matrix of "exact" is worth all threads that BLAS has.
-    with nullcontext() if isinstance(method, (Textbook, Exact)) else _blas.one_thread():
+    with _blas.at_most(None if isinstance(method, (Textbook, Exact)) else 1):
         run = drive(method, table, earlier, limits, functions, began)
     found, stop = _Judgement(), run.stop or Stop.INTERRUPTED
     try:

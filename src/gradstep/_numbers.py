@@ -1,6 +1,7 @@
 """Numbers that a caller passes: one look at each, and one wording for what is wrong with it."""
 
 import math
+import operator
 from numbers import Real
 from typing import Any
 
@@ -31,6 +32,21 @@ def real(
     if not (math.isfinite(found) and least <= found <= most and above < found < below):
         raise ValueError(f"{name}: {value!r} came; a finite number{needed} is needed.")
     return found
+
+
+def whole(name: str, value: object, least: int) -> int:
+    """Return a whole number of at least `least`."""
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: {value!r} came; a whole number of at least {least} is needed.")
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(
+            f"{name}: {value!r} came, a {type(value).__name__}; a whole number of at least {least} is needed."
+        ) from None
+    if number < least:
+        raise ValueError(f"{name}: {value!r} came; a whole number of at least {least} is needed.")
+    return number
 
 
 def stream(purpose: str, seed: int, *numbers: int) -> np.random.Generator:

@@ -22,19 +22,18 @@ def show_versions() -> None:
 
 
 def _facts() -> list[tuple[str, str]]:
-    from gradstep._kernels import cache, cuda  # noqa: PLC0415
+    from gradstep._kernels import cache, cuda, threads  # noqa: PLC0415
 
     folder, reason = cache.folder()
     facts = [(name, _installed(name)) for name in _PACKAGES]
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     variables = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_DISABLE_JIT")
+    limits = ", ".join(f"{name}={os.environ[name]}" for name in variables if name in os.environ)
     return [
         *facts,
         ("python", sys.version.replace("\n", " ")),
         ("system", platform.platform()),
         ("cpu", f"{_cpu_name()}"),
-        ("threads", f"{usable} usable; " + (", ".join(f"{v}={os.environ[v]}" for v in variables if v in os.environ)
-                                            or "no limits set")),
+        ("threads", f"{threads.count()} read rows, {threads.usable()} usable; " + (limits or "no limits set")),
         ("cache", f"none, kernels are compiled in memory: {reason}" if folder is None else str(folder)),
         ("cuda", cuda.state()),
     ]  # fmt: skip

@@ -1,6 +1,5 @@
 """The one gate: looks at what the caller passed. Every input error is raised here, before any work."""
 
-import operator
 from collections.abc import Callable, Iterable
 from numbers import Real
 from typing import NamedTuple
@@ -16,6 +15,7 @@ from gradstep._input.arrays import predictors as predictors
 from gradstep._input.arrays import weights_together as weights_together
 from gradstep._kinks import by_level, kinks
 from gradstep._numbers import real
+from gradstep._numbers import whole as whole
 from gradstep._solvers.textbook import Sgd, State, looked_at, rates, refuse_rates
 from gradstep._table.terms import Rows
 from gradstep.losses import Loss
@@ -67,21 +67,6 @@ def _rate_in_python(schedule: Schedule, t: int) -> float:
     if not isinstance(size, Real):
         raise TypeError(f"step: {schedule!r} gives {size!r} at step {t}; a number is needed.")
     return float(size)
-
-
-def whole(name: str, value: object, least: int) -> int:
-    """Return a whole number of at least `least`."""
-    if isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name}: {value!r} came; a whole number of at least {least} is needed.")
-    try:
-        number = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise TypeError(
-            f"{name}: {value!r} came, a {type(value).__name__}; a whole number of at least {least} is needed."
-        ) from None
-    if number < least:
-        raise ValueError(f"{name}: {value!r} came; a whole number of at least {least} is needed.")
-    return number
 
 
 def flag(name: str, value: object) -> bool:

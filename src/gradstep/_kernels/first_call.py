@@ -1,6 +1,7 @@
 """The call in which a kernel is compiled: Ctrl-C waits, and what Numba refuses is said in words."""
 
 import linecache
+import os
 import re
 import signal
 import threading
@@ -11,8 +12,13 @@ from types import FrameType
 from typing import Any
 
 import numba
+from numba.core.compiler_lock import global_compiler_lock as compiling
 
 from gradstep._kernels.formula import Formulas, named_apart
+
+if hasattr(os, "register_at_fork"):
+    # No fork while a thread compiles: Numba's and LLVM's locks would be locked in the child for ever.
+    os.register_at_fork(before=compiling.acquire, after_in_parent=compiling.release, after_in_child=compiling.release)
 
 
 @contextmanager
