@@ -81,6 +81,23 @@ def test_a_second_process_compiles_nothing(filled):
     assert {path.stat().st_mode & 0o777 for path in kernels(folder)} == {0o600}
 
 
+@pytest.mark.parametrize(
+    ("options", "apart"),
+    [("loss=gs.logistic()", {"of_two"}), ("solver='exact', sample_weight=abs(y) + 1", set()), ("step=0.05", set())],
+)
+def test_kernels_are_compiled_once_whoever_made_the_arrays(tmp_path, options, apart):
+    run(
+        f"""
+    X, y = gs.textbook.make_linear(np.ones(8), 0.0, 5_000, noise=1.0)
+    gs.fit(X, y > 0, {options})
+    answers = ()
+""",
+        tmp_path,
+    )
+    names = [path.name.rpartition("-")[0] for path in kernels(tmp_path) if path.suffix == ".kernel"]
+    assert {name for name in names if names.count(name) > 1} <= apart  # those of other formulas
+
+
 EVERYTHING = """
     from gradstep.losses import DOMAINS, LOSSES
     from gradstep.penalties import PENALTIES

@@ -43,6 +43,8 @@ class Dense(Table):
     device = "cpu"
 
     def __init__(self, rows: Rows, loss: Loss, penalty: Penalty | None) -> None:
+        # Kernels are compiled for one kind of array: whoever made it, it cannot be written.
+        rows = Rows(*(frozen(array.view()) for array in rows))
         super().__init__(rows, loss, penalty)
         k = self.k
         # One output in a column of its own takes the kernel of one output.
@@ -243,6 +245,7 @@ class Dense(Table):
 
     def reweighted(self, weight: NDArray[np.float64]) -> Self:
         """Return a view of these rows with other weights, (n,) of mean 1 or one for all; its reads count in."""
+        weight = frozen(weight.view())
         view = super().reweighted(weight)
         view.__dict__.update(_rows=self._rows._replace(weight=weight), _host=self._host._replace(weight=weight))
         return view
