@@ -11,9 +11,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 import _course
 import _formulas
 import _gpu
+import _speed
 
 _formulas.write(Path(__file__).parent / "formulas")
 _gpu.write(Path(__file__).parent / "measured")
+_speed.write(Path(__file__).parent / "measured")
 
 project = "gradstep"
 author = "The gradstep developers"
