@@ -22,9 +22,9 @@ it lives in an environment of its own, ``--python "lightning*=/path/to/bin/pytho
     pip install "setuptools<60" wheel "cython<3" "numpy<2" "scipy<1.14" "scikit-learn<1.4"
     pip install --no-build-isolation sklearn-contrib-lightning
 
-It takes some hours and 12 GB, most of it the slowest peers': ``--limit`` bounds the seconds of each. ``--cases "1e6x10
-*"`` and ``--only auto,numpy*`` choose by patterns; ``--list`` prints the names. ``--quick`` takes small tables, whose
-times prove nothing.
+It takes about two hours and 15 GB, most of it the slowest peers': ``--limit`` bounds the seconds of each. ``--cases
+"1e6x10 *"`` and ``--only auto,numpy*`` choose by patterns; ``--list`` prints the names. ``--update`` measures cases of
+a file anew, or those that it lacks. ``--quick`` takes small tables, whose times prove nothing.
 """
 
 import argparse
@@ -170,8 +170,11 @@ def read_seconds(X):
     """Return the seconds in which all threads read an array once: they sum its slices."""
     from gradstep._kernels import threads
 
-    parts = np.array_split(X.reshape(-1), 8 * threads.count())
-    sums = np.zeros(len(parts))
+    flat = X.reshape(-1)
+    if flat.nbytes % 8 == 0:  # as whole numbers: sums of float32 are bound by arithmetic, not by memory
+        flat = flat.view(np.int64)
+    parts = np.array_split(flat, 8 * threads.count())
+    sums = np.zeros(len(parts), flat.dtype)
 
     def work(piece):
         sums[piece] = parts[piece].sum()
@@ -773,6 +776,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small tables, three rounds, five seconds a peer")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write what was found there, after each case")
+    parser.add_argument("--update", action="store_true", help="keep what the file has of other cases")
     parser.add_argument("--only", default="*", metavar="NAMES", help="contestants by patterns, apart by commas")
     parser.add_argument("--cases", default="*", metavar="NAMES", help="cases by patterns, apart by commas")
     parser.add_argument("--limit", type=float, help=f"seconds of a peer's fits on a table, {LIMIT:g} unless given")
@@ -794,14 +798,21 @@ def main():
     cases = [case for case in CASES if case.name in wanted]
     if options.quick:
         cases = [case._replace(n=max(case.n // 20, case.d), d=max(case.d // 5, 5)) for case in cases]
+    before = json.loads(options.json.read_text(encoding="utf-8")) if options.update and options.json.exists() else {}
+    kept = [case for case in before.get("cases", []) if case["case"] not in wanted]
     began, results = perf_counter(), []
     for case in cases:
         rounds = 3 if options.quick else options.rounds
         results.append(contest(case, chosen(CONTESTANTS, options.only), limit, rounds, pythons))
-        judged = [] if options.quick else figures(results, limit)
+        order = [case.name for case in CASES]
+        everything = sorted(kept + results, key=lambda found: order.index(found["case"]))
+        judged = [] if options.quick else figures(everything, limit)
         if options.json:
-            record = {"machine": machine(sys.argv[1:], perf_counter() - began, pythons), "figures": judged,
-                      "near": NEAR, "limit": limit, "cases": results}  # fmt: skip
+            facts = machine(sys.argv[1:], perf_counter() - began, pythons)
+            if before:
+                facts["command"] = f"{before['machine']['command']}; {facts['command']}"
+                facts["seconds"] += before["machine"]["seconds"]
+            record = {"machine": facts, "figures": judged, "near": NEAR, "limit": limit, "cases": everything}
             options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     if judged:
         print("\n| figure | asked | measured | |\n| --- | --- | --- | --- |")
