@@ -13,14 +13,13 @@ from gradstep._kernels.rows import EPS
 from gradstep._preconditioner import Preconditioner, noisy
 from gradstep._stretch import CHANCE
 from gradstep._table.table import Table
-from gradstep._table.terms import Evidence
+from gradstep._table.terms import WIDE_SUM, Evidence
 
 EXACT_WITHIN = 1e-10
 """Of the fitted values: where there is no noise to measure by, a fit is exact within this."""
 
-_WIDE_SUM, _WIDE_WEIGHT = 2.0**-66, 2.0**-62
-"""Units of rounding that are allowed to double-double sums, and to weights: theirs are far smaller, but who checks a
-bound in 80 bits has one of 2**-64 in weights and, as errors of sums fall on both sides, about this one in sums."""
+_WIDE_WEIGHT = 2.0**-62
+"""Unit of rounding that is allowed to weights, as `WIDE_SUM` to sums: who checks a bound in 80 bits has 2**-64."""
 
 
 _NO_LOSS = 1e-13  # of the responses: losses that are rounding
@@ -141,7 +140,7 @@ def certify(preconditioner: Preconditioner, evidence: Evidence, w: NDArray[np.fl
         U += EPS * p.distance(Evidence(p.ridge[:, np.newaxis] * np.abs(w[:-1]), np.zeros_like(size), size))
     fitted, level = p.fitted(w)
     # Weights were brought to mean 1 by two divisions, which moves the optimum by their rounding.
-    moved = U + _WIDE_SUM * p.in_gradient * size + _WIDE_WEIGHT * p.in_weights(w) + (table.weight.size > 1) * EPS * size
+    moved = U + p.lost(evidence, w) + _WIDE_WEIGHT * p.in_weights(w) + (table.weight.size > 1) * EPS * size
     rounding = p.rounding(evidence, w)
     by_output = (U, moved, size, fitted, level, rounding, noisy(size, fitted, level, rounding))
     numbers = zip(*(a.tolist() for a in by_output), strict=True)
@@ -242,7 +241,7 @@ def certify_curved(
     in_weights = float(p.in_weights(w)[0])
     # Each slope is rounded, and so is the score that it is taken at.
     of_rows = EPS * (4 * size + math.hypot(fitted, level))
-    moved = U + _WIDE_SUM * p.in_gradient * size + _WIDE_WEIGHT * in_weights + of_rows
+    moved = U + WIDE_SUM * p.in_gradient * size + _WIDE_WEIGHT * in_weights + of_rows
     rounding = EPS / 2 * (p.in_gradient * size + in_weights) + of_rows
     rest = 1.0 - about.missing
     further = about.further / about.mean

@@ -6,11 +6,14 @@ call of one after a large call of the other waits for them, 8 ms where 1 would d
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import blas, lapack
 
 from gradstep._kernels import threads
+from gradstep._kernels.wide import product_error
 
 Matrix = NDArray[np.float64]
 
@@ -101,3 +104,15 @@ def exact_sum(a: Matrix, b: Matrix) -> tuple[Matrix, Matrix]:
     after = a + b
     part = after - a
     return after, (a - (after - part)) + (b - part)
+
+
+def exact_dot(a: Matrix, w: Matrix) -> tuple[Matrix, Matrix]:
+    """Return ``a w + b`` (k,) in two parts, of weights (d + 1, k) with b last: what float64 holds, and the rest."""
+    products = a[:, np.newaxis] * w[:-1]
+    errors = product_error(a[:, np.newaxis], w[:-1], products)  # type: ignore[no-untyped-call]
+    high, low = np.empty(w.shape[1]), np.empty(w.shape[1])
+    for c in range(w.shape[1]):
+        terms = [*products[:, c].tolist(), *errors[:, c].tolist(), float(w[-1, c])]
+        high[c] = math.fsum(terms) if np.isfinite(terms).all() else math.nan
+        low[c] = math.fsum([*terms, -high[c]]) if math.isfinite(high[c]) else math.nan
+    return high, low

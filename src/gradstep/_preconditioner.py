@@ -21,6 +21,7 @@ from gradstep import _stretch
 from gradstep._dense_algebra import gram, norms, orthonormal, product, singular, symmetric, tall_triangle, triangle
 from gradstep._dependence import all_but, dependent_columns
 from gradstep._kernels.rows import EPS
+from gradstep._kernels.squares import roundings
 from gradstep._numbers import stream
 from gradstep._table.table import Table
 from gradstep._table.terms import NO_ORDER, Evidence, Units
@@ -30,9 +31,10 @@ _SKETCH_ROWS, _SKETCH_PER_COLUMN = 2048, 16
 _LARGEST_SKETCH = 1 << 27  # entries, 1 GB
 _FAR = 2.0**24  # units from the mean, beyond which a row hides what shares its bucket of a sketch
 _MANY_COLUMNS = 128  # of fewer the least sketch is enough, whatever a ridge leaves of them
-_REPAIR_PER_COLUMN = 64
+REPAIR_PER_COLUMN = 64
 _PROJECTIONS = 16
 _LARGEST_ROOT = 300  # exponent of the root of a ridge in scaled units, so that its squares do not overflow
+_ROUNDED = 1 / 8  # of the tolerance that rounding of a gradient may take
 _NO_NOISE = 100 * EPS  # residuals below this, relative to the fitted values, are rounding
 _NOTHING = 1e-12  # of a unit vector
 
@@ -82,6 +84,8 @@ class Preconditioner:
     rows: int = 0
     """Rows of the sketch or sample; 0 of an exact one."""
     kind: str = "exact"
+    plain: bool = True
+    """Whether gradients in float64 have been good enough so far."""
 
     @cached_property
     def columns(self) -> NDArray[np.float64]:
@@ -99,6 +103,15 @@ class Preconditioner:
         """What ``norm(R^-1) norm(|X|' |r|)`` is at most, over ``norm(r)``."""
         return float(self.spread @ self.columns) + 1.0
 
+    def lost(self, evidence: Evidence, w: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the distances (k,) that the rounding of the arithmetic behind a gradient may come to."""
+        size, root = np.sqrt(evidence.squares), math.sqrt(self.total)
+        # In float64 columns and responses are taken about their means, and residuals are rounded too.
+        about_means = float(self.spread @ (root * self.length)) + 1.0
+        in_scores = root * (self.length @ np.abs(w[:-1])) + size
+        of_sums = np.where(np.asarray(evidence.scores) > 0, about_means, self.in_gradient)
+        return np.asarray(evidence.sums * of_sums * size + evidence.scores * in_scores)
+
     def in_weights(self, w: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the sizes (k,) of the terms that fitted values are sums of."""
         sizes: NDArray[np.float64] = self.columns @ np.abs(w[:-1]) + math.sqrt(self.total) * np.abs(w[-1])
@@ -112,24 +125,40 @@ class Preconditioner:
         """Return the norms (k,) of the fitted values about their means, by the factor, and those of the means."""
         return norms(self.factor.R @ w[:-1]), math.sqrt(self.total) * np.abs(w[-1] + self.centre @ w[:-1])
 
-    def evidence(self, table: Table, w: NDArray[np.float64]) -> Evidence:
-        """Return the gradient at weights (d + 1, k) of scaled, uncentred rows, in one read."""
-        return self._ridged(table.wide_gradient(self.units, self.factor.mean, w, intercept=self.intercept)[0], w)
+    def evidence(self, table: Table, w: NDArray[np.float64], tol: float = 0.0) -> Evidence:
+        """Return the gradient at weights (d + 1, k) of scaled, uncentred rows: see `evidence_and_norms`."""
+        return self.evidence_and_norms(table, w, tol, None)[0]
 
-    def evidence_and_norms(self, table: Table, w: NDArray[np.float64], seed: int) -> tuple[Evidence, Any]:
-        """Return the gradient and each row's leverage, by 16 random projections: a quarter off at the median.
+    def evidence_and_norms(
+        self, table: Table, w: NDArray[np.float64], tol: float, probes: NDArray[np.float64] | None
+    ) -> tuple[Evidence, Any]:
+        """Return the gradient and, with probes, each row's leverage by them; the share of the intercept is not in it.
 
-        The share of the intercept is not in it.
+        It is as good as in twice the precision, or taken in float64 as long as its rounding is an eighth of `tol`
+        standard errors at most.
         """
-        evidence, norms = table.wide_gradient(
-            self.units, self.factor.mean, w, intercept=self.intercept, probes=self.probes(seed)
-        )
-        return self._ridged(evidence, w), norms
-
-    def _ridged(self, evidence: Evidence, w: NDArray[np.float64]) -> Evidence:
+        where = table, w, tol, probes
+        found, norms = self._plain(*where) if tol > 0 and self.plain else (None, None)
+        if found is None:
+            found, norms = table.wide_gradient(self.units, self.factor.mean, w, intercept=self.intercept, probes=probes)
         if self.ridged:
-            evidence.slopes[...] -= self.ridge[:, np.newaxis] * w[:-1]
-        return evidence
+            found.slopes[...] -= self.ridge[:, np.newaxis] * w[:-1]
+        return found, norms
+
+    def _plain(
+        self, table: Table, w: NDArray[np.float64], tol: float, probes: NDArray[np.float64] | None
+    ) -> tuple[Evidence | None, Any]:
+        """Return a gradient taken in float64; None where that is too little, which it then stays."""
+        near = tol * _ROUNDED / math.sqrt(table.present)
+        unit = Evidence(np.zeros(0), np.zeros(1), np.ones(1), *roundings(table.d))
+        if self.lost(unit, np.zeros((table.d + 1, 1)))[0] <= near:  # before anything is read
+            found, norms = table.plain_gradient(
+                self.units, self.factor.mean, w, intercept=self.intercept, probes=probes
+            )
+            if (self.lost(found, w) <= near * np.sqrt(found.squares)).all():
+                return found, norms
+        self.__dict__["plain"] = False
+        return None, None
 
     def distance(self, evidence: Evidence) -> NDArray[np.float64]:
         """Return ``norm(R^-T g)`` (k,), the distance to the minimum of each output."""
@@ -377,26 +406,37 @@ def sampled(
     table: Table, units: Units, constant: NDArray[np.bool_], seed: int, *, alpha: float, intercept: bool
 ) -> Preconditioner:
     """Return a preconditioner of ``64 d`` random rows; it may miss directions: its certificate is an estimate."""
-    order = sample(table, _REPAIR_PER_COLUMN * (table.d + intercept), seed)
+    order = sample(table, REPAIR_PER_COLUMN * (table.d + intercept), seed)
     rows = table.scaled(units, order, 0, len(order)) * math.sqrt(table.present / len(order))
     factor = factor_of_rows(rows, constant, intercept=intercept)
     found = preconditioner(table, units, factor, alpha, intercept=intercept, kind="estimate")
     return replace(found, stretch=_stretch.of_sample(table.d + intercept), rows=len(order))
 
 
-def repaired(table: Table, rough: Preconditioner, seed: int, alpha: float) -> Preconditioner:
+def seen_by(rough: Preconditioner, seed: int, present: int) -> NDArray[np.float64]:
+    """Return what tells how much rows weigh beside a sample: projections (vectors, d) of its basis.
+
+    Rows that have any of a direction that the sample does not know at all are heavy: it is projected too.
+    """
+    probes = rough.probes(seed)
+    d = len(rough.T)
+    if rough.rank == d:
+        return probes
+    signs = stream("outside", seed).choice((-1.0, 1.0), (_PROJECTIONS, d))
+    return np.vstack((probes, product(signs / math.sqrt(_PROJECTIONS * EPS * present), _outside(rough).T)))
+
+
+def repaired(table: Table, rough: Preconditioner, seed: int, alpha: float, leverage: Any = None) -> Preconditioner:
     """Return a sampled preconditioner whose heavy rows stand in it as they are, found by their leverage in one read.
 
     M. B. Cohen, Y. T. Lee, C. Musco, C. Musco, R. Peng and A. Sidford, Uniform sampling for matrix approximation,
     *ITCS* 2015. A row is heavy if in the sample it would weigh a sixteenth of a direction, or ``d / (4 m)`` of one.
     """
     d = table.d + rough.intercept
-    order = sample(table, _REPAIR_PER_COLUMN * d, seed)
+    order = sample(table, REPAIR_PER_COLUMN * d, seed)
     m, present = len(order), table.present
-    # Directions that the sample does not know at all: rows that have any of them are heavy.
-    signs = stream("outside", seed).choice((-1.0, 1.0), (_PROJECTIONS, table.d))
-    outside = product(signs / math.sqrt(_PROJECTIONS * EPS * present), _outside(rough).T)
-    leverage = table.squared_norms(rough.units, rough.centre, np.vstack((rough.probes(seed), outside)))
+    if leverage is None:
+        leverage = table.squared_norms(rough.units, rough.centre, seen_by(rough, seed, present))
     at = table.above(leverage, min(d / (4 * m), m / (16 * present)))
     light = np.setdiff1d(order, at, assume_unique=True)
     share = math.sqrt((present - len(at)) / max(len(light), 1))

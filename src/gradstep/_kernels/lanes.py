@@ -13,31 +13,45 @@ from numba import uint64
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.cpu import SUMS
 from gradstep._kernels.formula import compilable
+from gradstep._kernels.four_rows import add, add_one, ask_for, product, products
 from gradstep._kernels.prefetch import prefetch
+from gradstep._kernels.simd import WIDTH, all_of, entries, fused, sum_of
 
 _sums = partial(compilable, fastmath=SUMS, forceinline=True, error_model="numpy")
+_inlined = partial(compilable, fastmath=False, forceinline=True, error_model="numpy")
 
 
-@_sums
-def _add(X, weight, first, last, ahead, scale, centre, p, level, total):
-    """Add ``v (x p + level) [x, 1]`` of rows `first` to `last` to `total`.
+@_inlined
+def _add(X, weight, first, last, ahead, scale, minus, p, level, total):
+    """Add ``v (x p + level) x`` of rows `first` to `last` to `total`, and return the sum of ``v (x p + level)``.
 
     Each row asks for the one that is `ahead` of it.
     """
-    n, d = X.shape
-    stride = uint64(0 if weight.size == 1 else 1)
-    for row in range(first, last):
-        i = uint64(row)
-        prefetch(X, uint64(min(row + ahead, n - 1)))
-        v = weight[i * stride]
-        if v > 0.0:
-            z = level
-            for j in range(d):
-                z += (X[i, j] * scale[j] - centre[j]) * p[j]
-            z *= v
-            for j in range(d):
-                total[j] += z * (X[i, j] * scale[j] - centre[j])
-            total[d] += z
+    end = X.shape[0] - 1
+    alone = weight.size == 1
+    by_level = 0.0
+    row = first
+    while row < last:
+        if row + 4 <= last and (alone or min(weight[row], weight[row + 1], weight[row + 2], weight[row + 3]) > 0.0):
+            ask_for(X, row + ahead, end)
+            a, b, c, e = products(X, row, scale, minus, p)
+            a, b, c, e = a + level, b + level, c + level, e + level
+            if alone:
+                v = weight[0]
+                a, b, c, e = v * a, v * b, v * c, v * e
+            else:
+                a, b, c, e = weight[row] * a, weight[row + 1] * b, weight[row + 2] * c, weight[row + 3] * e
+            by_level += (a + b) + (c + e)
+            add(X, row, scale, minus, a, b, c, e, total)
+            row += 4
+        else:
+            v = weight[0] if alone else weight[row]
+            if v > 0.0:
+                z = v * (product(X, row, scale, minus, p) + level)
+                by_level += z
+                add_one(X, row, scale, minus, z, total)
+            row += 1
+    return by_level
 
 
 @_sums
@@ -79,28 +93,17 @@ _NEXT = 4  # rows between asking for one and reading it, of rows in order
 
 
 @kernel
-def curvature(X, weight, start, stop, scale, centre, p, total):
-    """Set ``total`` (d + 1, 1) to ``sum_i v_i [x_i, 1] (x_i p + level)`` of rows `start` to `stop`.
+def curvature(X, weight, start, stop, scale, minus, p, level, total, by_level):
+    """Set ``total`` and ``by_level`` (1,) to ``sum_i v_i [x_i, 1] (x_i p + level)`` of rows `start` to `stop`.
 
-    ``p`` is (d + 1, 1), the level last.
+    Vectors of columns are padded to eights, ``minus`` is ``-centre``.
     """
-    d = X.shape[1]
     total[:] = 0.0
-    coefs, sums = p.reshape(d + 1), total.reshape(d + 1)  # whose entries are known to be neighbours
-    _add(X, weight, start, stop, _NEXT, scale, centre, coefs[:d], coefs[d], sums)
+    by_level[0] = _add(X, weight, start, stop, _NEXT, scale, minus, p, level, total)
 
 
 @kernel
-def curvature_of_several(X, weight, start, stop, scale, centre, p, total):
-    """Do what `curvature` does for k outputs: ``p`` and ``total`` are (d + 1, k)."""
-    d = X.shape[1]
-    total[:] = 0.0
-    z = np.empty(p.shape[1])
-    _add_of_several(X, weight, start, stop, _NEXT, scale, centre, p[:d], p[d], z, total)
-
-
-@kernel
-def lane(X, weight, chunks, run, batches, scale, centre, T, level, fixed, slope, lanes, rate, out):
+def lane(X, weight, chunks, run, batches, scale, minus, T, level, fixed, slope, lanes, rate, out):
     """Take minibatch steps beside an anchor, with variance reduction, and set `out` (r + 1, 1) to where they lead.
 
     In coordinates ``q`` of the basis ``T`` (d, r), the level's last, in units of ``1 / level``, each step is::
@@ -119,24 +122,25 @@ def lane(X, weight, chunks, run, batches, scale, centre, T, level, fixed, slope,
     n = X.shape[0]
     d, r = T.shape
     q, step, mean = -slope[:, 0], np.empty(r + 1), np.zeros(r + 1)
-    p, total = np.empty(d), np.empty(d + 1)
+    p, total = np.zeros(scale.size), np.empty(scale.size)
     share = float(lanes * (batches.size - 1))
     for t in range(batches.size - 1):
         for a in range(r + 1):
             mean[a] += q[a]
         _times(T, q, p)
         total[:] = 0.0
+        by_level = 0.0
         for s in range(batches[t], batches[t + 1]):
             first = chunks[s] * run
             ahead = chunks[min(s + 1, chunks.size - 1)] * run - first
-            _add(X, weight, first, min(first + run, n), ahead, scale, centre, p, level * q[r], total)
+            by_level += _add(X, weight, first, min(first + run, n), ahead, scale, minus, p, level * q[r], total)
         for a in range(r + 1):
             step[a] = slope[a, 0]
         for j in range(d):
             u = total[j] * share
             for a in range(r):
                 step[a] += T[j, a] * u
-        step[r] += level * total[d] * share
+        step[r] += level * by_level * share
         if fixed.size > 0:
             for a in range(r + 1):
                 for b in range(r + 1):
@@ -188,31 +192,37 @@ def lane_of_several(  # noqa: C901 - loops over columns, coordinates and outputs
     out[:] = (mean + (q + slope) / rate) / (batches.size - 1)
 
 
-@_sums
-def _four_products(row, V, a):
-    """Return the sum of the squares of a row's products with four rows of V."""
-    first, second, third, fourth = 0.0, 0.0, 0.0, 0.0
-    for j in range(row.size):
-        first += row[j] * V[a, j]
-        second += row[j] * V[a + 1, j]
-        third += row[j] * V[a + 2, j]
-        fourth += row[j] * V[a + 3, j]
-    return first * first + second * second + third * third + fourth * fourth
-
-
 @kernel
-def squared_norms(X, weight, start, stop, scale, centre, V, out):
+def squared_norms(X, weight, start, stop, scale, minus, V, out):
     """Set ``out[start:stop]`` to ``v sum_a (x V_a)**2``: with random projections of a basis, leverages.
 
-    ``V`` is (vectors, d), a multiple of four of them.
+    ``V`` is (d, vectors), a multiple of sixteen of them: a column's sixteen numbers serve four rows at a time.
     """
-    d = X.shape[1]
-    row = np.empty(d)
-    for i in range(start, stop):
-        v = weight[0] if weight.size == 1 else weight[i]
-        out[i] = 0.0
-        if v > 0.0:
-            for j in range(d):
-                row[j] = X[i, j] * scale[j] - centre[j]
-            for a in range(0, V.shape[0], 4):
-                out[i] += v * _four_products(row, V, a)
+    last = stop - 1
+    for i in range(start, stop, 4):
+        rows = uint64(i), uint64(min(i + 1, last)), uint64(min(i + 2, last)), uint64(min(i + 3, last))
+        of_a, of_b, of_c, of_e = 0.0, 0.0, 0.0, 0.0
+        for group in range(0, V.shape[1], 2 * WIDTH):
+            low, high = uint64(group), uint64(group + WIDTH)
+            al = all_of(0.0)
+            ah, bl, bh, cl, ch, el, eh = al, al, al, al, al, al, al
+            for j in range(X.shape[1]):
+                s, m = scale[j], minus[j]
+                left, right = entries(V, j, low), entries(V, j, high)
+                x = all_of(X[rows[0], j] * s + m)
+                al, ah = fused(x, left, al), fused(x, right, ah)
+                x = all_of(X[rows[1], j] * s + m)
+                bl, bh = fused(x, left, bl), fused(x, right, bh)
+                x = all_of(X[rows[2], j] * s + m)
+                cl, ch = fused(x, left, cl), fused(x, right, ch)
+                x = all_of(X[rows[3], j] * s + m)
+                el, eh = fused(x, left, el), fused(x, right, eh)
+            zero = all_of(0.0)
+            of_a += sum_of(fused(al, al, fused(ah, ah, zero)))
+            of_b += sum_of(fused(bl, bl, fused(bh, bh, zero)))
+            of_c += sum_of(fused(cl, cl, fused(ch, ch, zero)))
+            of_e += sum_of(fused(el, el, fused(eh, eh, zero)))
+        norms = of_a, of_b, of_c, of_e
+        for t in range(min(4, stop - i)):
+            v = weight[0] if weight.size == 1 else weight[i + t]
+            out[i + t] = v * norms[t] if v > 0.0 else 0.0

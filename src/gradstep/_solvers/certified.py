@@ -203,7 +203,7 @@ def whole(table: Table, alpha: float, earlier: NDArray[np.float64] | None, *, in
     return begun(table, State(preconditioner, scaled, preconditioner.evidence(table, scaled), 1))
 
 
-def begun(table: Table, state: State) -> State:
+def begun(table: Table, state: State, tol: float = 0.0) -> State:
     """Return the state to begin in: at an earlier fit, as seen, or at the factor's own solution where that is nearer.
 
     A sketch's own solution is ``sqrt(d / m) norm(r)`` away, which `stretch` is above; that of all rows is better than a
@@ -218,7 +218,7 @@ def begun(table: Table, state: State) -> State:
     if near.all():
         return state
     scaled = np.where(near, state.scaled, p.solution())
-    return replace(state, scaled=scaled, evidence=p.evidence(table, scaled))
+    return replace(state, scaled=scaled, evidence=p.evidence(table, scaled, tol))
 
 
 def mixed(

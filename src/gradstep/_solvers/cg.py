@@ -14,12 +14,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gradstep import _preconditioner
 from gradstep._certificate import EXACT_WITHIN
 from gradstep._dense_algebra import symmetric
 from gradstep._kernels.rows import EPS
 from gradstep._preconditioner import Preconditioner, noisy
-from gradstep._solvers.certified import State, begun, from_callers_units, is_whole, refined, whole
+from gradstep._solvers.certified import State, begun, is_whole, refined, whole
+from gradstep._solvers.sampled import begin
 from gradstep._table.table import Table
 from gradstep._table.terms import Evidence
 
@@ -42,10 +42,8 @@ class Cg(NamedTuple):
         """Return the state after the sketch and a look at the solution that it gives, or at an earlier one."""
         if is_whole(table, self.intercept):
             return whole(table, self.alpha, earlier, intercept=self.intercept)
-        preconditioner = _preconditioner.drawn(table, self.seed, alpha=self.alpha, intercept=self.intercept)
-        scaled = preconditioner.solution() if earlier is None else from_callers_units(earlier, preconditioner.units)
-        state = State(preconditioner, scaled, preconditioner.evidence(table, scaled), 1)
-        return state if earlier is None else begun(table, state)
+        p, scaled, evidence, _ = begin(table, earlier, self.seed, self.tol, alpha=self.alpha, intercept=self.intercept)
+        return begun(table, State(p, scaled, evidence, 1), self.tol)
 
     def advance(self, table: Table, state: State) -> State:
         """Take products until the recursion is where it should be, or the passes are spent; then look."""
@@ -76,8 +74,9 @@ def directions(table: Table, state: State, tol: float, most: float) -> State:
     if not p.intercept:
         scaled[-1] = 0.0
     return replace(
-        state, preconditioner=p, scaled=scaled, evidence=p.evidence(table, scaled), epoch=state.epoch + 1, settles=True
-    )
+        state, preconditioner=p, scaled=scaled, evidence=p.evidence(table, scaled, tol), epoch=state.epoch + 1,
+        settles=True,
+    )  # fmt: skip
 
 
 def goal(table: Table, state: State, tol: float) -> NDArray[np.float64]:

@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gradstep import _preconditioner
 from gradstep._dense_algebra import gram, product
 from gradstep._preconditioner import Preconditioner
-from gradstep._solvers.certified import State, begun, from_callers_units, is_whole, mixed, refined, whole
+from gradstep._solvers.certified import State, begun, is_whole, mixed, refined, whole
 from gradstep._solvers.cg import directions, goal
+from gradstep._solvers.sampled import begin
 from gradstep._table.table import Table
 from gradstep._table.terms import Deal, Model
 
@@ -66,13 +66,13 @@ class Minibatch(NamedTuple):
         """Return the state after the sketch and a look at the solution that it gives, or at an earlier one."""
         if is_whole(table, self.intercept):
             return whole(table, self.alpha, earlier, intercept=self.intercept)
-        p = _preconditioner.drawn(table, self.seed, alpha=self.alpha, intercept=self.intercept)
-        scaled = p.solution() if earlier is None else from_callers_units(earlier, p.units)
-        evidence, norms = p.evidence_and_norms(table, scaled, self.seed)
+        p, scaled, evidence, norms = begin(
+            table, earlier, self.seed, self.tol, alpha=self.alpha, intercept=self.intercept
+        )
         batch = self.batch(table)
         found = model(table, p, norms)
         state = Lanes(p, scaled, evidence, 1, settles=False, model=found, run=chunk(table, batch), eta=rate(p, batch))
-        return state if earlier is None else begun(table, state)
+        return begun(table, state, self.tol)
 
     def advance(self, table: Table, state: State) -> State:
         """Take an epoch and look where it leads; a worse place is left again, for an epoch of smaller steps."""
@@ -96,7 +96,7 @@ class Minibatch(NamedTuple):
         before = p.distance(evidence)
         found, after = evidence, np.full_like(before, np.inf)
         if np.isfinite(scaled).all() and np.isfinite(np.square(q)).all():
-            found = p.evidence(table, scaled)
+            found = p.evidence(table, scaled, self.tol)
             after = p.distance(found)
         better = after < before
         # Outputs that are near enough do not set the pace.

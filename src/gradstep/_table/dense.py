@@ -8,12 +8,15 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from gradstep._dense_algebra import exact_sum, gram, product
+from gradstep._dense_algebra import exact_dot, exact_sum, gram, product
 from gradstep._kernels import cpu, lanes, threads
 from gradstep._kernels.first_call import first_call, interrupts_held
 from gradstep._kernels.looks import look_kernel
-from gradstep._kernels.rows import fill, scatter, statistics
-from gradstep._kernels.wide import about_means, wide_gradient
+from gradstep._kernels.plain import about_means, fill, statistics, wide_gradient
+from gradstep._kernels.rows import scatter
+from gradstep._kernels.simd import padded
+from gradstep._kernels.squares import SHORT, roundings
+from gradstep._kernels.squares import gradient as squares_gradient
 from gradstep._numbers import frozen, stream
 from gradstep._table.order import row_order
 from gradstep._table.table import Table, compiled_for
@@ -30,6 +33,7 @@ _ROW_COST = 32  # elements' worth of time that fetching a row costs however few 
 _CELLS_PER_BLOCK = 1 << 18  # of scaled rows: 2 MB, which a processor's cache holds
 HEAVY = 1000.0  # times the expected square of a row
 MOST_HEAVY = 4096  # rows, about: a table with more has other ways to be ill conditioned
+_CELLS_NEAR = 1 << 16  # of rows that are read twice: 512 kB, which a processor's own cache holds
 _CELLS_PER_PIECE = 1 << 19  # of a read that threads share: half a millisecond, and 4 MB that a cache holds
 STRIPES = 16  # of a sketch: each row goes to one bucket of each; of four, rows that meet in one stretch too much
 _SKETCH_CELLS = 1 << 21  # of the part of a sketch that one thread adds to: 16 MB
@@ -106,13 +110,13 @@ class Dense(Table):
 
     def squared_norms(self, units: Units, centre: NDArray[np.float64], V: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the weighted squared norm of ``V z`` for each row z about `centre`, in one read; V is (vectors, d)."""
-        kernel, blocks = lanes.squared_norms, list(self._pieces(self.d + _ROW_COST))
-        norms = np.empty(self.n)
+        blocks, norms = list(self._pieces(self.d + _ROW_COST)), np.empty(self.n)
+        kernel, scale, minus, columns = lanes.squared_norms, units.scale, -centre, np.ascontiguousarray(V.T)
 
         def part(piece: int) -> None:
-            kernel(self._host.X, self._host.weight, *blocks[piece], units.scale, centre, V, norms)
+            kernel(self._host.X, self._host.weight, *blocks[piece], scale, minus, columns, norms)
 
-        self._ready(kernel, self._host.X, self._host.weight, 0, 0, units.scale, centre, V, norms)
+        self._ready(kernel, self._host.X, self._host.weight, 0, 0, scale, minus, columns, norms)
         threads.each(part, len(blocks), alone=self._few)
         self.row_reads += self.n
         return norms
@@ -221,6 +225,7 @@ class Dense(Table):
         squares = np.empty((len(blocks), self.k))
         centre = units.centre + mean
         norms = np.empty(self.n if probes is not None else 0)
+        minus, V = -centre, np.ascontiguousarray(np.zeros((self.d, 0)) if probes is None else probes.T)
 
         def part(piece: int) -> None:
             start, stop = blocks[piece]
@@ -228,11 +233,11 @@ class Dense(Table):
                 *self._host, start, stop, units.scale, units.y_scale, w, highs[piece], lows[piece], squares[piece]
             )
             if probes is not None:
-                lanes.squared_norms(self._host.X, self._host.weight, start, stop, units.scale, centre, probes, norms)
+                lanes.squared_norms(self._host.X, self._host.weight, start, stop, units.scale, minus, V, norms)
 
         self._ready(wide_gradient, *self._host, 0, 0, units.scale, units.y_scale, w, highs[0], lows[0], squares[0])
         if probes is not None:
-            self._ready(lanes.squared_norms, self._host.X, self._host.weight, 0, 0, units.scale, centre, probes, norms)
+            self._ready(lanes.squared_norms, self._host.X, self._host.weight, 0, 0, units.scale, minus, V, norms)
         threads.each(part, len(blocks), alone=self._few)
         high, low = highs[0], lows[0]
         for part_high, part_low in zip(highs[1:], lows[1:], strict=True):
@@ -242,6 +247,60 @@ class Dense(Table):
         slopes, by_level = np.empty((self.d, self.k)), np.empty(self.k)
         self._run(about_means, high, low, units.centre, mean, intercept, slopes, by_level)
         return Evidence(slopes, by_level, squares.sum(axis=0)), norms
+
+    def plain_gradient(
+        self,
+        units: Units,
+        mean: NDArray[np.float64],
+        w: NDArray[np.float64],
+        *,
+        intercept: bool,
+        probes: NDArray[np.float64] | None = None,
+    ) -> tuple[Evidence, NDArray[np.float64]]:
+        """Return gradient and residual squares in float64, columns about their means; see `wide_gradient`."""
+        centre = units.centre + mean
+        level, rest = exact_dot(centre, w)
+        if self.k > 1:
+            norms = np.empty(0) if probes is None else self.squared_norms(units, centre, probes)
+            of_rows = units._replace(centre=centre, y_centre=level)
+            high, low, squares = self._of_blocks(of_rows, np.vstack((w[:-1], rest)), residuals=True)
+            if probes is not None:
+                self.row_reads -= self.n  # the blocks are in the cache
+            slopes = high + low
+            return Evidence(slopes[:-1], slopes[-1] * intercept, squares, *roundings(self.d)), norms
+        blocks = list(self._pieces(self.d + _ROW_COST))
+        scale, minus, coefs = padded(units.scale), padded(-centre), padded(w[:-1, 0])
+        highs, lows = np.zeros((2, len(blocks), scale.size))
+        sums = np.zeros((len(blocks), 3))
+        norms = np.empty(self.n if probes is not None else 0)
+        V = np.ascontiguousarray(np.zeros((self.d, 0)) if probes is None else probes.T)
+        numbers = float(level[0]), float(rest[0]), float(units.y_scale[0])
+
+        def part(start: int, stop: int, piece: int) -> None:
+            rows = max(SHORT, _CELLS_NEAR // (self.d + 1) // SHORT * SHORT)
+            for first in range(start, stop, rows):
+                last = min(first + rows, stop)
+                squares_gradient(
+                    *self._host, first, last, scale, minus, coefs, *numbers, highs[piece], lows[piece], sums[piece]
+                )
+                if probes is not None:
+                    of_rows = self._host.X, self._host.weight, first, last
+                    lanes.squared_norms(*of_rows, units.scale, -centre, V, norms)
+
+        self._ready(part, 0, 1, 0, of=squares_gradient)
+        if probes is not None:
+            self._ready(lanes.squared_norms, self._host.X, self._host.weight, 0, 0, units.scale, -centre, V, norms)
+        highs[0], lows[0], sums[0] = 0.0, 0.0, 0.0
+        threads.each(lambda piece: part(*blocks[piece], piece), len(blocks), alone=self._few)
+        high, low = highs[0], lows[0]
+        for part_high, part_low in zip(highs[1:], lows[1:], strict=True):
+            high, lost = exact_sum(high, part_high)
+            low = low + (lost + part_low)
+        self.row_reads += self.n
+        slopes = (high + low)[: self.d, np.newaxis]
+        by_level = math.fsum(sums[:, :2].reshape(-1)) if np.isfinite(sums).all() else math.nan
+        squares = np.array([sums[:, 2].sum()])
+        return Evidence(slopes, np.array([by_level * intercept]), squares, *roundings(self.d)), norms
 
     def reweighted(self, weight: NDArray[np.float64]) -> Self:
         """Return a view of these rows with other weights, (n,) of mean 1 or one for all; its reads count in."""
@@ -327,18 +386,55 @@ class Dense(Table):
 
     def curvature(self, units: Units, centre: NDArray[np.float64], p: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``sum_i v_i [z_i, 1] (z_i p + level)`` (d + 1, k) in one read, the columns about `centre`."""
-        kernel = lanes.curvature if self.k == 1 else lanes.curvature_of_several
+        if self.k > 1:
+            return self._of_blocks(units._replace(centre=centre), p)[0]
         blocks = list(self._pieces(self._elements_per_row + _ROW_COST))
-        totals = np.empty((len(blocks), self.d + 1, self.k))
+        scale, minus, coefs, level = padded(units.scale), padded(-centre), padded(p[:-1, 0]), float(p[-1, 0])
+        totals, by_level = np.empty((len(blocks), scale.size)), np.empty((len(blocks), 1))
+
+        def part(start: int, stop: int, piece: int) -> None:
+            lanes.curvature(
+                self._host.X, self._host.weight, start, stop, scale, minus, coefs, level, totals[piece],
+                by_level[piece],
+            )  # fmt: skip
+
+        self._ready(part, 0, 0, 0, of=lanes.curvature)
+        threads.each(lambda piece: part(*blocks[piece], piece), len(blocks), alone=self._few)
+        self.row_reads += self.n
+        total: NDArray[np.float64] = np.add.reduce(np.hstack((totals[:, : self.d], by_level)))
+        return total[:, np.newaxis]
+
+    def _of_blocks(
+        self, units: Units, p: NDArray[np.float64], *, residuals: bool = False
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Return ``sum_i v_i [z_i, 1] r_i`` (d + 1, k) of scores ``r = z p + level``, or of residuals, in one read.
+
+        Several outputs are products of matrices, of blocks of scaled rows. Beside the sums comes what their adding lost,
+        and ``sum_i v_i r_i**2``.
+        """
+        blocks = list(self._blocks())
+        totals, squares = np.empty((len(blocks), self.d + 1, self.k)), np.empty((len(blocks), self.k))
+        weights = np.vstack((p[-1], p[:-1]))
 
         def part(piece: int) -> None:
-            kernel(self._host.X, self._host.weight, *blocks[piece], units.scale, centre, p, totals[piece])
+            start, stop = blocks[piece]
+            rows = np.empty((stop - start, 1 + self.d + self.k))
+            fill(*self._host, NO_ORDER, start, stop, *units, rows)
+            z = np.ascontiguousarray(rows[:, : 1 + self.d])
+            r = product(z, weights)
+            if residuals:
+                r = rows[:, 1 + self.d :] - r
+            squares[piece] = np.einsum("ij,ij->j", r, r)
+            totals[piece] = np.roll(product(z.T, r), -1, axis=0)
 
-        self._ready(kernel, self._host.X, self._host.weight, 0, 0, units.scale, centre, p, totals[0])
+        self._ready(part, 0, of=fill)
         threads.each(part, len(blocks), alone=self._few)
         self.row_reads += self.n
-        total: NDArray[np.float64] = np.add.reduce(totals)
-        return total
+        high, low = totals[0], np.zeros_like(totals[0])
+        for further in totals[1:]:
+            high, lost = exact_sum(high, further)
+            low += lost
+        return high, low, squares.sum(axis=0)
 
     def lanes(
         self, units: Units, deal: Deal, model: Model, slope: NDArray[np.float64], rate: float
@@ -347,9 +443,12 @@ class Dense(Table):
         kernel = lanes.lane if self.k == 1 else lanes.lane_of_several
         ends = np.zeros((len(deal.batches), *slope.shape))
 
+        several = self.k > 1
+        scale, centre = (units.scale, model.centre) if several else (padded(units.scale), padded(-model.centre))
+
         def run(chunks: NDArray[np.int64], batches: NDArray[np.int64], end: NDArray[np.float64]) -> None:
             kernel(
-                self._host.X, model.weight, chunks, deal.run, batches, units.scale, model.centre, model.T, model.level,
+                self._host.X, model.weight, chunks, deal.run, batches, scale, centre, model.T, model.level,
                 model.fixed, slope, len(ends), rate, end,
             )  # fmt: skip
 

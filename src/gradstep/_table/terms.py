@@ -60,6 +60,11 @@ class Units(NamedTuple):
     """(k,)"""
 
 
+WIDE_SUM = 2.0**-66
+"""Unit of rounding that is allowed to double-double sums: theirs is far smaller, but who checks a bound in 80 bits has
+one of 2**-64 and, as errors fall on both sides, about this one in sums."""
+
+
 class Evidence(NamedTuple):
     """What a read of the rows says of some weights, of half the weighted sum of squared residuals, in scaled units."""
 
@@ -69,6 +74,10 @@ class Evidence(NamedTuple):
     """(k,): ``sum_i v_i r_i``, by the level at the means; 0 without an intercept."""
     squares: NDArray[np.float64]
     """(k,): ``sum_i v_i r_i**2``."""
+    sums: Any = WIDE_SUM
+    """Unit of rounding of the sums over rows, one or (k,)."""
+    scores: Any = 0.0
+    """Unit of rounding of the residuals in them: 0 where it is not felt, in double-double arithmetic."""
 
 
 class Look(NamedTuple):

@@ -1,0 +1,71 @@
+"""Where a fit of many rows begins: at the solution of a sample, whose factor is repaired in the read that looks there.
+
+A sketch of all rows is the better factor, but costs as much as several reads; of rows enough a sample does, once the
+rows of high leverage, which it may have missed, stand in it as they are. Their leverages are seen in the same read as
+the gradient at the sample's own solution.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradstep import _preconditioner
+from gradstep._preconditioner import Preconditioner
+from gradstep._solvers.certified import from_callers_units
+from gradstep._table.table import Table
+from gradstep._table.terms import Evidence
+
+_SHARE = 1 / 4  # of the rows at most: beyond, factorising the sample twice takes longer than a sketch
+_ENTRIES = 1 << 24  # of the sample: 128 MB
+
+
+class Beginning(NamedTuple):
+    """A factor, weights to begin at, and what a read says of them."""
+
+    preconditioner: Preconditioner
+    scaled: NDArray[np.float64]
+    evidence: Evidence
+    norms: Any
+    """Leverages of the rows, about, where the rows lie."""
+
+
+def begin(
+    table: Table, earlier: NDArray[np.float64] | None, seed: int, tol: float, *, alpha: float, intercept: bool
+) -> Beginning:
+    """Return where a solver begins: at an earlier fit's weights in the caller's units, or at a factor's solution."""
+    if table.device == "cpu":
+        found = _of_sample(table, earlier, seed, tol, alpha=alpha, intercept=intercept)
+        if found is not None:
+            return found
+    p = _preconditioner.drawn(table, seed, alpha=alpha, intercept=intercept)
+    scaled = p.solution() if earlier is None else from_callers_units(earlier, p.units)
+    return Beginning(p, scaled, *p.evidence_and_norms(table, scaled, tol, p.probes(seed)))
+
+
+def _of_sample(
+    table: Table, earlier: NDArray[np.float64] | None, seed: int, tol: float, *, alpha: float, intercept: bool
+) -> Beginning | None:
+    """Return the same by a sample; None where it is too large a share, or of a short rank."""
+    d = table.d + intercept
+    m = _preconditioner.REPAIR_PER_COLUMN * d
+    if m > _SHARE * table.present or m * d > _ENTRIES:
+        return None
+    order = _preconditioner.sample(table, m, seed)
+    units, _ = _preconditioner.units_of(table, order, intercept=intercept, alpha=alpha)
+    none = np.zeros(table.d, dtype=bool)
+    with np.errstate(over="ignore", invalid="ignore"):
+        rough = _preconditioner.sampled(table, units, none, seed, alpha=alpha, intercept=intercept)
+        scaled = rough.solution() if earlier is None else from_callers_units(earlier, units)
+        seen = _preconditioner.seen_by(rough, seed, table.present)
+        evidence, norms = rough.evidence_and_norms(table, scaled, tol, seen)
+        if not (np.isfinite(evidence.slopes).all() and np.isfinite(norms).all()):
+            return None  # entries beyond anything in the sample
+        p = _preconditioner.repaired(table, rough, seed, alpha, norms)
+    if p.rank < table.d and not p.ridged:  # what has the least norm depends on the lengths of all rows
+        return None
+    # The columns were taken about the sample's means.
+    evidence.slopes[...] += (rough.centre - p.centre)[:, np.newaxis] * evidence.by_level
+    return Beginning(p, scaled, evidence, norms)
