@@ -28,7 +28,7 @@ import numpy as np
 from scipy import stats
 
 import gradstep as gs
-from gradstep import _input, _preconditioner, _stretch
+from gradstep import _drawn, _input, _preconditioner, _stretch
 from gradstep._certificate import certify
 from gradstep._solvers.certified import in_callers_units
 from gradstep._table.dense import Dense
@@ -109,10 +109,10 @@ def solution(G, right):
 def drawn(table, seed):
     """Return the preconditioners that a seed draws and that certify something."""
     arguments = (table, *_preconditioner.units_of(table, NO_ORDER, intercept=True), seed)
-    rough = _preconditioner.sampled(*arguments, alpha=0.0, intercept=True)
+    rough = _drawn.sampled(*arguments, alpha=0.0, intercept=True)
     return [
-        _preconditioner.sketched(*arguments, alpha=0.0, intercept=True),
-        _preconditioner.repaired(table, rough, seed, 0.0),
+        _drawn.sketched(*arguments, alpha=0.0, intercept=True),
+        _drawn.repaired(table, rough, seed, 0.0),
     ]
 
 

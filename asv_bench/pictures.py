@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import gradstep as gs
-from gradstep import _input, _preconditioner
+from gradstep import _drawn, _input
 from gradstep._table.dense import Dense
 
 N, D = 20_000, 20
@@ -68,7 +68,7 @@ def curvature(ax):
     for colour, condition in zip(COLOURS, (1, 1e4, 1e8), strict=False):
         X, y = collinear(N, D, condition)
         table = Dense(_input.rows(X, y), gs.squared(), None)
-        p = _preconditioner.drawn(table, 0, alpha=0.0, intercept=True)
+        p = _drawn.drawn(table, 0, alpha=0.0, intercept=True)
         Z = X - X.mean(axis=0)
         unit = Z / np.sqrt(np.square(Z).sum(axis=0))
         ax.plot(np.arange(1, D + 1), np.linalg.svd(unit, compute_uv=False), color=colour, label=f"{condition:.0e}")

@@ -9,7 +9,7 @@ import argparse
 
 import numpy as np
 
-from gradstep._preconditioner import sketch_rows
+from gradstep._drawn import sketch_rows
 from gradstep._stretch import of_signs
 
 

@@ -7,7 +7,7 @@ import scipy.linalg
 
 import gradstep as gs
 from conftest import JIT_OFF, SIMULATED, needs_jit
-from gradstep import _input, _preconditioner, _stretch
+from gradstep import _drawn, _input, _preconditioner, _stretch
 from gradstep._certificate import certify
 from gradstep._kernels.permute import halves, keys, mixed, permuted
 from gradstep._solvers.certified import in_callers_units
@@ -77,11 +77,11 @@ def test_samples_leave_rows_of_weight_zero_out():
 def kinds(table, units, constant, seed):
     """Return a preconditioner of each kind."""
     arguments = (table, units, constant, seed)
-    rough = _preconditioner.sampled(*arguments, alpha=0.0, intercept=True)
+    rough = _drawn.sampled(*arguments, alpha=0.0, intercept=True)
     return [
-        _preconditioner.sketched(*arguments, alpha=0.0, intercept=True),
+        _drawn.sketched(*arguments, alpha=0.0, intercept=True),
         rough,
-        _preconditioner.repaired(table, rough, seed, 0.0),
+        _drawn.repaired(table, rough, seed, 0.0),
     ]
 
 
@@ -119,8 +119,8 @@ def test_a_sample_misses_what_few_rows_know_until_it_is_repaired():
     y = X @ [1.0, 1e3] + rng.standard_normal(len(X))
     table = Dense(_input.rows(X, y), gs.squared(), None)
     units, constant = _preconditioner.units_of(table, NO_ORDER, intercept=True)
-    rough = _preconditioner.sampled(table, units, constant, 0, alpha=0.0, intercept=True)
-    mended = _preconditioner.repaired(table, rough, 0, 0.0)
+    rough = _drawn.sampled(table, units, constant, 0, alpha=0.0, intercept=True)
+    mended = _drawn.repaired(table, rough, 0, 0.0)
     assert (rough.kind, rough.rank) == ("estimate", 1)
     assert (mended.kind, mended.rank) == ("probable", 2)
     truth = Truth(X, y)
@@ -159,7 +159,7 @@ def test_rows_that_have_a_direction_to_themselves_are_stretched_no_more_than_is_
     X[:d] = np.eye(d)
     table = Dense(_input.rows(X, np.zeros(n)), gs.squared(), None)
     units = Units(np.ones(d), np.zeros(d), np.ones(1), np.zeros(1))
-    m = _preconditioner.sketch_rows(d + 1)
+    m = _drawn.sketch_rows(d + 1)
     sketches = (table.sketch(units, m, seed)[:, 1 : 1 + d] for seed in seeds)
     largest = [np.sqrt(np.linalg.eigvalsh(S.T @ S)[-1]) for S in sketches]
     assert max(largest) <= 1 + _stretch.of_signs(d + 1, m)
@@ -173,9 +173,9 @@ def test_samples_that_are_repaired_stretch_no_more_than_is_said(monkeypatch):
     for j in range(d):
         X[rng.choice(n, 700, replace=False), j] = 1
     table = Dense(_input.rows(X, rng.standard_normal(n)), gs.squared(), None)
-    monkeypatch.setattr(_preconditioner, "_LARGEST_SKETCH", 1)
+    monkeypatch.setattr(_drawn, "_LARGEST_SKETCH", 1)
     for seed in range(10):
-        p = _preconditioner.drawn(table, seed, alpha=0.0, intercept=True)
+        p = _drawn.drawn(table, seed, alpha=0.0, intercept=True)
         assert p.kind == "probable"
         Z = X * p.units.scale - p.centre
         largest = scipy.linalg.eigh(p.factor.R.T @ p.factor.R, Z.T @ Z, eigvals_only=True)[-1]
@@ -186,7 +186,7 @@ def test_samples_that_are_repaired_stretch_no_more_than_is_said(monkeypatch):
 def test_a_sketch_on_a_gpu_stretches_no_more_than_the_certificate_allows_for():
     """Of the permutations that buckets find their rows by, for rows that have a direction each."""
     n, d = 6_000, 40
-    m = _preconditioner.sketch_rows(d)
+    m = _drawn.sketch_rows(d)
     buckets = m // 16
     allowed = 1 + _stretch.of_signs(d, m)
 

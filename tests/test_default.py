@@ -14,7 +14,7 @@ import pytest
 
 import gradstep as gs
 from conftest import JIT_OFF, SIMULATED, needs_jit
-from gradstep import _driver, _input, _preconditioner, _stretch
+from gradstep import _drawn, _driver, _input, _preconditioner, _stretch
 from gradstep._kernels import lanes
 from gradstep._solvers import certified, cg, sgd
 from gradstep._table.dense import Dense
@@ -31,7 +31,7 @@ solvers = pytest.mark.parametrize("solver", SOLVERS)
 def smaller_tables_where_python_is_slow(monkeypatch):
     if JIT_OFF:
         monkeypatch.setattr(certified, "SMALL", 2_000)
-        monkeypatch.setattr(_preconditioner, "_SKETCH_ROWS", 200)
+        monkeypatch.setattr(_drawn, "_SKETCH_ROWS", 200)
 
 
 def table(n=N, d=5, k=None, seed=0):

@@ -5,7 +5,7 @@ import pytest
 
 import gradstep as gs
 from conftest import CUDA_MARKS, SIMULATED
-from gradstep import _break_even, _cost, _device, _guard, _preconditioner
+from gradstep import _break_even, _cost, _device, _drawn, _guard
 from gradstep._kernels import cuda
 from gradstep._kernels.cuda import target
 from gradstep._kernels.formula import examples
@@ -30,7 +30,7 @@ def small_sketches(monkeypatch):
     """In the simulator, few rows for a table that is sketched and sampled."""
     if SIMULATED:
         monkeypatch.setattr(certified, "SMALL", 10)
-        monkeypatch.setattr(_preconditioner, "_SKETCH_ROWS", 64)
+        monkeypatch.setattr(_drawn, "_SKETCH_ROWS", 64)
         monkeypatch.setattr(sgd, "_LEAST_BATCH", 16)
 
 

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from gradstep import _preconditioner
+from gradstep import _drawn, _preconditioner
 from gradstep._blas import one_thread
 from gradstep._dense_algebra import gram, singular, tall_triangle
 from gradstep._kernels import cache, threads
@@ -103,7 +103,7 @@ def predicted(machine: Machine, table: Shaped, tol: float, *, intercept: bool) -
     """Return the seconds that each solver will take, about."""
     n, d, k = table.n, table.d, table.k
     columns = d + intercept
-    m = _preconditioner.sketch_rows(columns)
+    m = _drawn.sketch_rows(columns)
     decomposed = columns**2 * (columns + _NARROW) * machine.values
     read = n * d * table.bytes_per_entry * machine.byte
 
@@ -137,7 +137,7 @@ def of_steps(machine: Machine, table: Shaped, epochs: int) -> float:
 def of_factor(machine: Machine, table: Shaped, *, intercept: bool) -> float:
     """Return the seconds that factorising a sketch takes."""
     columns = table.d + intercept
-    rows = _preconditioner.sketch_rows(columns)
+    rows = _drawn.sketch_rows(columns)
     decomposed = columns**2 * (columns + _NARROW) * machine.values
     return 2.0 * rows * columns * (columns + _NARROW) * machine.factor + decomposed
 
@@ -150,7 +150,7 @@ def rounds(table: Shaped, tol: float, *, intercept: bool) -> int:
 
 
 def _far(columns: int, n: int, tol: float) -> float:
-    return math.sqrt(columns * n / _preconditioner.sketch_rows(columns)) * _MARGIN / max(tol, 1e-9)
+    return math.sqrt(columns * n / _drawn.sketch_rows(columns)) * _MARGIN / max(tol, 1e-9)
 
 
 @remembered

@@ -9,7 +9,7 @@ matrix, a sketch, or a sample of rows.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
-from gradstep import _stretch
-from gradstep._dense_algebra import gram, norms, orthonormal, product, singular, symmetric, tall_triangle, triangle
+from gradstep._dense_algebra import norms, orthonormal, product, singular, tall_triangle, triangle
 from gradstep._dependence import all_but, dependent_columns
 from gradstep._kernels.rows import EPS
 from gradstep._kernels.squares import roundings
@@ -27,12 +26,7 @@ from gradstep._table.table import Table
 from gradstep._table.terms import NO_ORDER, Evidence, Units
 
 SAMPLED_PER_COLUMN = 20  # rows of a sample that tells units, and rank to begin with
-_SKETCH_ROWS, _SKETCH_PER_COLUMN = 2048, 16
-_LARGEST_SKETCH = 1 << 27  # entries, 1 GB
-_FAR = 2.0**24  # units from the mean, beyond which a row hides what shares its bucket of a sketch
-_MANY_COLUMNS = 128  # of fewer the least sketch is enough, whatever a ridge leaves of them
-REPAIR_PER_COLUMN = 64
-_PROJECTIONS = 16
+PROJECTIONS = 16
 _LARGEST_ROOT = 300  # exponent of the root of a ridge in scaled units, so that its squares do not overflow
 _ROUNDED = 1 / 8  # of the tolerance that rounding of a gradient may take
 _NO_NOISE = 100 * EPS  # residuals below this, relative to the fitted values, are rounding
@@ -184,8 +178,8 @@ class Preconditioner:
     def probes(self, seed: int) -> NDArray[np.float64]:
         """Return the projections (16, d) of the basis that leverages are estimated with."""
         rng = stream("leverage", seed)
-        signs = rng.choice((-1.0, 1.0), (_PROJECTIONS, self.T.shape[1]))
-        return product(signs / math.sqrt(_PROJECTIONS), self.T.T)
+        signs = rng.choice((-1.0, 1.0), (PROJECTIONS, self.T.shape[1]))
+        return product(signs / math.sqrt(PROJECTIONS), self.T.T)
 
     def leverages(self, table: Table, seed: int) -> NDArray[np.float64]:
         """Return ``x (R' R)^-1 x`` of each row without its weight, by 16 random projections, in one read."""
@@ -325,132 +319,6 @@ def factor_of_rows(A: NDArray[np.float64], constant: NDArray[np.bool_], *, inter
         constant = constant | (norms(columns) <= 8 * EPS * np.abs(R[0, 1 : 1 + d]))
     columns[:, constant] = 0.0
     return Factor(columns, R[first : first + d, first + d :].copy(), mean, y_mean, 0.0)
-
-
-def sketch_rows(columns: int) -> int:
-    """Return the rows of a sketch of so many columns, the intercept among them."""
-    return max(_SKETCH_PER_COLUMN * columns, _SKETCH_ROWS)
-
-
-def drawn(table: Table, seed: int, *, alpha: float, intercept: bool) -> Preconditioner:
-    """Return a preconditioner of a sketch in the units of a few rows, or of all where those are too far from others."""
-    order = sample(table, SAMPLED_PER_COLUMN * (table.d + 1), seed)
-    units, _ = units_of(table, order, intercept=intercept, alpha=alpha)
-    effective = _effective(table, units, order, alpha, intercept=intercept) if alpha > 0 else math.inf
-    return drawn_in(table, units, seed, alpha=alpha, intercept=intercept, effective=effective)
-
-
-def drawn_in(
-    table: Table, units: Units, seed: int, *, alpha: float, intercept: bool, effective: float = math.inf,
-    columns_alone: bool = False,
-) -> Preconditioner:  # fmt: skip
-    """Return a preconditioner of a sketch in these units, or in those of all rows; with the responses zero if asked."""
-    silent = {"y_scale": np.zeros(table.k), "y_centre": np.zeros(table.k)} if columns_alone else {}
-    none = np.zeros(table.d, dtype=bool)
-    for far in (_FAR, math.inf):
-        units = units._replace(**silent)
-        found = sketched(table, units, none, seed, alpha=alpha, intercept=intercept, far=far, effective=effective)
-        if found is not None:
-            return found
-        units, none = units_of(table, NO_ORDER, intercept=intercept, alpha=alpha)
-    raise AssertionError  # nothing is too far
-
-
-def sketched(
-    table: Table, units: Units, constant: NDArray[np.bool_], seed: int, *, alpha: float, intercept: bool,
-    far: float = math.inf, effective: float = math.inf,
-) -> Preconditioner | None:  # fmt: skip
-    """Return a preconditioner in one read: of stacked sparse signs, or beyond 1 GB of those of repaired rows.
-
-    It has ``m = max(16 d, 2048)`` rows. With a ridge, which is not stretched, d may be the effective dimension: S.
-    Chevet's inequality, as in R. Vershynin, *High-Dimensional Probability*, 2018, section 8.7. None if a row is further
-    away than `far`.
-    """
-    d = table.d + intercept
-    m = sketch_rows(d)
-    if effective < d:
-        m = min(m, max(sketch_rows(math.ceil(effective)), 2 * d))
-    if m * (d + table.k) > _LARGEST_SKETCH:
-        return repaired(table, sampled(table, units, constant, seed, alpha=alpha, intercept=intercept), seed, alpha)
-    with np.errstate(over="ignore", invalid="ignore"):
-        rows = table.sketch(units, m, seed)
-        if far < math.inf and not max(rows.max(), -rows.min()) < far:
-            return None
-    factor = factor_of_rows(rows, constant, intercept=intercept)
-    found = preconditioner(table, units, factor, alpha, intercept=intercept, kind="probable")
-    if found.rank < table.d and not found.ridged:  # what has the least norm depends on the lengths of all rows
-        length = table.lengths(units, intercept=intercept)
-        found = preconditioner(table, units, factor, alpha, intercept=intercept, kind="probable", length=length)
-    return replace(found, stretch=_stretch.of_signs(found.degrees + intercept, m), rows=m)
-
-
-def _effective(table: Table, units: Units, order: NDArray[np.int64], alpha: float, *, intercept: bool) -> float:
-    """Return twice the directions that a ridge leaves free as seen in some rows; infinite if they cannot tell."""
-    if table.d <= _MANY_COLUMNS:
-        return math.inf
-    few = order[:: -(-len(order) // _SKETCH_ROWS)]
-    rows = table.scaled(units, few, 0, len(few))
-    with np.errstate(over="ignore", invalid="ignore"):
-        columns = rows[:, 1 : 1 + table.d] / (math.sqrt(alpha) * units.scale)
-        if intercept:
-            columns -= columns.mean(axis=0)
-        squares = gram(np.ascontiguousarray(columns.T)) / len(few)
-    if not np.isfinite(squares).all():
-        return math.inf
-    values = np.maximum(symmetric(squares)[0], 0.0)
-    free = float((values / (values + 1.0)).sum())
-    return 2 * free if 4 * free < len(few) else math.inf  # else too few of them to tell
-
-
-def sampled(
-    table: Table, units: Units, constant: NDArray[np.bool_], seed: int, *, alpha: float, intercept: bool
-) -> Preconditioner:
-    """Return a preconditioner of ``64 d`` random rows; it may miss directions: its certificate is an estimate."""
-    order = sample(table, REPAIR_PER_COLUMN * (table.d + intercept), seed)
-    rows = table.scaled(units, order, 0, len(order)) * math.sqrt(table.present / len(order))
-    factor = factor_of_rows(rows, constant, intercept=intercept)
-    found = preconditioner(table, units, factor, alpha, intercept=intercept, kind="estimate")
-    return replace(found, stretch=_stretch.of_sample(table.d + intercept), rows=len(order))
-
-
-def seen_by(rough: Preconditioner, seed: int, present: int) -> NDArray[np.float64]:
-    """Return what tells how much rows weigh beside a sample: projections (vectors, d) of its basis.
-
-    Rows that have any of a direction that the sample does not know at all are heavy: it is projected too.
-    """
-    probes = rough.probes(seed)
-    d = len(rough.T)
-    if rough.rank == d:
-        return probes
-    signs = stream("outside", seed).choice((-1.0, 1.0), (_PROJECTIONS, d))
-    return np.vstack((probes, product(signs / math.sqrt(_PROJECTIONS * EPS * present), _outside(rough).T)))
-
-
-def repaired(table: Table, rough: Preconditioner, seed: int, alpha: float, leverage: Any = None) -> Preconditioner:
-    """Return a sampled preconditioner whose heavy rows stand in it as they are, found by their leverage in one read.
-
-    M. B. Cohen, Y. T. Lee, C. Musco, C. Musco, R. Peng and A. Sidford, Uniform sampling for matrix approximation,
-    *ITCS* 2015. A row is heavy if in the sample it would weigh a sixteenth of a direction, or ``d / (4 m)`` of one.
-    """
-    d = table.d + rough.intercept
-    order = sample(table, REPAIR_PER_COLUMN * d, seed)
-    m, present = len(order), table.present
-    if leverage is None:
-        leverage = table.squared_norms(rough.units, rough.centre, seen_by(rough, seed, present))
-    at = table.above(leverage, min(d / (4 * m), m / (16 * present)))
-    light = np.setdiff1d(order, at, assume_unique=True)
-    share = math.sqrt((present - len(at)) / max(len(light), 1))
-    rows = [share * table.scaled(rough.units, light, 0, len(light)), table.scaled(rough.units, at, 0, len(at))]
-    factor = factor_of_rows(np.vstack(rows), np.zeros(table.d, dtype=bool), intercept=rough.intercept)
-    found = preconditioner(table, rough.units, factor, alpha, intercept=rough.intercept, kind="probable")
-    return replace(found, stretch=_stretch.of_sample(d), rows=m)
-
-
-def _outside(rough: Preconditioner) -> NDArray[np.float64]:
-    """Return the projection (d, d) on the directions of unit columns that a basis leaves out."""
-    unit = orthonormal(rough.length[:, np.newaxis] * rough.T) if rough.rank else np.zeros((len(rough.T), 0))
-    projection: NDArray[np.float64] = (np.eye(len(unit)) - unit @ unit.T) / rough.length[:, np.newaxis]
-    return projection
 
 
 def sample(table: Table, m: int, seed: int) -> NDArray[np.int64]:

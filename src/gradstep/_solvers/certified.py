@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from gradstep import _preconditioner
+from gradstep import _drawn, _preconditioner
 from gradstep._dense_algebra import norms, triangle
 from gradstep._numbers import frozen
 from gradstep._preconditioner import Preconditioner
@@ -62,6 +62,7 @@ class State:
 
 
 _FELT = 1e-3  # standard errors
+_NO_STEP = 1e-2  # of the tolerance: nearer than that a step is not worth the read after it
 _LOST = 1e-12  # of the spread of the response, in the fitted values
 
 
@@ -175,21 +176,28 @@ def is_small(table: Table) -> bool:
     return table.present * table.d <= SMALL or table.present <= table.d
 
 
-def refined(table: Table, state: State) -> State:
-    """Return the state after one full step with a factor of all rows."""
+def refined(table: Table, state: State, tol: float = 0.0) -> State:
+    """Return the state after one full step with a factor of all rows; or as it is, where a first look finds no need.
+
+    Gradients are as good as `tol` standard errors need.
+    """
     preconditioner = state.preconditioner
-    evidence = state.evidence or preconditioner.evidence(table, state.scaled)
+    evidence = state.evidence or preconditioner.evidence(table, state.scaled, tol)
+    if state.evidence is None and tol > 0:
+        far = preconditioner.distance(evidence)
+        if (far <= _NO_STEP * tol * np.sqrt(evidence.squares / table.present)).all():
+            return State(preconditioner, state.scaled, evidence, state.epoch + 1)
     scaled = state.scaled + preconditioner.step(evidence)
     if not preconditioner.intercept:
         scaled[-1] = 0.0
     if np.array_equal(scaled, state.scaled):
         return State(preconditioner, scaled, evidence, state.epoch + 1, unchanged=state.evidence is not None)
-    return State(preconditioner, scaled, preconditioner.evidence(table, scaled), state.epoch + 1)
+    return State(preconditioner, scaled, preconditioner.evidence(table, scaled, tol), state.epoch + 1)
 
 
 def is_whole(table: Table, intercept: bool) -> bool:
     """Whether a sketch would be no smaller than the table, so that the table stands for itself."""
-    return is_small(table) or table.present <= _preconditioner.sketch_rows(table.d + intercept)
+    return is_small(table) or table.present <= _drawn.sketch_rows(table.d + intercept)
 
 
 def whole(table: Table, alpha: float, earlier: NDArray[np.float64] | None, *, intercept: bool) -> State:

@@ -30,6 +30,7 @@ from gradstep._table.terms import NO_ORDER, Units
 _WELL_CONDITIONED = 1e5  # columns whose Gram matrix needs no preconditioning
 _TRUSTED = 1e-12  # reciprocal condition of a Gram matrix, down to which its factor makes refinement converge
 _BEYOND = 1e100  # of scaled entries: their squares and products would overflow
+_EXACT = 1e-6  # standard errors, whatever more is allowed
 _GRAMS = 3  # reads that may go into it
 
 
@@ -39,6 +40,7 @@ class Exact(NamedTuple):
     alpha: float
     intercept: bool
     seed: int
+    tol: float = 0.0
 
     def start(self, table: Table, earlier: None = None) -> State:  # noqa: ARG002 - no state to go on from
         """Return the solution that the factor gives: one read of the rows, beside those of the sample."""
@@ -50,7 +52,7 @@ class Exact(NamedTuple):
 
     def advance(self, table: Table, state: State) -> State:
         """Refine once: a read for the gradient where it is not known yet, a step, and a read at its end."""
-        return refined(table, state)
+        return refined(table, state, 0.0 if is_small(table) else min(self.tol, _EXACT))
 
     def reads(self, state: State) -> int:
         """Return how many passes the next round takes."""

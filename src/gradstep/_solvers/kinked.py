@@ -18,11 +18,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gradstep import _preconditioner
+from gradstep import _drawn, _preconditioner
 from gradstep._certificate import Certificate, certify_by_gap
 from gradstep._dense_algebra import product
+from gradstep._kernels.plain import about_means
 from gradstep._kernels.rows import EPS
-from gradstep._kernels.wide import about_means
 from gradstep._kinks import Kink, kinks, smoothed
 from gradstep._preconditioner import Preconditioner
 from gradstep._solvers import beginning, certified, curved, vertex
@@ -219,7 +219,7 @@ class Kinked(NamedTuple):
 
         That of the smoothed loss lacks what rows alone know that are far from their kink.
         """
-        p = _preconditioner.drawn_in(
+        p = _drawn.drawn_in(
             table.alone(), state.units, self.seed + 1, alpha=0.0, intercept=self.intercept, columns_alone=True
         )
         units = beginning.plain(p.units)

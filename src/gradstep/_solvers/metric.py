@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gradstep import _preconditioner
+from gradstep import _drawn, _preconditioner
 from gradstep._kernels.looks import change_kernel, majoriser_kernel
-from gradstep._kernels.wide import about_means
+from gradstep._kernels.plain import about_means
 from gradstep._preconditioner import Preconditioner
 from gradstep._solvers import beginning
 from gradstep._solvers.exact import factor_by_gram
@@ -101,7 +101,7 @@ def measured(
     seen = table.reweighted(weight)
     own = 0.0 if joined else alpha / mean
     if rows is None:
-        p = _preconditioner.drawn_in(seen, units, seed, alpha=own, intercept=intercept, columns_alone=True)
+        p = _drawn.drawn_in(seen, units, seed, alpha=own, intercept=intercept, columns_alone=True)
     else:
         none = np.zeros(table.d, dtype=bool)
         factor = _preconditioner.factor_of_rows(rows * np.sqrt(curve / mean)[:, np.newaxis], none, intercept=intercept)
@@ -124,7 +124,7 @@ def of_squares(table: Table, seed: int, alpha: float, *, intercept: bool, whole:
         units, factor = factor_by_gram(table, seed, 0.0, intercept=intercept)
         p = _preconditioner.preconditioner(table, units, factor, 0.0, intercept=intercept)
     else:
-        p = _preconditioner.drawn(table, seed, alpha=0.0, intercept=intercept)
+        p = _drawn.drawn(table, seed, alpha=0.0, intercept=intercept)
     if alpha > 0:
         p = with_ridge(table, p, alpha)
     unit = 1 / p.units.y_scale

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gradstep import _preconditioner
+from gradstep import _drawn, _preconditioner
 from gradstep._certificate import Curved, certify_curved
 from gradstep._dense_algebra import product
 from gradstep._kinks import has_one_hump, least_sum
@@ -304,7 +304,7 @@ class Newton(NamedTuple):
         assert found is not None  # noqa: S101 - it was measured
         if found.p.rank == table.d or found.p.kind == "exact" or found.base is None or self.loss.domain == "real":
             return found.p.rank
-        seen = _preconditioner.drawn_in(
+        seen = _drawn.drawn_in(
             table.alone(), state.units, self.seed + 2, alpha=0.0, intercept=self.intercept, columns_alone=True
         )
         return seen.rank

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gradstep import _preconditioner
+from gradstep import _drawn, _preconditioner
 from gradstep._preconditioner import Preconditioner
 from gradstep._solvers.certified import from_callers_units
 from gradstep._table.table import Table
@@ -40,7 +40,7 @@ def begin(
         found = _of_sample(table, earlier, seed, tol, alpha=alpha, intercept=intercept)
         if found is not None:
             return found
-    p = _preconditioner.drawn(table, seed, alpha=alpha, intercept=intercept)
+    p = _drawn.drawn(table, seed, alpha=alpha, intercept=intercept)
     scaled = p.solution() if earlier is None else from_callers_units(earlier, p.units)
     return Beginning(p, scaled, *p.evidence_and_norms(table, scaled, tol, p.probes(seed)))
 
@@ -50,20 +50,20 @@ def _of_sample(
 ) -> Beginning | None:
     """Return the same by a sample; None where it is too large a share, or of a short rank."""
     d = table.d + intercept
-    m = _preconditioner.REPAIR_PER_COLUMN * d
+    m = _drawn.REPAIR_PER_COLUMN * d
     if m > _SHARE * table.present or m * d > _ENTRIES:
         return None
     order = _preconditioner.sample(table, m, seed)
     units, _ = _preconditioner.units_of(table, order, intercept=intercept, alpha=alpha)
     none = np.zeros(table.d, dtype=bool)
     with np.errstate(over="ignore", invalid="ignore"):
-        rough = _preconditioner.sampled(table, units, none, seed, alpha=alpha, intercept=intercept)
+        rough = _drawn.sampled(table, units, none, seed, alpha=alpha, intercept=intercept)
         scaled = rough.solution() if earlier is None else from_callers_units(earlier, units)
-        seen = _preconditioner.seen_by(rough, seed, table.present)
+        seen = _drawn.seen_by(rough, seed, table.present)
         evidence, norms = rough.evidence_and_norms(table, scaled, tol, seen)
         if not (np.isfinite(evidence.slopes).all() and np.isfinite(norms).all()):
             return None  # entries beyond anything in the sample
-        p = _preconditioner.repaired(table, rough, seed, alpha, norms)
+        p = _drawn.repaired(table, rough, seed, alpha, norms)
     if p.rank < table.d and not p.ridged:  # what has the least norm depends on the lengths of all rows
         return None
     # The columns were taken about the sample's means.

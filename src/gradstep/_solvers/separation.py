@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from gradstep import _preconditioner
+from gradstep import _drawn, _preconditioner
 from gradstep._dense_algebra import product, singular
 from gradstep._preconditioner import Preconditioner
 from gradstep._solvers import vertex
@@ -112,7 +112,7 @@ def _leaving(
         factor = _preconditioner.factor_of_rows(rows, np.zeros(table.d, dtype=bool), intercept=intercept)
         centre = units.centre + factor.mean
     else:
-        p = _preconditioner.drawn_in(seen, units, seed + 1, alpha=0.0, intercept=intercept, columns_alone=True)
+        p = _drawn.drawn_in(seen, units, seed + 1, alpha=0.0, intercept=intercept, columns_alone=True)
         factor, centre = p.factor, p.centre
     # Columns have about unit size over all rows: what is far below it among those that stay is rounding.
     _, values, directions = singular(factor.R)
