@@ -10,9 +10,10 @@ import gradstep as gs
 from conftest import CUDA_MARKS, SIMULATED
 from gradstep._solvers.textbook import Textbook
 from gradstep._table import on_device
-from gradstep._table.dense import STRIPES, Dense
+from gradstep._table.dense import Dense
 from gradstep._table.devices import table_on
 from gradstep._table.order import row_order
+from gradstep._table.summed import STRIPES
 from gradstep._table.terms import NO_ORDER, Deal, Model, Rows, Settings, Units
 
 pytestmark = list(CUDA_MARKS)

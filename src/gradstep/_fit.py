@@ -242,8 +242,7 @@ def fit(
     if start is not None and isinstance(method, Textbook):  # its steps go on
         began -= start.seconds
         table.row_reads = start.row_reads
-    # The Gram matrix of "exact" is worth all threads that BLAS has.
-    with _blas.at_most(None if isinstance(method, (Textbook, Exact)) else 1):
+    with _blas.at_most(None if isinstance(method, Textbook) else 1):
         run = drive(method, table, earlier, limits, functions, began)
     found, stop = _Judgement(), run.stop or Stop.INTERRUPTED
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from gradstep._table.dense import STRIPES
+from gradstep._table.summed import STRIPES
 
 CHANCE = math.exp(-8.0)
 """Share of seeds for which a sketch may stretch some direction by more than is said here."""

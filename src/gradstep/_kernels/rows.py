@@ -1,12 +1,16 @@
 """Rows as linear algebra wants them: scaled, centred, weighted, with the response beside them; and their statistics."""
 
 import math
+from functools import partial
 
 import numpy as np
 
 from gradstep._kernels.cache import kernel
+from gradstep._kernels.cpu import SUMS
+from gradstep._kernels.formula import compilable
 
 LARGEST_EXPONENT = 1000  # of a power of two that serves as a unit: its inverse is a normal number too
+_sums = partial(compilable, fastmath=SUMS, forceinline=True, error_model="numpy")
 EPS = float(np.finfo(np.float64).eps)
 
 
@@ -117,3 +121,57 @@ def scatter(X, y, weight, start, first, last, scale, centre, y_scale, y_centre, 
                 sign = 1.0 - 2.0 * (drawn[t, s] & 1)
                 for j in range(part.size):
                     bucket[j] += sign * part[j]
+
+
+@_sums
+def _sum(y, weight, unit, about):
+    total, weights = 0.0, 0.0
+    for i in range(y.size):
+        v = weight[i]
+        total += v * (y[i] * unit - about)
+        weights += v
+    return total, weights
+
+
+@_sums
+def _sum_alike(y, unit, about):
+    total = 0.0
+    for i in range(y.size):
+        total += y[i] * unit - about
+    return total, float(y.size)
+
+
+@_sums
+def _squares(y, weight, unit, about):
+    total = 0.0
+    for i in range(y.size):
+        total += weight[i] * (y[i] * unit - about) ** 2
+    return total
+
+
+@_sums
+def _squares_alike(y, unit, about):
+    total = 0.0
+    for i in range(y.size):
+        total += (y[i] * unit - about) ** 2
+    return total
+
+
+@kernel
+def deviations(y, weight, start, stop, unit, out):
+    """Set `out` to the weight of some responses (n,) times `unit`, their mean and the squares of what is about it.
+
+    Weights that are one for all count as 1.
+    """
+    out[:] = 0.0
+    if start >= stop:
+        return
+    y = y[start:stop]
+    mean = y[0] * unit  # so that the mean of a constant is that constant
+    alike = weight.size == 1
+    weight = weight if alike else weight[start:stop]
+    for _ in range(2):  # the second time for what rounding left
+        rest, total = _sum_alike(y, unit, mean) if alike else _sum(y, weight, unit, mean)
+        mean += rest / total if total > 0.0 else 0.0
+    out[0], out[1] = total, mean
+    out[2] = _squares_alike(y, unit, mean) if alike else _squares(y, weight, unit, mean)

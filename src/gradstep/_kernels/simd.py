@@ -16,7 +16,7 @@ from numba.core.datamodel.models import PrimitiveModel
 from numba.extending import intrinsic, overload, register_model
 
 WIDTH = 8
-_VECTOR = ir.VectorType(ir.DoubleType(), WIDTH)
+VECTOR = ir.VectorType(ir.DoubleType(), WIDTH)
 _INTEGER = ir.IntType(32)
 _INTEGERS = ir.VectorType(_INTEGER, WIDTH)
 
@@ -34,7 +34,7 @@ _eight = _Eight()
 @register_model(_Eight)
 class _EightModel(PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _VECTOR)
+        super().__init__(manager, kind, VECTOR)
 
 
 def padded(numbers: Any) -> Any:
@@ -84,7 +84,7 @@ def _inlined(function: Any) -> Callable[[Any], Any]:
     return overload(function, jit_options={"forceinline": True, "error_model": "numpy"}, strict=False)
 
 
-def _call(builder: Any, name: str, result: Any, arguments: list[Any], **flags: Any) -> Any:
+def call(builder: Any, name: str, result: Any, arguments: list[Any], **flags: Any) -> Any:
     form = ir.FunctionType(result, [argument.type for argument in arguments])
     return builder.call(cgutils.get_or_insert_function(builder.module, form, name), arguments, **flags)
 
@@ -96,7 +96,7 @@ def _place(context: Any, builder: Any, kind: Any, array: Any, indices: list[Any]
     return builder.bitcast(place, ir.VectorType(context.get_value_type(kind.dtype), WIDTH).as_pointer())
 
 
-def _spread(builder: Any, number: Any) -> Any:
+def spread(builder: Any, number: Any) -> Any:
     kind = ir.VectorType(number.type, WIDTH)
     first = builder.insert_element(ir.Constant(kind, ir.Undefined), number, ir.Constant(_INTEGER, 0))
     zeros = ir.Constant(_INTEGERS, [ir.Constant(_INTEGER, 0)] * WIDTH)
@@ -104,7 +104,7 @@ def _spread(builder: Any, number: Any) -> Any:
 
 
 def _as_double(builder: Any, vector: Any) -> Any:
-    return vector if vector.type == _VECTOR else builder.fpext(vector, _VECTOR)
+    return vector if vector.type == VECTOR else builder.fpext(vector, VECTOR)
 
 
 @intrinsic
@@ -124,11 +124,11 @@ def _some(context: Any, X: Any, i: Any, j: Any, count: Any) -> Any:  # noqa: ARG
         bits = kind.dtype.bitwidth
         place = _place(context, builder, kind, arguments[0], list(arguments[1:3]))
         numbers = ir.Constant(_INTEGERS, [ir.Constant(_INTEGER, number) for number in range(WIDTH)])
-        mask = builder.icmp_signed("<", numbers, _spread(builder, builder.trunc(arguments[3], _INTEGER)))
+        mask = builder.icmp_signed("<", numbers, spread(builder, builder.trunc(arguments[3], _INTEGER)))
         vector = place.type.pointee
         zero = ir.Constant(vector, [ir.Constant(vector.element, 0.0)] * WIDTH)
         rest = [place, ir.Constant(_INTEGER, bits // 8), mask, zero]
-        return _as_double(builder, _call(builder, f"llvm.masked.load.v{WIDTH}f{bits}.p0", vector, rest))
+        return _as_double(builder, call(builder, f"llvm.masked.load.v{WIDTH}f{bits}.p0", vector, rest))
 
     return _eight(X, i, j, count), generate
 
@@ -153,7 +153,7 @@ def _put(context: Any, a: Any, j: Any, v: Any) -> Any:  # noqa: ARG001 - Numba's
 @intrinsic
 def _fused(context: Any, a: Any, b: Any, c: Any) -> Any:  # noqa: ARG001 - Numba's form
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
-        return _call(builder, f"llvm.fma.v{WIDTH}f64", _VECTOR, list(arguments))
+        return call(builder, f"llvm.fma.v{WIDTH}f64", VECTOR, list(arguments))
 
     return _eight(a, b, c), generate
 
@@ -161,7 +161,7 @@ def _fused(context: Any, a: Any, b: Any, c: Any) -> Any:  # noqa: ARG001 - Numba
 @intrinsic
 def _all_of(context: Any, x: Any) -> Any:  # noqa: ARG001 - Numba's form
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
-        return _spread(builder, arguments[0])
+        return spread(builder, arguments[0])
 
     return _eight(types.float64), generate
 
@@ -171,7 +171,7 @@ def _sum_of(context: Any, v: Any) -> Any:  # noqa: ARG001 - Numba's form
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
         zero = ir.Constant(ir.DoubleType(), 0.0)
         # In pairs, not one after the other: the order is the same everywhere, and so are the bits.
-        return _call(
+        return call(
             builder,
             f"llvm.vector.reduce.fadd.v{WIDTH}f64",
             ir.DoubleType(),

@@ -28,7 +28,7 @@ _at_work: set[int] = set()  # threads of Python that fit, and those that help th
 def set_threads(n: int | None) -> Setting:
     """Set how many threads read the rows of a table on the CPU, for good or for a ``with`` block.
 
-    The results do not depend on it, to the last bit (BLAS in ``solver="exact"`` excepted).
+    The results do not depend on it, to the last bit.
 
     Parameters
     ----------

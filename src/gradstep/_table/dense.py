@@ -1,24 +1,24 @@
 """Dense rows in memory, read by threads of the CPU."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradstep._dense_algebra import exact_dot, exact_sum, gram, product
+from gradstep._dense_algebra import exact_dot, exact_sum, product
 from gradstep._kernels import cpu, lanes, threads
 from gradstep._kernels.first_call import first_call, interrupts_held
 from gradstep._kernels.looks import look_kernel
 from gradstep._kernels.plain import about_means, fill, statistics, wide_gradient
-from gradstep._kernels.rows import scatter
 from gradstep._kernels.simd import padded
 from gradstep._kernels.squares import SHORT, roundings
 from gradstep._kernels.squares import gradient as squares_gradient
-from gradstep._numbers import frozen, stream
+from gradstep._numbers import frozen
 from gradstep._table.order import row_order
+from gradstep._table.summed import ROW_COST, Summed
 from gradstep._table.table import Table, compiled_for
 from gradstep._table.terms import NO_ORDER, Deal, Evidence, Look, Model, Path, Rows, Settings, Units
 from gradstep.losses import Loss
@@ -28,20 +28,12 @@ from gradstep.penalties import Penalty
 # the 2 microseconds of the call and short enough to serve Ctrl-C and callbacks in between. It depends on the shape
 # alone, never on the clock.
 _ELEMENTS_PER_CALL = 1 << 25
-_ROW_COST = 32  # elements' worth of time that fetching a row costs however few columns it has
 
-_CELLS_PER_BLOCK = 1 << 18  # of scaled rows: 2 MB, which a processor's cache holds
-HEAVY = 1000.0  # times the expected square of a row
-MOST_HEAVY = 4096  # rows, about: a table with more has other ways to be ill conditioned
 _CELLS_NEAR = 1 << 16  # of rows that are read twice: 512 kB, which a processor's own cache holds
-_CELLS_PER_PIECE = 1 << 19  # of a read that threads share: half a millisecond, and 4 MB that a cache holds
-STRIPES = 16  # of a sketch: each row goes to one bucket of each; of four, rows that meet in one stretch too much
-_SKETCH_CELLS = 1 << 21  # of the part of a sketch that one thread adds to: 16 MB
-_QUARTERS = 4
 _ROWS_OF_NUMBERS = 1 << 14  # of a sum over numbers of the rows that threads share
 
 
-class Dense(Table):
+class Dense(Summed):
     """Dense rows in memory, read by threads of the CPU."""
 
     device = "cpu"
@@ -61,7 +53,7 @@ class Dense(Table):
     def stop(self, start: int, batch: int) -> int:
         """Return where a call of the kernel that starts at a row ends: a function of shape and batch alone."""
         # A step touches each weight a few times, and costs about what fetching a row does besides.
-        per_row = self._elements_per_row * (1 + 2 / batch) + _ROW_COST * (1 + 1 / batch)
+        per_row = self._elements_per_row * (1 + 2 / batch) + ROW_COST * (1 + 1 / batch)
         return min(start + max(1, int(_ELEMENTS_PER_CALL / per_row)), self.n)
 
     def order(self, count: int, seed: int, epoch: int, shuffle: bool | str = True) -> NDArray[np.int64]:
@@ -110,7 +102,7 @@ class Dense(Table):
 
     def squared_norms(self, units: Units, centre: NDArray[np.float64], V: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the weighted squared norm of ``V z`` for each row z about `centre`, in one read; V is (vectors, d)."""
-        blocks, norms = list(self._pieces(self.d + _ROW_COST)), np.empty(self.n)
+        blocks, norms = list(self._pieces(self.d + ROW_COST)), np.empty(self.n)
         kernel, scale, minus, columns = lanes.squared_norms, units.scale, -centre, np.ascontiguousarray(V.T)
 
         def part(piece: int) -> None:
@@ -131,85 +123,6 @@ class Dense(Table):
         weight[rows] = 0.0
         return frozen(weight)
 
-    def response_squares(
-        self, unit: NDArray[np.float64], *, intercept: bool
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return mean squares (k,) of responses times `unit`, about their means with an intercept, and the means."""
-        y = self._host.y * unit
-        weight = self.weight[:, np.newaxis] if self.weight.size > 1 else 1.0
-        mean = (weight * y).sum(axis=0) / len(y) if intercept else np.zeros(y.shape[1])
-        about = y - mean
-        if intercept:  # what is left is the rounding of the mean
-            about -= (weight * about).sum(axis=0) / len(y)
-        return (weight * about * about).sum(axis=0) / len(y), mean
-
-    def lengths(self, units: Units, *, intercept: bool) -> NDArray[np.float64]:
-        """Return the root-mean-squares (d,) of the scaled columns, about their means with an intercept, in one read."""
-        sums, squares = np.zeros((2, self.d + 1))
-        for start, stop in self._blocks():
-            block = self.scaled(units, NO_ORDER, start, stop)[:, : 1 + self.d]
-            squares += np.einsum("ij,ij->j", block, block)
-            sums += block[:, 0] @ block
-        about = squares[1:] - (sums[1:] * sums[1:] / sums[0] if intercept else 0.0)
-        lengths: NDArray[np.float64] = np.sqrt(np.maximum(about, 0.0) / sums[0])
-        return lengths
-
-    def gram(
-        self, units: Units, T: NDArray[np.float64] | None = None
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return ``A' A`` of the weighted rows ``A = [1, Z T, y]``, Z scaled and centred; without T as it stands."""
-        columns = self.d if T is None else T.shape[1]
-        size = 1 + columns + self.k
-        whole = None
-        if T is not None:
-            whole = np.zeros((1 + self.d + self.k, size))
-            whole[0, 0] = 1.0
-            whole[1 : 1 + self.d, 1 : 1 + columns] = T
-            whole[1 + self.d :, 1 + columns :] = np.eye(self.k)
-        total, rest = np.zeros((2, size, size))
-        heavy = [np.zeros((0, size))]
-        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is the caller's to see
-            for start, stop in self._blocks():
-                block = self.scaled(units, NO_ORDER, start, stop)
-                block = block if whole is None else product(block, whole)
-                squares = np.einsum("ij,ij->i", block, block)
-                if squares.max() > HEAVY * size and sum(map(len, heavy)) < MOST_HEAVY:
-                    apart = squares > HEAVY * size
-                    heavy.append(block[apart])
-                    block[apart] = 0.0
-                total, lost = exact_sum(total, gram(block))
-                rest += lost
-        return total + rest, np.concatenate(heavy)
-
-    def sketch(self, units: Units, rows: int, seed: int) -> NDArray[np.float64]:
-        """Return a sketch of the weighted rows ``[1, Z, y]``: stacked sparse signs, about so many rows."""
-        buckets = -(-rows // STRIPES)
-        size = 1 + self.d + self.k
-        blocks = list(enumerate(self._blocks()))
-        # A small sketch is made in four, of a quarter of the rows each; of a large one each part has all rows, but few
-        # columns, so that what is added to stays in the cache.
-        small = STRIPES * buckets * size <= _SKETCH_CELLS
-        width = size if small else max(32, _SKETCH_CELLS // (STRIPES * buckets))
-        parts = _QUARTERS if small else -(-size // width)
-        out = np.zeros((parts if small else 1, STRIPES, buckets, size))
-
-        def part(piece: int) -> Iterator[None]:
-            mine = blocks[piece::parts] if small else blocks
-            first = 0 if small else piece * width
-            of_part = out[piece if small else 0]
-            for number, (start, stop) in mine:
-                drawn = stream("sketch", seed, number).integers(
-                    0, 2 * buckets, (stop - start, STRIPES), dtype=np.uint32
-                )
-                scatter(*self._host, start, first, min(first + width, size), *units, drawn, of_part)
-                yield
-
-        self._ready(scatter, *self._host, 0, 0, 0, *units, np.empty((0, STRIPES), dtype=np.uint32), out[0])
-        threads.each(part, parts, alone=self._few)
-        self.row_reads += self.n
-        whole: NDArray[np.float64] = np.add.reduce(out)
-        return whole.reshape(-1, size)
-
     def wide_gradient(
         self,
         units: Units,
@@ -220,7 +133,7 @@ class Dense(Table):
         probes: NDArray[np.float64] | None = None,
     ) -> tuple[Evidence, NDArray[np.float64]]:
         """Return gradient and residual squares at weights (d + 1, k) of scaled, uncentred rows, in one read."""
-        blocks = list(self._pieces(self.d * self.k + self.d + _ROW_COST))
+        blocks = list(self._pieces(self.d * self.k + self.d + ROW_COST))
         highs, lows = np.empty((2, len(blocks), self.d + 1, self.k))
         squares = np.empty((len(blocks), self.k))
         centre = units.centre + mean
@@ -268,7 +181,7 @@ class Dense(Table):
                 self.row_reads -= self.n  # the blocks are in the cache
             slopes = high + low
             return Evidence(slopes[:-1], slopes[-1] * intercept, squares, *roundings(self.d)), norms
-        blocks = list(self._pieces(self.d + _ROW_COST))
+        blocks = list(self._pieces(self.d + ROW_COST))
         scale, minus, coefs = padded(units.scale), padded(-centre), padded(w[:-1, 0])
         highs, lows = np.zeros((2, len(blocks), scale.size))
         sums = np.zeros((len(blocks), 3))
@@ -356,7 +269,7 @@ class Dense(Table):
         loss, X, y, weight = self._loss, self._host.X, self._host.y.reshape(-1), self._host.weight
         p = loss.params if params is None else params
         kernel = look_kernel(loss.value, loss.slope, loss.curvature)
-        blocks = list(self._pieces(2 * self.d + 4 * _ROW_COST))
+        blocks = list(self._pieces(2 * self.d + 4 * ROW_COST))
         highs, lows = np.empty((2, len(blocks), self.d + 1))
         sums, score, curve = np.empty((len(blocks), 3)), np.empty(self.n), np.empty(self.n)
 
@@ -388,7 +301,7 @@ class Dense(Table):
         """Return ``sum_i v_i [z_i, 1] (z_i p + level)`` (d + 1, k) in one read, the columns about `centre`."""
         if self.k > 1:
             return self._of_blocks(units._replace(centre=centre), p)[0]
-        blocks = list(self._pieces(self._elements_per_row + _ROW_COST))
+        blocks = list(self._pieces(self._elements_per_row + ROW_COST))
         scale, minus, coefs, level = padded(units.scale), padded(-centre), padded(p[:-1, 0]), float(p[-1, 0])
         totals, by_level = np.empty((len(blocks), scale.size)), np.empty((len(blocks), 1))
 
@@ -460,21 +373,3 @@ class Dense(Table):
         self.row_reads += model.rows
         mean: NDArray[np.float64] = np.add.reduce(ends) / len(ends)
         return mean
-
-    @property
-    def _few(self) -> bool:
-        """Whether there are too few cells for threads to be worth their handing over."""
-        return self.n * (self.d + _ROW_COST) < 2 * _CELLS_PER_PIECE
-
-    def _pieces(self, per_row: int) -> Iterator[tuple[int, int]]:
-        """Yield the pieces of a read that threads share, cut by the shape of the table alone."""
-        # Of many outputs a piece's sums are to be small beside its rows.
-        rows = max(64, _CELLS_PER_PIECE // per_row, 8 * (self.d + 1) * self.k // (self.d + self.k))
-        for start in range(0, self.n, rows):
-            yield start, min(start + rows, self.n)
-
-    def _blocks(self) -> Iterator[tuple[int, int]]:
-        """Yield the blocks of rows, cut by the shape of the table alone."""
-        rows = max(64, _CELLS_PER_BLOCK // (1 + self.d + self.k))
-        for start in range(0, self.n, rows):
-            yield start, min(start + rows, self.n)

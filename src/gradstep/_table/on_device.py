@@ -21,9 +21,9 @@ from gradstep._kernels.first_call import first_call
 from gradstep._kernels.permute import keys
 from gradstep._kernels.rows import EPS, LARGEST_EXPONENT, fill, statistics
 from gradstep._kernels.wide import about_means
-from gradstep._table.dense import HEAVY, MOST_HEAVY, STRIPES
 from gradstep._table.launching import Launching
 from gradstep._table.order import LISTED, key_of, row_order
+from gradstep._table.summed import HEAVY, MOST_HEAVY, STRIPES
 from gradstep._table.table import Matrix
 from gradstep._table.terms import NO_ORDER, Deal, Evidence, Model, Path, Settings, Units
 

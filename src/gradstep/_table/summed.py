@@ -1,0 +1,168 @@
+"""Sums over dense rows in memory that factors are made of: Gram matrices, sketches, mean squares."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradstep._dense_algebra import exact_sum, gram, product
+from gradstep._kernels import threads
+from gradstep._kernels.gram import add_gram, in_panels
+from gradstep._kernels.rows import deviations, scatter
+from gradstep._kernels.simd import padded
+from gradstep._numbers import frozen, stream
+from gradstep._table.table import Table
+from gradstep._table.terms import NO_ORDER, Rows, Units
+
+ROW_COST = 32  # elements' worth of time that fetching a row costs however few columns it has
+
+_CELLS_PER_BLOCK = 1 << 18  # of scaled rows: 2 MB, which a processor's cache holds
+HEAVY = 1000.0  # times the expected square of a row
+MOST_HEAVY = 4096  # rows, about: a table with more has other ways to be ill conditioned
+_CELLS_PER_GRAM = 1 << 17  # whose products are summed before they are added to others with what rounding takes
+_GRAMS, _GRAM_CELLS = 16, 1 << 21  # sums of them side by side, and entries of all
+_CELLS_PER_PIECE = 1 << 19  # of a read that threads share: half a millisecond, and 4 MB that a cache holds
+STRIPES = 16  # of a sketch: each row goes to one bucket of each; of four, rows that meet in one stretch too much
+_SKETCH_CELLS = 1 << 21  # of the part of a sketch that one thread adds to: 16 MB
+_QUARTERS = 4
+_ROWS_OF_RESPONSES = 1 << 14
+
+
+class Summed(Table):
+    """Dense rows, and what is summed over them."""
+
+    _host: Rows
+
+    def response_squares(
+        self, unit: NDArray[np.float64], *, intercept: bool
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return mean squares (k,) of responses times `unit`, about their means with an intercept, and the means."""
+        found = [
+            self._response_squares(y, unit.flat[c % unit.size], intercept=intercept)
+            for c, y in enumerate(self._host.y.T)
+        ]
+        squares, means = np.array(found).T
+        return squares, means
+
+    def _response_squares(self, y: NDArray[np.float64], unit: float, *, intercept: bool) -> tuple[float, float]:
+        y, weight = frozen(np.ascontiguousarray(y)), self._host.weight
+        starts = range(0, self.n, _ROWS_OF_RESPONSES)
+        parts = np.zeros((len(starts), 3))
+
+        def part(piece: int) -> None:
+            deviations(y, weight, starts[piece], min(starts[piece] + _ROWS_OF_RESPONSES, self.n), unit, parts[piece])
+
+        self._ready(deviations, y, weight, 0, 0, unit, parts[0])
+        threads.each(part, len(starts), alone=len(starts) < 3)
+        # T. F. Chan, G. H. Golub and R. J. LeVeque, *American Statistician* 37 (1983) 242-247.
+        total, mean, squares = parts.T
+        first = mean[np.flatnonzero(total)[0]]
+        level = first + float(total @ (mean - first)) / float(total.sum()) if intercept else 0.0
+        return float(squares.sum() + total @ np.square(mean - level)) / self.n, level
+
+    def lengths(self, units: Units, *, intercept: bool) -> NDArray[np.float64]:
+        """Return the root-mean-squares (d,) of the scaled columns, about their means with an intercept, in one read."""
+        sums, squares = np.zeros((2, self.d + 1))
+        for start, stop in self._blocks():
+            block = self.scaled(units, NO_ORDER, start, stop)[:, : 1 + self.d]
+            squares += np.einsum("ij,ij->j", block, block)
+            sums += block[:, 0] @ block
+        about = squares[1:] - (sums[1:] * sums[1:] / sums[0] if intercept else 0.0)
+        lengths: NDArray[np.float64] = np.sqrt(np.maximum(about, 0.0) / sums[0])
+        return lengths
+
+    def gram(
+        self, units: Units, T: NDArray[np.float64] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return ``A' A`` of the weighted rows ``A = [1, Z T, y]``, Z scaled and centred; without T as it stands."""
+        columns = self.d if T is None else T.shape[1]
+        size = 1 + columns + self.k
+        wide = padded(np.zeros(size)).size
+        limit, number = HEAVY * size, min(_GRAMS, max(2, _GRAM_CELLS // (size * size)))
+        scale, minus, basis = padded(units.scale), padded(-units.centre), np.empty(0) if T is None else in_panels(T)
+        blocks = list(self._blocks(_CELLS_PER_GRAM, 4 * size))
+        sums, found = np.zeros((number, 2, wide, wide)), np.zeros((number, 1), dtype=np.int64)
+        heavy = np.empty((number, MOST_HEAVY), dtype=np.int64)
+
+        def add(start: int, stop: int, lane: int) -> None:
+            add_gram(
+                *self._host, start, stop, scale, minus, units.y_scale, units.y_centre, basis, columns, limit,
+                *sums[lane], heavy[lane], found[lane],
+            )  # fmt: skip
+
+        def part(lane: int) -> Iterator[None]:
+            for start, stop in blocks[lane::number]:
+                add(start, stop, lane)
+                yield
+
+        self._ready(add, 0, 0, 0, of=add_gram)
+        threads.each(part, number, alone=self._few)
+        self.row_reads += self.n
+        order = np.r_[columns + self.k, : columns + self.k]  # the kernel has the ones last
+        total, rest = np.zeros((2, wide, wide))
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is the caller's to see
+            for of_lane, rest_of_lane in sums:
+                total, lost = exact_sum(total, of_lane)
+                rest += lost + rest_of_lane
+            upper = np.triu(total + rest)
+            whole = (upper + np.triu(upper, 1).T)[np.ix_(order, order)]
+            apart = np.sort(np.concatenate([rows[:count] for rows, (count,) in zip(heavy, found, strict=True)]))
+            rows = [self._times(units, T, apart[at : at + MOST_HEAVY]) for at in range(0, len(apart) or 1, MOST_HEAVY)]
+            for further in rows[1:]:
+                whole += gram(further)
+        return whole, rows[0]
+
+    def _times(self, units: Units, T: NDArray[np.float64] | None, order: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return rows ``[1, Z T, y]``, without T as they stand."""
+        rows = self.scaled(units, order, 0, len(order))
+        if T is None:
+            return rows
+        columns = product(np.ascontiguousarray(rows[:, 1 : 1 + self.d]), T)
+        return np.hstack((rows[:, :1], columns, rows[:, 1 + self.d :]))
+
+    def sketch(self, units: Units, rows: int, seed: int) -> NDArray[np.float64]:
+        """Return a sketch of the weighted rows ``[1, Z, y]``: stacked sparse signs, about so many rows."""
+        buckets = -(-rows // STRIPES)
+        size = 1 + self.d + self.k
+        blocks = list(enumerate(self._blocks()))
+        # A small sketch is made in four, of a quarter of the rows each; of a large one each part has all rows, but few
+        # columns, so that what is added to stays in the cache.
+        small = STRIPES * buckets * size <= _SKETCH_CELLS
+        width = size if small else max(32, _SKETCH_CELLS // (STRIPES * buckets))
+        parts = _QUARTERS if small else -(-size // width)
+        out = np.zeros((parts if small else 1, STRIPES, buckets, size))
+
+        def part(piece: int) -> Iterator[None]:
+            mine = blocks[piece::parts] if small else blocks
+            first = 0 if small else piece * width
+            of_part = out[piece if small else 0]
+            for number, (start, stop) in mine:
+                drawn = stream("sketch", seed, number).integers(
+                    0, 2 * buckets, (stop - start, STRIPES), dtype=np.uint32
+                )
+                scatter(*self._host, start, first, min(first + width, size), *units, drawn, of_part)
+                yield
+
+        self._ready(scatter, *self._host, 0, 0, 0, *units, np.empty((0, STRIPES), dtype=np.uint32), out[0])
+        threads.each(part, parts, alone=self._few)
+        self.row_reads += self.n
+        whole: NDArray[np.float64] = np.add.reduce(out)
+        return whole.reshape(-1, size)
+
+    @property
+    def _few(self) -> bool:
+        """Whether there are too few cells for threads to be worth their handing over."""
+        return self.n * (self.d + ROW_COST) < 2 * _CELLS_PER_PIECE
+
+    def _pieces(self, per_row: int) -> Iterator[tuple[int, int]]:
+        """Yield the pieces of a read that threads share, cut by the shape of the table alone."""
+        # Of many outputs a piece's sums are to be small beside its rows.
+        rows = max(64, _CELLS_PER_PIECE // per_row, 8 * (self.d + 1) * self.k // (self.d + self.k))
+        for start in range(0, self.n, rows):
+            yield start, min(start + rows, self.n)
+
+    def _blocks(self, cells: int = _CELLS_PER_BLOCK, least: int = 64) -> Iterator[tuple[int, int]]:
+        """Yield the blocks of rows, cut by the shape of the table alone."""
+        rows = max(least, cells // (1 + self.d + self.k))
+        for start in range(0, self.n, rows):
+            yield start, min(start + rows, self.n)
