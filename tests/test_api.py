@@ -29,7 +29,7 @@ PUBLIC = {
     "elastic_net", "epsilon_insensitive", "exponential_decay", "fit", "formula", "huber",
     "inverse_decay", "l1", "l2", "load_diamonds", "logistic", "losses", "penalties", "plots", "poisson", "power_decay",
     "quantile", "schedules", "set_threads", "sgd", "show_versions", "squared", "textbook",
-    "to_device",
+    "to_device", "warm_up",
 }  # fmt: skip
 
 FUNCTIONS = [

@@ -28,6 +28,7 @@ from gradstep._result import Stop as Stop
 from gradstep._solvers.textbook import Sgd as Sgd
 from gradstep._solvers.textbook import sgd as sgd
 from gradstep._versions import show_versions as show_versions
+from gradstep._warm_up import warm_up as warm_up
 from gradstep.datasets import load_diamonds as load_diamonds
 from gradstep.losses import Loss as Loss
 from gradstep.losses import epsilon_insensitive as epsilon_insensitive

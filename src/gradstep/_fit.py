@@ -15,6 +15,7 @@ from gradstep._closed_form import ClosedForm
 from gradstep._device import home, on_cuda
 from gradstep._driver import Certifying, Limits, Run, drive, intercept_of
 from gradstep._input import Steps
+from gradstep._kernels.first_call import spent
 from gradstep._numbers import frozen, real
 from gradstep._result import (
     Check,
@@ -210,7 +211,7 @@ def fit(
     >>> gs.fit(X, y, step=0.03, batch_size=10, epochs=3).stop.name
     'EPOCHS'
     """
-    began = perf_counter()
+    began, compiled = perf_counter(), spent()
     # Numbers first: they are cheaper to look at than the data.
     loss = _input.loss(loss)
     penalty = _input.penalty(penalty)
@@ -241,6 +242,7 @@ def fit(
     method = _method(options, steps, table, loss, penalty, limits, seed, intercept=intercept)
     if start is not None and isinstance(method, Textbook):  # its steps go on
         began -= start.seconds
+        compiled -= start.compile_seconds
         table.row_reads = start.row_reads
     with _blas.at_most(None if isinstance(method, Textbook) else 1):
         run = drive(method, table, earlier, limits, functions, began)
@@ -261,7 +263,7 @@ def fit(
         batch_size=_batch(method, table), seed=seed, device=device, cost=cost,
         rows=table.n, passes=table.passes, row_reads=table.row_reads, concern=found.concern,
         seconds=perf_counter() - began, factor=run.factor, log_weights=_input.log_weights(rows.weight),
-        state=run.state.kept() if run.state is not None else None,
+        state=run.state.kept() if run.state is not None else None, compile_seconds=spent() - compiled,
     )  # fmt: skip
     if stop is Stop.INTERRUPTED:
         raise Interrupted(result)
@@ -342,7 +344,7 @@ def _method(
     _input.weights_together(table.weight)
     alpha = _closed_form.ridge_strength(penalty)
     if options == "exact":
-        return Exact(alpha, intercept, seed)
+        return Exact(alpha, intercept, seed, limits.tol)
     if options == "cg":
         return Cg(alpha, intercept, seed, limits.tol, limits.max_passes)
     return Minibatch(alpha, intercept, seed, limits.tol, limits.max_passes, steps.batch_size)

@@ -16,6 +16,7 @@ from gradstep import _blas, _input, _outside
 from gradstep._certificate import Certificate, Outputs
 from gradstep._driver import Limits, Run, drive, intercept_of
 from gradstep._input import Steps
+from gradstep._kernels.first_call import spent
 from gradstep._kinks import by_level, kinks
 from gradstep._numbers import frozen
 from gradstep._report import AGREES_WITHIN
@@ -72,7 +73,7 @@ def fitted(
     _input.has_an_optimum(rows, loss, intercept=intercept)
     _input.weights_together(rows.weight)
     parts: list[_Solved] = []
-    stopped = False
+    compiled, stopped = spent(), False
     for c, (of_output, of_loss) in enumerate(_outputs(rows, loss)):
         table = table_on("cpu", of_output, of_loss, penalty)
         method = _method(of_loss, penalty, solver, steps, limits, seed, intercept=intercept)
@@ -91,7 +92,7 @@ def fitted(
         stopped = run.stop in {Stop.INTERRUPTED, Stop.CALLBACK}
         if stopped:
             break
-    result = _together(parts, rows, loss, penalty, solver, seed, began, intercept=intercept)
+    result = _together(parts, rows, loss, penalty, solver, seed, began, compiled, intercept=intercept)
     for part in parts:
         for said, category in ((part.concern, ConvergenceWarning), (part.disagreement, DisagreementWarning)):
             if said:
@@ -238,8 +239,8 @@ _WORST = (Stop.INTERRUPTED, Stop.CALLBACK, Stop.SEPARABLE, Stop.BUDGET, Stop.FLO
 
 
 def _together(
-    parts: list[_Solved], rows: Rows, loss: Loss, penalty: Penalty | None, solver: str, seed: int, began: float, *,
-    intercept: bool,
+    parts: list[_Solved], rows: Rows, loss: Loss, penalty: Penalty | None, solver: str, seed: int, began: float,
+    compiled: float, *, intercept: bool,
 ) -> Fit:  # fmt: skip
     """Return the fit of all outputs: the worst decides."""
     levels = len(by_level(loss))
@@ -271,7 +272,7 @@ def _together(
         concern=" ".join(filter(None, (said for part in parts for said in (part.concern, part.disagreement)))),
         seconds=perf_counter() - began, factor=None, log_weights=_input.log_weights(rows.weight), state=None,
         direction=frozen(apart[0][:-1] / np.abs(apart[0][:-1]).max()) if apart else None,
-        crossings=_crossings(parts, levels),
+        crossings=_crossings(parts, levels), compile_seconds=spent() - compiled,
     )  # fmt: skip
 
 

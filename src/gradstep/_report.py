@@ -67,11 +67,18 @@ def fit(fit: Fit) -> str:
     lines += _check(fit, d)
     if fit.concern:
         lines.append(f"  concern      {fit.concern}")
-    lines += [f"  stop         {fit.stop}", f"  seconds      {fit.seconds:.3g}"]
+    lines += [f"  stop         {fit.stop}", f"  seconds      {fit.seconds:.3g}{_compiling(fit)}"]
     if not outputs:
         shown = ", ".join(f"{value:.6g}" for value in fit.coef[:8]) + (", ..." if d > 8 else "")
         lines += [f"  coef         {shown}", f"  intercept    {fit.intercept:.10g}"]
     return "\n".join(lines)
+
+
+def _compiling(fit: Fit) -> str:
+    """Say how much of the time a fit that comes after this one will not take, where it is much."""
+    if fit.compile_seconds < max(0.05, 0.1 * fit.seconds):
+        return ""
+    return f", {fit.compile_seconds:.3g} of them to compile kernels or load them from disk"
 
 
 def _loss(fit: Fit) -> str:

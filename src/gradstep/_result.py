@@ -13,7 +13,7 @@ from gradstep import _input, _report
 from gradstep._certificate import Certificate
 from gradstep._device import on_cuda, to_device
 from gradstep._kernels.first_call import interrupts_held
-from gradstep._kernels.wide import wide_scores
+from gradstep._kernels.plain import wide_scores
 from gradstep._kinks import by_level
 from gradstep._report import AGREES_WITHIN
 from gradstep._solvers.textbook import Sgd, State
@@ -316,6 +316,8 @@ class Fit:
         costs, of ``"sgd"`` there that ``"exact"`` would have been cheaper; else empty.
     seconds : float
         Wall time of the whole call, check and compilation included.
+    compile_seconds : float
+        Of these, what was spent on compiling kernels or loading them from disk, as in the first fit of a process.
     factor : ndarray or None
         R, (p, d + 1), not always triangular, with ``R' R = [X 1]' [X 1]`` in the caller's units, rows times the roots
         of their weights (of mean 1 over those above 0), without the ones where there is no intercept;
@@ -333,7 +335,7 @@ class Fit:
         Of several quantile levels: rows of the table in which a higher one is below a lower one, before `predict` puts
         them in order.
 
-    With a step and ``start``, history, row reads and seconds are those of the whole path.
+    With a step and ``start``, history, row reads and both seconds are those of the whole path.
     """
 
     coef: NDArray[np.float64]
@@ -363,6 +365,7 @@ class Fit:
     state: State | None
     direction: NDArray[np.float64] | None = None
     crossings: int = 0
+    compile_seconds: float = 0.0
 
     def __repr__(self) -> str:
         return f"<Fit of {self.rows} rows x {len(self.coef)} columns: objective {self.objective:.6g}, {self.stop.name}>"
@@ -404,8 +407,7 @@ class Fit:
         table = _input.predictors(X, columns=len(self.coef))
         scores = np.empty((len(table), *self.coef.shape[1:]))
         k = self.coef.size // len(self.coef)
-        with interrupts_held():  # it may be compiled
-            wide_scores(table, self.coef.reshape(-1, k), np.reshape(self.intercept, k), scores.reshape(-1, k))
+        wide_scores(table, self.coef.reshape(-1, k), np.reshape(self.intercept, k), scores.reshape(-1, k))
         if len(by_level(self.loss)) > 1:
             scores.sort(axis=1)
         return scores

@@ -34,6 +34,7 @@ import numba
 import numpy as np
 from numba.core import caching, compiler, serialize, types
 
+from gradstep._kernels.first_call import announce, timed
 from gradstep._kernels.formula import is_formula, named_apart
 
 Function = Callable[..., Any]
@@ -52,6 +53,7 @@ def kernel(function: Any) -> Function:
     compiled: Any = numba.njit(nogil=True, error_model="numpy")(named_apart(function))
     if hasattr(compiled, "overloads"):  # not with the JIT off
         compiled._cache = KernelCache(function)  # noqa: SLF001 - where Numba's `cache=True` puts its own
+        compiled.compile = timed()(compiled.compile)  # which looks into the cache too
     return compiled  # type: ignore[no-any-return]
 
 
@@ -72,13 +74,13 @@ class KernelCache(caching._Cache):  # noqa: SLF001
         try:
             path = self._path(sig, target_context.codegen())
             code = None if path is None else read(path)
-            if code is None:
-                return None
-            rebuild: Any = compiler.CompileResult._rebuild  # noqa: SLF001
-            return rebuild(target_context, *pickle.loads(code))  # noqa: S301
+            if code is not None:
+                rebuild: Any = compiler.CompileResult._rebuild  # noqa: SLF001
+                return rebuild(target_context, *pickle.loads(code))  # noqa: S301
         except Exception as error:  # noqa: BLE001 - whatever it is, the kernel can still be compiled
             _log.debug("kernel %s not loaded: %r", self._function.__qualname__, error)
-            return None
+        announce(self._function.__name__)
+        return None
 
     def save_overload(self, sig: object, data: Any) -> None:
         """Keep a compiled kernel, where that is possible."""
@@ -100,6 +102,15 @@ class KernelCache(caching._Cache):  # noqa: SLF001
     def flush(self) -> None:
         """Do nothing: files of other code have other names."""
 
+    def holds(self, sig: object, codegen: Any) -> bool:
+        """Whether a file has the kernel for a signature."""
+        place, _ = folder()
+        # Most often there is none of that name, and nothing need be known of the processor.
+        if place is None or not any(place.glob(f"{self._function.__name__}-*")):
+            return False
+        path = self._path(sig, codegen())
+        return path is not None and path.exists()
+
     def _path(self, sig: object, codegen: Any) -> Path | None:
         place, _ = folder()
         if place is None:
@@ -114,6 +125,17 @@ class KernelCache(caching._Cache):  # noqa: SLF001
             return None
         digest.update(repr((str(sig), codegen.magic_tuple())).encode())
         return place / f"{self._function.__name__}-{digest.hexdigest()[:40]}.kernel"
+
+
+def holds(kernel: Any, arguments: tuple[object, ...]) -> bool:
+    """Whether a kernel that can be called with some arguments lies on disk."""
+    try:
+        types_of = tuple(map(kernel.typeof_pyval, arguments))
+        found: bool = kernel._cache.holds(types_of, kernel.targetctx.codegen)  # noqa: SLF001
+    except Exception as error:  # noqa: BLE001 - whatever it is, the kernel can still be compiled
+        _log.debug("kernel %s not looked for: %r", kernel.__name__, error)
+        return False
+    return found
 
 
 def folder() -> tuple[Path | None, str]:

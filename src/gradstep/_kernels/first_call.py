@@ -1,6 +1,7 @@
-"""The call in which a kernel is compiled: Ctrl-C waits, and what Numba refuses is said in words."""
+"""The call in which a kernel is compiled: it is said and timed, Ctrl-C waits, Numba's refusals are put in words."""
 
 import linecache
+import logging
 import os
 import re
 import signal
@@ -8,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import perf_counter
 from types import FrameType
 from typing import Any
 
@@ -19,6 +21,43 @@ from gradstep._kernels.formula import Formulas, named_apart
 if hasattr(os, "register_at_fork"):
     # No fork while a thread compiles: Numba's and LLVM's locks would be locked in the child for ever.
     os.register_at_fork(before=compiling.acquire, after_in_parent=compiling.release, after_in_child=compiling.release)
+
+
+_log = logging.getLogger("gradstep.compile")
+
+
+class _Clock(threading.local):
+    """Of each thread by itself: fits of several threads count their own."""
+
+    seconds = 0.0
+    runs = False
+
+
+_clock = _Clock()
+
+
+def spent() -> float:
+    """Return the seconds that this thread has spent in `timed`."""
+    return _clock.seconds
+
+
+@contextmanager
+def timed() -> Iterator[None]:
+    """Count what happens in the block as compiling, or as loading from disk."""
+    if _clock.runs:
+        yield
+        return
+    began, _clock.runs = perf_counter(), True
+    try:
+        yield
+    finally:
+        _clock.runs = False
+        _clock.seconds += perf_counter() - began
+
+
+def announce(kernel: str) -> None:
+    """Say that a kernel is compiled, before the seconds that it takes."""
+    _log.info("compiling %s ...", kernel)
 
 
 @contextmanager

@@ -52,7 +52,7 @@ def multiply_add(context: Any, a: Any, b: Any, c: Any) -> Any:  # noqa: ARG001 -
 
 
 @kernel
-def wide_gradient(X, y, weight, start, stop, scale, y_scale, w, high, low, squares):
+def wide_gradient(X, y, weight, start, stop, scale, y_scale, w, high, low, squares):  # noqa: C901 - loops in lanes
     """Compute residuals ``r = y - X w - b`` of rows `start` to `stop`, and ``X' v r``, in double-double arithmetic.
 
     ``X`` (n, d) is multiplied by ``scale`` (d,) and ``y`` (n, k) by ``y_scale`` (k,), powers of two, so that both are
@@ -108,7 +108,9 @@ def wide_gradient(X, y, weight, start, stop, scale, y_scale, w, high, low, squar
                     errors_of_column[i] += ((before - (after - part)) + (product - part)) + lost
                     sums_of_column[i] = after
     for c in range(k):
-        squares[c] = square_sums[c].sum()
+        squares[c] = 0.0
+        for i in range(LANES):  # in this order in plain Python too: see `gradstep._kernels.plain`
+            squares[c] += square_sums[c, i]
         for j in range(d + 1):
             total, error = 0.0, 0.0
             for i in range(LANES):

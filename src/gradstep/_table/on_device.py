@@ -19,8 +19,8 @@ from gradstep._kernels.cuda.sums import PLAIN, ROUGH, WIDE, sums
 from gradstep._kernels.cuda.target import THREADS, WARP, processors
 from gradstep._kernels.first_call import first_call
 from gradstep._kernels.permute import keys
-from gradstep._kernels.rows import EPS, LARGEST_EXPONENT, fill, statistics
-from gradstep._kernels.wide import about_means
+from gradstep._kernels.plain import about_means, fill, statistics
+from gradstep._kernels.rows import EPS, LARGEST_EXPONENT
 from gradstep._table.launching import Launching
 from gradstep._table.order import LISTED, key_of, row_order
 from gradstep._table.summed import HEAVY, MOST_HEAVY, STRIPES

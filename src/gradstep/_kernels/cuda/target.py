@@ -8,14 +8,14 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numba import config, cuda
 
-from gradstep._kernels.first_call import interrupts_held
+from gradstep._kernels.first_call import announce, interrupts_held, timed
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 
@@ -102,9 +102,14 @@ def processors() -> int:
 
 
 def launch(kernel: Any, blocks: int, threads: int, *arguments: Any) -> None:
-    """Run a kernel; hold Ctrl-C back where it is compiled first."""
-    with interrupts_held() if not getattr(kernel, "overloads", True) else nullcontext():
-        _configured(kernel, max(1, blocks), threads)(*arguments)
+    """Run a kernel; where it is compiled first, say so, count the time and hold Ctrl-C back."""
+    configured = _configured(kernel, max(1, blocks), threads)
+    if getattr(kernel, "overloads", True):
+        configured(*arguments)
+        return
+    announce(kernel.py_func.__name__)
+    with timed(), interrupts_held():
+        configured(*arguments)
 
 
 @lru_cache(maxsize=256)
