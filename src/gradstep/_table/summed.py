@@ -46,6 +46,8 @@ class Summed(Table):
 
     def _response_squares(self, y: NDArray[np.float64], unit: float, *, intercept: bool) -> tuple[float, float]:
         y, weight = frozen(np.ascontiguousarray(y)), self._host.weight
+        if self.n <= _ROWS_OF_RESPONSES:  # of so few NumPy is as quick, and nothing has to be compiled
+            return _squares_of_few(y, weight, unit, intercept=intercept)
         starts = range(0, self.n, _ROWS_OF_RESPONSES)
         parts = np.zeros((len(starts), 3))
 
@@ -166,3 +168,15 @@ class Summed(Table):
         rows = max(least, cells // (1 + self.d + self.k))
         for start in range(0, self.n, rows):
             yield start, min(start + rows, self.n)
+
+
+def _squares_of_few(
+    y: NDArray[np.float64], weight: NDArray[np.float64], unit: float, *, intercept: bool
+) -> tuple[float, float]:
+    v = np.broadcast_to(weight, len(y))
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is the caller's to see
+        about = y * unit
+        level = about[0] if intercept else 0.0  # so that the mean of a constant is that constant
+        for _ in range(2 if intercept else 0):  # the second time for what rounding left
+            level += float((v * (about - level)).sum()) / float(v.sum())
+        return float((v * np.square(about - level)).sum()) / len(y), float(level)
