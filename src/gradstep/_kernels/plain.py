@@ -2,8 +2,8 @@
 
 What compiles here is without fast-math: additions and products in the order in which they are written. So plain Python
 computes the same bits (products below 1e-290 or so excepted, whose rounding errors float64 cannot hold), and nobody can
-tell which of the two it was. Once enough has been computed to repay compiling, or a kernel lies on disk, it is compiled
-or loaded. Kernels that may reorder their sums are compiled in any case.
+tell which of the two it was. Once enough has been computed to repay it, kernels are loaded from disk or compiled; those
+that may reorder their sums are in any case.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from gradstep._kernels.cache import holds
 from gradstep._kernels.first_call import interrupts_held
 
 _MOST = 1 << 15  # cells of a table: a tenth of a second
-_ENOUGH = 1 << 18  # cells of all calls of a process: about a second, where compiling takes three
+# Of all calls of a process: a quarter of a second, where loading takes more; half a one, where compiling takes three.
+_WORTH_LOADING, _ENOUGH = 1 << 17, 1 << 18
 
 _computed = 0
 
@@ -43,18 +44,21 @@ class PlainAtFirst:
         kind = arguments[0].dtype
         if kind in self._ready or not self._compiles:
             self.kernel(*arguments)
-        elif not (self._is_small(arguments) and self._is_absent(kind, arguments) and self._in_python(arguments)):
+        elif not (self._is_small(kind, arguments) and self._in_python(arguments)):
             with interrupts_held():
                 self.kernel(*arguments)
             self._ready.add(kind)
 
-    def _is_small(self, arguments: tuple[Any, ...]) -> bool:
-        """Whether so few cells, and so few so far, are not worth compiling for."""
+    def _is_small(self, kind: Any, arguments: tuple[Any, ...]) -> bool:
+        """Whether so few cells, and so few so far, are worth neither compiling nor loading."""
         global _computed  # noqa: PLW0603
         cells = self._cells(*arguments)
-        small = cells <= _MOST and _computed + cells <= _ENOUGH
-        _computed += cells if small else 0
-        return small
+        so_far = _computed + cells
+        few = so_far <= _WORTH_LOADING or (so_far <= _ENOUGH and self._is_absent(kind, arguments))
+        if cells > _MOST or not few:
+            return False
+        _computed = so_far
+        return True
 
     def _is_absent(self, kind: Any, arguments: tuple[Any, ...]) -> bool:
         """Whether no earlier process compiled it."""
