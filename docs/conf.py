@@ -97,7 +97,7 @@ numpydoc_show_class_members = False  # the templates in _templates/ do
 numpydoc_xref_param_type = True
 numpydoc_xref_ignore = {
     "or", "of", "default", "optional", "matplotlib", "n", "d", "k", "m", "p", "q", "batch", "device", "distribution",
-    "frozen", "outcome", "size", "state", "states", "steps",
+    "context", "frozen", "manager", "outcome", "size", "state", "states", "steps",
 }  # fmt: skip
 numpydoc_xref_aliases = {
     "bool": ":class:`python:bool`",

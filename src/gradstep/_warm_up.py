@@ -11,7 +11,7 @@ from gradstep._numbers import stream
 from gradstep.losses import DOMAINS, Loss, squared
 
 
-def warm_up(*, loss: Loss = squared(), dtype: DTypeLike = np.float64) -> float:
+def warm_up(*, loss: Loss = squared(), dtype: DTypeLike = "float64") -> float:
     """Compile, or load from disk, the kernels of a fit without a step, so that the next one does not wait for them.
 
     Fits compile what they need by themselves, once, and keep it on disk: this only brings it forward, as in the start
@@ -22,8 +22,8 @@ def warm_up(*, loss: Loss = squared(), dtype: DTypeLike = np.float64) -> float:
     ----------
     loss : Loss, default squared()
         The loss that will be fitted.
-    dtype : {float64, float32}
-        Type of the columns.
+    dtype : {"float64", "float32"}, default "float64"
+        Type of the columns, or what NumPy takes for one.
 
     Returns
     -------

@@ -38,8 +38,8 @@ def set_threads(n: int | None) -> Setting:
 
     Returns
     -------
-    Setting
-        Something that need not be kept. At the head of a ``with`` block it makes the block end with the setting from
+    context manager
+        It need not be kept. At the head of a ``with`` block it makes the block end with the setting from
         before this call.
 
     Raises
