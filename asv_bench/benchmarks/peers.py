@@ -9,7 +9,7 @@ from . import _tables  # noqa: F401 - the path to what follows
 
 from peers import CONTESTANTS, Case, Truth, made  # isort: skip
 
-TABLE = Case("5e4x20", "clean", 50_000, 20)
+TABLE = Case("2e4x20", "clean", 20_000, 20)
 
 
 class Fit:

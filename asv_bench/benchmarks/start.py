@@ -14,10 +14,10 @@ NOTHING_COMPILED = """
 os.environ["GRADSTEP_CACHE_DIR"] = tempfile.mkdtemp()
 atexit.register(shutil.rmtree, os.environ["GRADSTEP_CACHE_DIR"])
 """
-FITS = {
-    "default": "import gradstep as gs\ngs.fit(X, y)",
-    "logistic": "import gradstep as gs\ngs.fit(X, y > 0, loss=gs.logistic())",
-}
+FIT = """
+import gradstep as gs
+gs.fit(X, y)
+"""
 
 
 class Import:
@@ -30,14 +30,14 @@ class Import:
 class FirstFit:
     """Import and one fit in a new process, of 10,000 rows of 10 columns."""
 
-    params = (list(FITS), ["cold", "warm"])
-    param_names = ("fit", "kernels")
+    params = (["cold", "warm"],)
+    param_names = ("kernels",)
     number, repeat, rounds = 1, (1, 3, 20.0), 1
     timeout = 300
 
-    def setup(self, name, kernels):
+    def setup(self, kernels):
         if kernels == "warm":  # a process like those that are timed leaves its kernels on the disk
-            subprocess.check_call([sys.executable, "-c", DATA + FITS[name]])
+            subprocess.check_call([sys.executable, "-c", DATA + FIT])
 
-    def timeraw_first_fit(self, name, kernels):
-        return FITS[name], DATA + (NOTHING_COMPILED if kernels == "cold" else "")
+    def timeraw_first_fit(self, kernels):
+        return FIT, DATA + (NOTHING_COMPILED if kernels == "cold" else "")

@@ -48,14 +48,10 @@ class Epoch:
         self.batch_size = 256 if changed == "batch" else 32
         self.solver = gs.sgd(shuffle=changed != "order")
         warnings.simplefilter("ignore", gs.ConvergenceWarning)  # an epoch of small steps, to be timed
-        # A few rows compile what all of them run.
-        self.fit(self.X[:100], self.y[:100])
-
-    def fit(self, X, y):
-        gs.fit(X, y, step=0.001, batch_size=self.batch_size, epochs=1, solver=self.solver, check=False)
+        self.time_fit()  # compiles
 
     def time_fit(self, *_):
-        self.fit(self.X, self.y)
+        gs.fit(self.X, self.y, step=0.001, batch_size=self.batch_size, epochs=1, solver=self.solver, check=False)
 
 
 class ClosedForm:
