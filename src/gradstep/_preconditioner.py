@@ -15,9 +15,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import lapack
 
-from gradstep._dense_algebra import norms, orthonormal, product, singular, tall_triangle, triangle
+from gradstep._dense_algebra import (
+    inverse,
+    norms,
+    orthonormal,
+    product,
+    singular,
+    tall_triangle,
+    triangle,
+    triangle_by_gram,
+    well_conditioned,
+)
 from gradstep._dependence import all_but, dependent_columns
 from gradstep._kernels.rows import EPS
 from gradstep._kernels.squares import roundings
@@ -29,6 +38,8 @@ SAMPLED_PER_COLUMN = 20  # rows of a sample that tells units, and rank to begin 
 PROJECTIONS = 16
 _LARGEST_ROOT = 300  # exponent of the root of a ridge in scaled units, so that its squares do not overflow
 _ROUNDED = 1 / 8  # of the tolerance that rounding of a gradient may take
+_WELL_CONDITIONED = 1e5  # columns of unit length: a Gram matrix tells their condition to a millionth
+_TRUSTED = 1e-10  # reciprocal condition of a Gram matrix, down to which its factor is good to a ten-thousandth
 _NO_NOISE = 100 * EPS  # residuals below this, relative to the fitted values, are rounding
 _NOTHING = 1e-12  # of a unit vector
 
@@ -237,16 +248,21 @@ def preconditioner(
     of_factor = norms(R) / math.sqrt(total)
     empty = of_factor == 0.0
     length = np.where(empty, 1.0, of_factor if length is None else length)
-    left, values, rows = singular(R / length)
-    rank = int(np.count_nonzero(values > max(table.present, d) * EPS * values[0])) if values.size else 0
-    basis = rows[:rank].T
-    T = np.ascontiguousarray((basis / values[:rank]) / length[:, np.newaxis])
-    T[empty] = 0.0  # not the rounding of it
-    condition = float(values[0] / values[rank - 1]) if rank else 1.0
     dependent: tuple[int, ...] = ()
-    if rank < d:
-        dependent = dependent_columns(rows[rank:]) if len(rows) == d else all_but(R / length, rank)
-    white = left[:, :rank]
+    condition = well_conditioned(R / length, _WELL_CONDITIONED)
+    if condition is not None:
+        rank, basis, white = d, np.eye(d), np.eye(d)
+        T = inverse(R / length) / length[:, np.newaxis]
+    else:
+        left, values, rows = singular(R / length)
+        rank = int(np.count_nonzero(values > max(table.present, d) * EPS * values[0])) if values.size else 0
+        basis = rows[:rank].T
+        T = np.ascontiguousarray((basis / values[:rank]) / length[:, np.newaxis])
+        condition = float(values[0] / values[rank - 1]) if rank else 1.0
+        if rank < d:
+            dependent = dependent_columns(rows[rank:]) if len(rows) == d else all_but(R / length, rank)
+        white = left[:, :rank]
+    T[empty] = 0.0  # not the rounding of it
     ridge, degrees = np.zeros(d), float(rank)
     if alpha > 0 and rank:
         root = math.sqrt(alpha * total) * units.scale
@@ -273,7 +289,7 @@ def _ridged(
     """
     d, rank = basis.shape
     if rank == d:
-        return _inverse(_sorted_triangle(R, np.diag(root)))
+        return inverse(_sorted_triangle(R, np.diag(root)))
     weight = root / length
     weight = (weight / weight.max())[:, np.newaxis]
     if d - rank < rank:
@@ -285,7 +301,7 @@ def _ridged(
     else:
         inside = orthonormal(basis / weight) / weight
     inside = inside / length[:, np.newaxis]
-    return product(inside, _inverse(_sorted_triangle(product(R, inside), root[:, np.newaxis] * inside)))
+    return product(inside, inverse(_sorted_triangle(product(R, inside), root[:, np.newaxis] * inside)))
 
 
 def _sorted_triangle(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -294,23 +310,23 @@ def _sorted_triangle(above: NDArray[np.float64], below: NDArray[np.float64]) -> 
     return triangle(both[np.argsort(-np.abs(both).max(axis=1))])
 
 
-def _inverse(R: NDArray[np.float64]) -> NDArray[np.float64]:
-    inverse: NDArray[np.float64] = lapack.dtrtri(R)[0]
-    return np.ascontiguousarray(np.triu(inverse))
-
-
 def of_all_rows(table: Table, units: Units, constant: NDArray[np.bool_], *, intercept: bool) -> Factor:
     """Return the factor of all rows of positive weight by Householder's QR, exact to rounding; it copies them."""
     order = NO_ORDER if table.present == table.n else np.flatnonzero(table.weight)
-    return factor_of_rows(table.scaled(units, order, 0, table.present), constant, intercept=intercept)
+    rows = table.scaled(units, order, 0, table.present)
+    return factor_of_rows(rows, constant, intercept=intercept, closely=True)
 
 
-def factor_of_rows(A: NDArray[np.float64], constant: NDArray[np.bool_], *, intercept: bool) -> Factor:
-    d = len(constant)
+def factor_of_rows(
+    A: NDArray[np.float64], constant: NDArray[np.bool_], *, intercept: bool, closely: bool = False
+) -> Factor:
+    """Return the factor of some rows; if it need not be that `closely`, by their Gram matrix where that is safe."""
+    d, first = len(constant), int(intercept)
     if not intercept:
-        A = A[:, 1:]
-    R = tall_triangle(A)
-    first = int(intercept)
+        A = np.ascontiguousarray(A[:, 1:])
+    tall = not closely and len(A) >= 2 * A.shape[1] and not constant.any()
+    found = triangle_by_gram(A, first + d, _TRUSTED) if tall else None
+    R, trust = found or (tall_triangle(A), math.inf)
     mean, y_mean = np.zeros(d), np.zeros(A.shape[1] - d - first)
     if intercept and R[0, 0] != 0.0:
         mean, y_mean = R[0, 1 : 1 + d] / R[0, 0], R[0, 1 + d :] / R[0, 0]
@@ -318,7 +334,7 @@ def factor_of_rows(A: NDArray[np.float64], constant: NDArray[np.bool_], *, inter
     if intercept:  # what is left about the mean of rows that are alike is the rounding of it
         constant = constant | (norms(columns) <= 8 * EPS * np.abs(R[0, 1 : 1 + d]))
     columns[:, constant] = 0.0
-    return Factor(columns, R[first : first + d, first + d :].copy(), mean, y_mean, 0.0)
+    return Factor(columns, R[first : first + d, first + d :].copy(), mean, y_mean, 16 * EPS / trust)
 
 
 def sample(table: Table, m: int, seed: int) -> NDArray[np.int64]:

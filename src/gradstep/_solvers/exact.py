@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 
 from gradstep import _preconditioner
-from gradstep._dense_algebra import norms, product, singular, symmetric, triangle
+from gradstep._dense_algebra import norms, product, singular, symmetric, triangle, well_conditioned
 from gradstep._kernels.rows import EPS
 from gradstep._preconditioner import Factor
 from gradstep._solvers.certified import State, is_small, refined, whole
@@ -102,7 +102,10 @@ def _of_sample(table: Table, units: Units, order: NDArray[np.int64], *, intercep
     known = np.flatnonzero(length)
     if len(known) == 0:
         return None
-    _, values, vectors = singular(R[:, known] / (length[known] * math.sqrt(weight)))
+    unit = R[:, known] / (length[known] * math.sqrt(weight))
+    if well_conditioned(unit, _WELL_CONDITIONED) is not None:
+        return None
+    _, values, vectors = singular(unit)
     if values[-1] * _WELL_CONDITIONED > values[0]:
         return None
     empty = values <= len(order) * EPS * values[0]
