@@ -14,6 +14,8 @@ from gradstep._kernels.formula import compilable
 from gradstep._kernels.prefetch import prefetch
 from gradstep._kernels.simd import WIDTH, all_of, eight, entries, fused, put, sum_of
 
+_SHORT, _LONG = 200, 6000  # bytes of a row
+
 _inlined = partial(compilable, fastmath=False, forceinline=True, error_model="numpy")
 
 
@@ -65,6 +67,20 @@ def add_one(X, i, scale, minus, r, total):
     for first in range(0, X.shape[1], WIDTH):
         j = uint64(first)
         put(total, j, fused(fused(entries(X, row, j), eight(scale, j), eight(minus, j)), v, eight(total, j)))
+
+
+@_inlined
+def scores(X, i, scale, minus, p):
+    """Return what `products` does, in the order in which memory gives rows quickest.
+
+    Processors foresee what is read in order: rows of some hundred bytes to a page take half the time one after the
+    other that they take all at once. Shorter ones come several at once, longer ones are foreseen by themselves.
+    """
+    if _SHORT <= X.shape[1] * X.itemsize < _LONG:
+        a, b = product(X, i, scale, minus, p), product(X, i + 1, scale, minus, p)
+        c, e = product(X, i + 2, scale, minus, p), product(X, i + 3, scale, minus, p)
+        return a, b, c, e
+    return products(X, i, scale, minus, p)
 
 
 @_inlined

@@ -13,7 +13,7 @@ from numba import uint64
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.cpu import SUMS
 from gradstep._kernels.formula import compilable
-from gradstep._kernels.four_rows import add, add_one, ask_for, product, products
+from gradstep._kernels.four_rows import add, add_one, ask_for, product, scores
 from gradstep._kernels.prefetch import prefetch
 from gradstep._kernels.simd import WIDTH, all_of, entries, fused, sum_of
 
@@ -34,7 +34,7 @@ def _add(X, weight, first, last, ahead, scale, minus, p, level, total):
     while row < last:
         if row + 4 <= last and (alone or min(weight[row], weight[row + 1], weight[row + 2], weight[row + 3]) > 0.0):
             ask_for(X, row + ahead, end)
-            a, b, c, e = products(X, row, scale, minus, p)
+            a, b, c, e = scores(X, row, scale, minus, p)
             a, b, c, e = a + level, b + level, c + level, e + level
             if alone:
                 v = weight[0]

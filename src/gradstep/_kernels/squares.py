@@ -6,7 +6,7 @@ import numpy as np
 
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.formula import compilable
-from gradstep._kernels.four_rows import add, add_one, product, products
+from gradstep._kernels.four_rows import add, add_one, product, scores
 from gradstep._kernels.rows import EPS
 
 SHORT = 128
@@ -32,7 +32,7 @@ def _block(X, y, weight, first, last, scale, minus, p, level, rest, y_scale, tot
     row = first
     while row < last:
         if row + 4 <= last and (alone or min(weight[row], weight[row + 1], weight[row + 2], weight[row + 3]) > 0.0):
-            a, b, c, e = products(X, row, scale, minus, p)
+            a, b, c, e = scores(X, row, scale, minus, p)
             a = (y[row, 0] * y_scale - level) - (rest + a)
             b = (y[row + 1, 0] * y_scale - level) - (rest + b)
             c = (y[row + 2, 0] * y_scale - level) - (rest + c)

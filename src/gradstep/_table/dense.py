@@ -47,7 +47,8 @@ class Dense(Summed):
         self._shape = (self.d + 1, *(self.outputs if k > 1 else ()))
         self._rows = rows._replace(y=rows.y if k > 1 else rows.y.reshape(-1))
         self._host = rows._replace(y=rows.y.reshape(self.n, -1))
-        self._kernel = cpu.epoch_kernel(loss.value, loss.slope, self._penalty.prox, k > 1)
+        long = k == 1 and self.d >= cpu.LONG
+        self._kernel = cpu.epoch_kernel(loss.value, loss.slope, self._penalty.prox, k > 1, long)
         self._elements_per_row = self.d * k
 
     def stop(self, start: int, batch: int) -> int:
@@ -181,7 +182,7 @@ class Dense(Summed):
                 self.row_reads -= self.n  # the blocks are in the cache
             slopes = high + low
             return Evidence(slopes[:-1], slopes[-1] * intercept, squares, *roundings(self.d)), norms
-        blocks = list(self._pieces(self.d + ROW_COST))
+        blocks = list(self._pieces((self.d + ROW_COST) // 2))
         scale, minus, coefs = padded(units.scale), padded(-centre), padded(w[:-1, 0])
         highs, lows = np.zeros((2, len(blocks), scale.size))
         sums = np.zeros((len(blocks), 3))
@@ -190,7 +191,8 @@ class Dense(Summed):
         numbers = float(level[0]), float(rest[0]), float(units.y_scale[0])
 
         def part(start: int, stop: int, piece: int) -> None:
-            rows = max(SHORT, _CELLS_NEAR // (self.d + 1) // SHORT * SHORT)
+            near = max(SHORT, _CELLS_NEAR // (self.d + 1) // SHORT * SHORT)
+            rows = near if probes is not None else stop - start
             for first in range(start, stop, rows):
                 last = min(first + rows, stop)
                 squares_gradient(
@@ -301,7 +303,7 @@ class Dense(Summed):
         """Return ``sum_i v_i [z_i, 1] (z_i p + level)`` (d + 1, k) in one read, the columns about `centre`."""
         if self.k > 1:
             return self._of_blocks(units._replace(centre=centre), p)[0]
-        blocks = list(self._pieces(self._elements_per_row + ROW_COST))
+        blocks = list(self._pieces((self.d + ROW_COST) // 2))
         scale, minus, coefs, level = padded(units.scale), padded(-centre), padded(p[:-1, 0]), float(p[-1, 0])
         totals, by_level = np.empty((len(blocks), scale.size)), np.empty((len(blocks), 1))
 
@@ -322,8 +324,8 @@ class Dense(Summed):
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Return ``sum_i v_i [z_i, 1] r_i`` (d + 1, k) of scores ``r = z p + level``, or of residuals, in one read.
 
-        Several outputs are products of matrices, of blocks of scaled rows. Beside the sums comes what their adding lost,
-        and ``sum_i v_i r_i**2``.
+        Several outputs are products of matrices, of blocks of scaled rows. Beside the sums comes what their adding
+        lost, and ``sum_i v_i r_i**2``.
         """
         blocks = list(self._blocks())
         totals, squares = np.empty((len(blocks), self.d + 1, self.k)), np.empty((len(blocks), self.k))
