@@ -6,10 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradstep import _device
+from gradstep._kernels import threads
 from gradstep._table.terms import Rows
 from gradstep.losses import DOMAINS, Loss
 
 BLOCK = 1 << 16  # rows checked at a time
+_CELLS_LOOKED_AT = 1 << 19  # at a time, by threads that share the read
 _WEIGHTS_APART = 1e30
 _TOLD_APART = 2.0**-26  # of a column's spread: half of float64's digits
 
@@ -186,12 +188,19 @@ def _table_of_named_columns(name: str, table: Any) -> object:
 
 def finite(name: str, array: NDArray[Any], start: int = 0) -> None:
     """Refuse an array with an entry that is not finite; its rows are numbered from `start` on."""
-    for first in range(0, len(array), BLOCK):
-        block = array[first : first + BLOCK]
+    rows = max(1, _CELLS_LOOKED_AT * len(array) // max(array.size, 1))
+    starts = range(0, len(array), rows)
+    sums = np.zeros(len(starts))
+
+    def look(piece: int) -> None:
         # A sum is finite only if every entry is, and is faster than looking at each.
         with np.errstate(over="ignore", invalid="ignore"):
-            if np.isfinite(block.sum()):
-                continue
+            sums[piece] = array[starts[piece] : starts[piece] + rows].sum()
+
+    threads.each(look, len(starts), alone=len(starts) < 3)
+    for piece in np.flatnonzero(~np.isfinite(sums)):
+        first = starts[piece]
+        block = array[first : first + rows]
         bad = ~np.isfinite(block)
         if bad.any():
             i, *rest = np.unravel_index(int(bad.argmax()), block.shape)

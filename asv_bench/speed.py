@@ -1,0 +1,185 @@
+"""Measure how near gradstep comes to the speed of memory: ``python asv_bench/speed.py [--quick] [--json FILE]``.
+
+The fraction of the machine's read bandwidth that kernels reach, by columns, data and threads; two threads beside one;
+memory above that of the table; the first fit of a process; what progress costs. Everything is a ratio of things timed in
+turns in one run, and counts by the least time of each: what disturbs a machine only makes it slower. Peers are in
+`peers.py`, whose results stand on the same page of the documentation.
+
+It takes some ten minutes and 3 GB; ``--only epochs,threads`` runs some parts, ``--quick`` a tenth of the sizes.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from time import perf_counter
+
+# Before NumPy is imported: what is compared are our threads.
+os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
+
+import bandwidth
+import first_call
+import numpy as np
+
+import gradstep as gs
+import peers
+from benchmarks import memory
+from gradstep import _input
+from gradstep._kernels import threads
+from gradstep._solvers.sgd import Minibatch
+from gradstep._table.dense import Dense
+
+CELLS = 100_000_000
+EPOCH = 0.60
+TWICE = 1.6
+
+
+class Found:
+    """What was measured so far, printed as it comes."""
+
+    def __init__(self, *, quick):
+        self.figures, self.measurements, self.quick = [], [], quick
+
+    def judge(self, what, asked, measured, *, held):
+        print(f"| {what} | {asked} | {measured} | {'held' if held else 'NOT held'} |", flush=True)
+        self.figures.append({"what": what, "asked": asked, "measured": measured, "held": bool(held)})
+
+    def note(self, what, value, **facts):
+        print(f"| {what} | | {value:.4g} | {', '.join(f'{k} {v}' for k, v in facts.items())} |", flush=True)
+        self.measurements.append({"what": what, **facts, "value": float(f"{value:.4g}")})
+
+
+def in_turns(rounds, *works):
+    """Return the least seconds of each work."""
+    times = [[] for _ in works]
+    for _ in range(rounds + 1):
+        for work, of_work in zip(works, times, strict=True):
+            began = perf_counter()
+            work()
+            of_work.append(perf_counter() - began)
+    return [min(of_work[1:]) for of_work in times]
+
+
+def clean(n, d, dtype=np.float64, seed=0):
+    """Return a table of standard normal columns."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, d), dtype=dtype)
+    return X, X @ rng.standard_normal(d).astype(dtype) + rng.standard_normal(n).astype(dtype)
+
+
+def epochs(found, scale):
+    """Put an epoch of the default beside a read of its rows."""
+    what = "fraction of bandwidth of the default's epoch"
+    worst = {}
+    for dtype in (np.float64, np.float32):
+        for d in (10, 32, 100, 320, 1000):
+            n = CELLS // d // scale
+            X, y = clean(n, d, dtype)
+            table = Dense(_input.rows(X, y), gs.squared(), None)
+            method = Minibatch(0.0, True, 0, 0.01, 20)
+            state = method.start(table)
+            p, evidence = state.preconditioner, state.evidence
+            slope = -np.vstack((p.T.T @ evidence.slopes, evidence.by_level * state.model.level))
+            deal = method.deal(table, state.run, 1)
+
+            def epoch(table=table, p=p, deal=deal, state=state, slope=slope):
+                table.lanes(p.units, deal, state.model, slope, state.eta)
+
+            lanes, gradient, read = in_turns(
+                5, epoch, lambda p=p, s=state, t=table: p.evidence(t, s.scaled, 0.01), lambda X=X: bandwidth.read(X)
+            )
+            name = np.dtype(dtype).name
+            found.note(what, read / lanes, columns=d, data=name, lanes=len(deal.batches))
+            found.note("fraction of bandwidth of the default's gradient", read / gradient, columns=d, data=name)
+            if d >= 32:
+                worst[name] = min(worst.get(name, np.inf), read / lanes)
+    for name, fraction in worst.items():
+        found.judge(
+            f"epoch of the default, {name}, worst of 32 columns and more", f"at least {EPOCH:g} of bandwidth",
+            f"{fraction:.2f}", held=fraction >= EPOCH,
+        )  # fmt: skip
+
+
+def of_threads(found, scale):
+    """Put two threads beside one, where arithmetic binds and where memory does."""
+    n = 1_000_000 // scale
+    X, y = clean(n, 10)
+    labels = (y > 0).astype(float)
+    wide, of_wide = clean(n // 10, 100)
+    table = Dense(_input.rows(wide, of_wide), gs.squared(), None)
+    units = gs._preconditioner.units_of(table, np.arange(1000), intercept=True)[0]
+    works = {
+        f"fit of {n:,} x 10": (lambda: gs.fit(X, y, check=False), TWICE),
+        f"logistic fit of {n // 4:,} x 10": (
+            lambda: gs.fit(X[: n // 4], labels[: n // 4], loss=gs.logistic(), check=False), TWICE,
+        ),
+        f"Gram matrix of {n // 10:,} x 100": (lambda: table.gram(units), TWICE),
+        f"fit of {n // 10:,} x 100": (lambda: gs.fit(wide, of_wide, check=False), 1.0),
+        "fit of 5,000 x 50": (lambda: gs.fit(wide[:5000, :50].copy(), of_wide[:5000], check=False), 0.95),
+    }  # fmt: skip
+    for what, (work, least) in works.items():
+        one, two = in_turns(7, with_threads(1, work), with_threads(2, work))
+        found.judge(f"two threads over one, {what}", f"at least {least:g}", f"{one / two:.2f}", held=one / two >= least)
+
+
+def with_threads(count, work):
+    def run():
+        with gs.set_threads(count):
+            work()
+
+    return run
+
+
+def peaks(found, scale):
+    """Measure the peak of a process above that with the table alone."""
+    n, d = 4_000_000 // scale, 50
+    allowed = memory.SHARE * 8 * n * d + memory.FIXED
+    for case in ("sgd, unchecked", "exact, unchecked", "cg, unchecked"):
+        command = [sys.executable, "-c", memory.EXTRA, *case.split(", "), str(n), str(d)]
+        extra = int(subprocess.check_output(command))
+        found.judge(
+            f"peak memory above X and y, {n:,} x {d}, {case.partition(',')[0]}", f"at most {allowed / 2**20:.0f} MiB",
+            f"{extra / 2**20:.0f} MiB", held=extra <= allowed,
+        )  # fmt: skip
+
+
+def bandwidths(found, scale):
+    bandwidth.measure(found, CELLS // scale)
+
+
+def starts(found, scale):
+    first_call.measure(found, quick=scale > 1)
+
+
+PARTS = {
+    "bandwidth": bandwidths, "epochs": epochs, "threads": of_threads, "memory": peaks, "start": starts,
+}  # fmt: skip
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="a tenth of the sizes: does it run at all")
+    parser.add_argument("--only", default=",".join(PARTS), help="parts, with commas between them")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write what was found there too")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore", gs.ConvergenceWarning)  # an epoch of small steps, to be timed
+    found, began = Found(quick=options.quick), perf_counter()
+    print("| what | asked | measured | |\n| --- | --- | --- | --- |")
+    for name in options.only.split(","):
+        PARTS[name](found, 10 if options.quick else 1)
+    if options.json:
+        facts = peers.machine([], perf_counter() - began, {})
+        facts["command"] = shlex.join(["python", "asv_bench/speed.py", *sys.argv[1:]])
+        facts["threads"] = threads.count()
+        record = {"machine": facts, "figures": found.figures, "measurements": found.measurements}
+        options.json.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    if not options.quick and not all(figure["held"] for figure in found.figures):
+        sys.exit("not held: " + "; ".join(figure["what"] for figure in found.figures if not figure["held"]))
+
+
+if __name__ == "__main__":
+    main()
