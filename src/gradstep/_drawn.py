@@ -29,6 +29,7 @@ _SKETCH_ROWS, _SKETCH_PER_COLUMN = 2048, 16
 _LARGEST_SKETCH = 1 << 27  # entries, 1 GB
 _FAR = 2.0**24  # units from the mean, beyond which a row hides what shares its bucket of a sketch
 _MANY_COLUMNS = 128  # of fewer the least sketch is enough, whatever a ridge leaves of them
+_UNITS = 4096
 REPAIR_PER_COLUMN = 64
 
 
@@ -40,9 +41,14 @@ def sketch_rows(columns: int) -> int:
 def drawn(table: Table, seed: int, *, alpha: float, intercept: bool) -> Preconditioner:
     """Return a preconditioner of a sketch in the units of a few rows, or of all where those are too far from others."""
     order = sample(table, SAMPLED_PER_COLUMN * (table.d + 1), seed)
-    units, _ = units_of(table, order, intercept=intercept, alpha=alpha)
+    units, _ = units_of(table, few_of(order), intercept=intercept, alpha=alpha)
     effective = _effective(table, units, order, alpha, intercept=intercept) if alpha > 0 else math.inf
     return drawn_in(table, units, seed, alpha=alpha, intercept=intercept, effective=effective)
+
+
+def few_of(order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return some thousand of a sample's rows, which tell units as well."""
+    return order[:: -(-len(order) // _UNITS)]
 
 
 def drawn_in(
@@ -131,18 +137,27 @@ def seen_by(rough: Preconditioner, seed: int, present: int) -> NDArray[np.float6
     return np.vstack((probes, product(signs / math.sqrt(PROJECTIONS * EPS * present), _outside(rough).T)))
 
 
-def repaired(table: Table, rough: Preconditioner, seed: int, alpha: float, leverage: Any = None) -> Preconditioner:
+def heavy(table: Table, rough: Preconditioner, leverage: Any) -> NDArray[np.int64]:
+    """Return the rows that in a sample would weigh a sixteenth of a direction, or ``d / (4 m)`` of one."""
+    d, m, present = table.d + rough.intercept, rough.rows, table.present
+    return table.above(leverage, min(d / (4 * m), m / (16 * present)), rough.intercept / rough.total)
+
+
+def repaired(
+    table: Table, rough: Preconditioner, seed: int, alpha: float, at: NDArray[np.int64] | None = None
+) -> Preconditioner:
     """Return a sampled preconditioner whose heavy rows stand in it as they are, found by their leverage in one read.
 
     M. B. Cohen, Y. T. Lee, C. Musco, C. Musco, R. Peng and A. Sidford, Uniform sampling for matrix approximation,
-    *ITCS* 2015. A row is heavy if in the sample it would weigh a sixteenth of a direction, or ``d / (4 m)`` of one.
+    *ITCS* 2015. See `heavy`.
     """
     d = table.d + rough.intercept
     order = sample(table, REPAIR_PER_COLUMN * d, seed)
     m, present = len(order), table.present
-    if leverage is None:
-        leverage = table.squared_norms(rough.units, rough.centre, seen_by(rough, seed, present))
-    at = table.above(leverage, min(d / (4 * m), m / (16 * present)))
+    if at is None:
+        at = heavy(table, rough, table.squared_norms(rough.units, rough.centre, seen_by(rough, seed, present)))
+    if len(at) == 0:  # the sample is what it would be again
+        return replace(rough, kind="probable")
     light = np.setdiff1d(order, at, assume_unique=True)
     share = math.sqrt((present - len(at)) / max(len(light), 1))
     rows = [share * table.scaled(rough.units, light, 0, len(light)), table.scaled(rough.units, at, 0, len(at))]

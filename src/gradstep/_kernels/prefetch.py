@@ -40,8 +40,8 @@ def _ask_for(context: Any, X: Any, i: Any, j: Any) -> Any:  # noqa: ARG001 - Num
         number = ir.IntType(32)
         form = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
         fetch = cgutils.get_or_insert_function(builder.module, form, "llvm.prefetch.p0")
-        # To be read, to be kept, as data.
-        builder.call(fetch, [builder.bitcast(place, byte), *(ir.Constant(number, v) for v in (0, 3, 1))])
+        # To be read, as data, and kept near but not nearest: few lines can be on their way to there at once.
+        builder.call(fetch, [builder.bitcast(place, byte), *(ir.Constant(number, v) for v in (0, 2, 1))])
         return context.get_dummy_value()
 
     return types.void(X, i, j), generate

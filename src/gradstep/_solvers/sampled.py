@@ -19,6 +19,7 @@ from gradstep._table.table import Table
 from gradstep._table.terms import Evidence
 
 _SHARE = 1 / 4  # of the rows at most: beyond, factorising the sample twice takes longer than a sketch
+_HEAVY_PER_COLUMN = 4  # times the mean leverage: of sixteen projections 1e-7 of the rows are above by chance
 _ENTRIES = 1 << 24  # of the sample: 128 MB
 
 
@@ -28,8 +29,8 @@ class Beginning(NamedTuple):
     preconditioner: Preconditioner
     scaled: NDArray[np.float64]
     evidence: Evidence
-    norms: Any
-    """Leverages of the rows, about, where the rows lie."""
+    heavy: NDArray[np.int64]
+    """Rows of high leverage, which stay out of batches."""
 
 
 def begin(
@@ -42,7 +43,14 @@ def begin(
             return found
     p = _drawn.drawn(table, seed, alpha=alpha, intercept=intercept)
     scaled = p.solution() if earlier is None else from_callers_units(earlier, p.units)
-    return Beginning(p, scaled, *p.evidence_and_norms(table, scaled, tol, p.probes(seed)))
+    evidence, norms = p.evidence_and_norms(table, scaled, tol, p.probes(seed))
+    return Beginning(p, scaled, evidence, heavy_by(table, p, norms))
+
+
+def heavy_by(table: Table, p: Preconditioner, norms: Any) -> NDArray[np.int64]:
+    """Return the rows that would upset a batch which draws them, by leverages without the intercept's share."""
+    limit = _HEAVY_PER_COLUMN * (p.degrees + p.intercept) / table.present
+    return table.above(norms, limit, p.intercept / p.total)
 
 
 def _of_sample(
@@ -54,7 +62,7 @@ def _of_sample(
     if m > _SHARE * table.present or m * d > _ENTRIES:
         return None
     order = _preconditioner.sample(table, m, seed)
-    units, _ = _preconditioner.units_of(table, order, intercept=intercept, alpha=alpha)
+    units, _ = _preconditioner.units_of(table, _drawn.few_of(order), intercept=intercept, alpha=alpha)
     none = np.zeros(table.d, dtype=bool)
     with np.errstate(over="ignore", invalid="ignore"):
         rough = _drawn.sampled(table, units, none, seed, alpha=alpha, intercept=intercept)
@@ -63,9 +71,10 @@ def _of_sample(
         evidence, norms = rough.evidence_and_norms(table, scaled, tol, seen)
         if not (np.isfinite(evidence.slopes).all() and np.isfinite(norms).all()):
             return None  # entries beyond anything in the sample
-        p = _drawn.repaired(table, rough, seed, alpha, norms)
+        heavy = _drawn.heavy(table, rough, norms)
+        p = _drawn.repaired(table, rough, seed, alpha, heavy)
     if p.rank < table.d and not p.ridged:  # what has the least norm depends on the lengths of all rows
         return None
     # The columns were taken about the sample's means.
     evidence.slopes[...] += (rough.centre - p.centre)[:, np.newaxis] * evidence.by_level
-    return Beginning(p, scaled, evidence, norms)
+    return Beginning(p, scaled, evidence, heavy)

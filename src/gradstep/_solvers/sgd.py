@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,6 @@ _CHUNKS_A_BATCH = 16
 _WELL_MIXED = 1 / 30  # of the distance that a good epoch leaves at most
 _SLOW = 1 / 3  # from which on conjugate directions are better
 _FINER = 4
-_HEAVY_PER_COLUMN = 4  # times the mean leverage: of sixteen projections 1e-7 of the rows are above by chance
 
 
 @dataclass(frozen=True)
@@ -66,11 +65,11 @@ class Minibatch(NamedTuple):
         """Return the state after the sketch and a look at the solution that it gives, or at an earlier one."""
         if is_whole(table, self.intercept):
             return whole(table, self.alpha, earlier, intercept=self.intercept)
-        p, scaled, evidence, norms = begin(
+        p, scaled, evidence, heavy = begin(
             table, earlier, self.seed, self.tol, alpha=self.alpha, intercept=self.intercept
         )
         batch = self.batch(table)
-        found = model(table, p, norms)
+        found = model(table, p, heavy)
         state = Lanes(p, scaled, evidence, 1, settles=False, model=found, run=chunk(table, batch), eta=rate(p, batch))
         return begun(table, state, self.tol)
 
@@ -158,11 +157,9 @@ def rate(p: Preconditioner, batch: int) -> float:
     return 1 / (1 / shrunk**2 + (free + 1) / batch)
 
 
-def model(table: Table, p: Preconditioner, norms: Any) -> Model:
+def model(table: Table, p: Preconditioner, heavy: NDArray[np.int64]) -> Model:
     """Return what steps are taken with: rows of high leverage stay out of the sample, their curvature in every step."""
     level = 1 / math.sqrt(p.total) if p.intercept else 0.0
-    limit = _HEAVY_PER_COLUMN * (p.degrees + p.intercept) / table.present
-    heavy = table.above(norms, limit, p.intercept / p.total)
     weight, fixed = table.weight, np.zeros((0, 0))
     if len(heavy):
         rows = table.scaled(p.units, heavy, 0, len(heavy))

@@ -29,6 +29,7 @@ from gradstep.penalties import Penalty
 # alone, never on the clock.
 _ELEMENTS_PER_CALL = 1 << 25
 
+_CELLS_PER_PART = 1 << 20  # of scaled rows that threads share: a millisecond
 _CELLS_NEAR = 1 << 16  # of rows that are read twice: 512 kB, which a processor's own cache holds
 _ROWS_OF_NUMBERS = 1 << 14  # of a sum over numbers of the rows that threads share
 
@@ -97,7 +98,14 @@ class Dense(Summed):
     def scaled(self, units: Units, order: NDArray[np.int64], start: int, stop: int) -> NDArray[np.float64]:
         """Return rows as linear algebra wants them: the root of the weight times one, columns and responses."""
         out = np.empty((stop - start, 1 + self.d + self.k))
-        self._run(fill, *self._host, order, start, stop, *units, out)
+        cuts = np.linspace(start, stop, 2 + out.size // _CELLS_PER_PART).astype(int).tolist()
+
+        def part(piece: int) -> None:
+            first, last = cuts[piece], cuts[piece + 1]
+            fill(*self._host, order, first, last, *units, out[first - start : last - start])
+
+        self._ready(fill, *self._host, order, start, start, *units, out)
+        threads.each(part, len(cuts) - 1, alone=len(cuts) == 2)
         self.count(order, stop - start)
         return out
 
