@@ -1,9 +1,9 @@
 """Measure how near gradstep comes to the speed of memory: ``python asv_bench/speed.py [--quick] [--json FILE]``.
 
 The fraction of the machine's read bandwidth that kernels reach, by columns, data and threads; two threads beside one;
-memory above that of the table; the first fit of a process; what progress costs. Everything is a ratio of things timed in
-turns in one run, and counts by the least time of each: what disturbs a machine only makes it slower. Peers are in
-`peers.py`, whose results stand on the same page of the documentation.
+memory above that of the table; the first fit of a process. Everything is a ratio of things timed in turns in one run,
+and counts by the least time of each: what disturbs a machine only makes it slower. Peers are in `peers.py`, whose
+results stand on the same page of the documentation.
 
 It takes some ten minutes and 3 GB; ``--only epochs,threads`` runs some parts, ``--quick`` a tenth of the sizes.
 """
@@ -15,27 +15,30 @@ import shlex
 import subprocess
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
 # Before NumPy is imported: what is compared are our threads.
 os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
-import bandwidth
 import first_call
 import numpy as np
-
-import gradstep as gs
 import peers
 from benchmarks import memory
-from gradstep import _input
+
+import gradstep as gs
+from gradstep import _input, _preconditioner
 from gradstep._kernels import threads
 from gradstep._solvers.sgd import Minibatch
 from gradstep._table.dense import Dense
+from gradstep._table.terms import Settings
 
 CELLS = 100_000_000
-EPOCH = 0.60
+COLUMNS = (2, 3, 5, 7, 8, 10, 16, 32, 64, 100, 128, 256, 512, 1000, 1024, 2048, 4096, 8192)
+EPOCH, TEXTBOOK, BY_BLOCKS = 0.60, 0.75, 0.60
 TWICE = 1.6
+PIECES = 64
 
 
 class Found:
@@ -71,6 +74,74 @@ def clean(n, d, dtype=np.float64, seed=0):
     return X, X @ rng.standard_normal(d).astype(dtype) + rng.standard_normal(n).astype(dtype)
 
 
+def read(*arrays):
+    """Sum the bytes of arrays, by all threads: what memory takes without any arithmetic to speak of."""
+    whole = [array.reshape(-1).view(np.int64) for array in arrays]
+
+    def piece(number):
+        for numbers in whole:
+            numbers[number * numbers.size // PIECES : (number + 1) * numbers.size // PIECES].sum()
+
+    threads.each(piece, PIECES)
+
+
+def asked(d):
+    return 0.50 if d < 8 else 0.80 if d < 64 else 0.85
+
+
+def bandwidth(found, scale):
+    """Put a gradient over all rows beside a read of them, with one thread and with all."""
+    for dtype in (np.float64, np.float32):
+        for count in (1, threads.usable()):
+            short = []
+            for d in COLUMNS:
+                n = max(CELLS // 2 // d // scale, 64) // 2 * 2
+                X, y = clean(n, d, dtype)
+                table, w = Dense(_input.rows(X, y), gs.squared(), None), np.full(d + 1, 0.1)
+                with gs.set_threads(count):
+                    whole, plain = in_turns(5, partial(table.gradient, w), partial(read, X, y))
+                fraction, name = plain / whole, np.dtype(dtype).name
+                found.note("fraction of bandwidth of a gradient", fraction, columns=d, data=name, threads=count)
+                if fraction < asked(d):
+                    short.append(f"{d}: {fraction:.2f}")
+            found.judge(
+                f"gradient, {name}, threads: {count}, of 2 to 8,192 columns",
+                "of bandwidth 50 %, 80 % from 8 columns on, 85 % from 64 on",
+                "less at " + ", ".join(short) if short else "all", held=not short,
+            )  # fmt: skip
+
+
+def textbook(found, scale):
+    """Put an epoch of the textbook method, by one thread as it is, beside a read by one thread."""
+    worst = {}
+    for d in (32, 100, 128, 1000):
+        n = CELLS // 2 // d // scale
+        X, y = clean(n, d)
+        table = Dense(_input.rows(X, y), gs.squared(), None)
+        for order, limit in ((False, TEXTBOOK), ("blocks", BY_BLOCKS)):
+            numbers = table.order(n, 0, 0, order)
+            for batch in (32, 256):
+                path, rates = table.path(), np.full(1, 1e-4)
+
+                def epoch(table=table, numbers=numbers, batch=batch, path=path, rates=rates):
+                    row = 0
+                    while row < table.n:
+                        stop = table.stop(row, batch)
+                        table.epoch(numbers, row, stop, Settings(batch, intercept=True), rates, path)
+                        row = stop
+
+                with gs.set_threads(1):
+                    whole, plain = in_turns(5, epoch, partial(read, X, y))
+                facts = {"columns": d, "batch": batch, "shuffle": str(order)}
+                found.note("fraction of bandwidth of a textbook epoch", plain / whole, **facts)
+                worst.setdefault((order, limit), []).append(plain / whole)
+    for (order, limit), fractions in worst.items():
+        found.judge(
+            f"textbook epoch, shuffle={order!r}, batch 32 and 256, worst of 32 columns and more",
+            f"at least {limit:g} of bandwidth", f"{min(fractions):.2f}", held=min(fractions) >= limit,
+        )  # fmt: skip
+
+
 def epochs(found, scale):
     """Put an epoch of the default beside a read of its rows."""
     what = "fraction of bandwidth of the default's epoch"
@@ -80,7 +151,7 @@ def epochs(found, scale):
             n = CELLS // d // scale
             X, y = clean(n, d, dtype)
             table = Dense(_input.rows(X, y), gs.squared(), None)
-            method = Minibatch(0.0, True, 0, 0.01, 20)
+            method = Minibatch(alpha=0.0, intercept=True, seed=0, tol=0.01, max_passes=20)
             state = method.start(table)
             p, evidence = state.preconditioner, state.evidence
             slope = -np.vstack((p.T.T @ evidence.slopes, evidence.by_level * state.model.level))
@@ -89,14 +160,14 @@ def epochs(found, scale):
             def epoch(table=table, p=p, deal=deal, state=state, slope=slope):
                 table.lanes(p.units, deal, state.model, slope, state.eta)
 
-            lanes, gradient, read = in_turns(
-                5, epoch, lambda p=p, s=state, t=table: p.evidence(t, s.scaled, 0.01), lambda X=X: bandwidth.read(X)
+            lanes, gradient, plain = in_turns(
+                5, epoch, partial(p.evidence, table, state.scaled, 0.01), partial(read, X)
             )
             name = np.dtype(dtype).name
-            found.note(what, read / lanes, columns=d, data=name, lanes=len(deal.batches))
-            found.note("fraction of bandwidth of the default's gradient", read / gradient, columns=d, data=name)
+            found.note(what, plain / lanes, columns=d, data=name, lanes=len(deal.batches))
+            found.note("fraction of bandwidth of the default's gradient", plain / gradient, columns=d, data=name)
             if d >= 32:
-                worst[name] = min(worst.get(name, np.inf), read / lanes)
+                worst[name] = min(worst.get(name, np.inf), plain / lanes)
     for name, fraction in worst.items():
         found.judge(
             f"epoch of the default, {name}, worst of 32 columns and more", f"at least {EPOCH:g} of bandwidth",
@@ -111,7 +182,7 @@ def of_threads(found, scale):
     labels = (y > 0).astype(float)
     wide, of_wide = clean(n // 10, 100)
     table = Dense(_input.rows(wide, of_wide), gs.squared(), None)
-    units = gs._preconditioner.units_of(table, np.arange(1000), intercept=True)[0]
+    units = _preconditioner.units_of(table, np.arange(1000), intercept=True)[0]
     works = {
         f"fit of {n:,} x 10": (lambda: gs.fit(X, y, check=False), TWICE),
         f"logistic fit of {n // 4:,} x 10": (
@@ -147,16 +218,20 @@ def peaks(found, scale):
         )  # fmt: skip
 
 
-def bandwidths(found, scale):
-    bandwidth.measure(found, CELLS // scale)
-
-
 def starts(found, scale):
-    first_call.measure(found, quick=scale > 1)
+    """Take over the figures of first calls and of callbacks."""
+    size = first_call.QUICK if scale > 1 else first_call.FULL
+    for part in (first_call.first_calls, first_call.callbacks):
+        for one in part(size):
+            if one.held is None:
+                found.note(one.what, one.median)
+            else:
+                found.judge(one.what, one.asked, one.measured, held=one.held)
 
 
 PARTS = {
-    "bandwidth": bandwidths, "epochs": epochs, "threads": of_threads, "memory": peaks, "start": starts,
+    "bandwidth": bandwidth, "textbook": textbook, "epochs": epochs, "threads": of_threads, "memory": peaks,
+    "start": starts,
 }  # fmt: skip
 
 

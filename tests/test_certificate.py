@@ -42,8 +42,11 @@ def test_exact_fits_are_within_their_bounds_and_passes(d):
             assert certificate.residual_sd == pytest.approx(float(truth.sd), rel=1e-9)
             if N * d > 20_000:
                 assert fit.passes <= 3, (name, seed)
-            looseness.append(certificate.bound / true if true > 0 else 1.0)
-    assert np.median(looseness) <= 3
+                # A gradient in float64 is enough: what its rounding may come to is most of the bound.
+                assert certificate.bound <= max(1e-6, 3 * true), (name, seed)
+            else:
+                looseness.append(certificate.bound / true if true > 0 else 1.0)
+    assert np.median(looseness or [1.0]) <= 3
 
 
 @needs_jit
@@ -130,7 +133,7 @@ def test_a_sample_misses_what_few_rows_know_until_it_is_repaired():
         w = in_callers_units(scaled, units)
         assert (truth.distance(w[:-1, 0], w[-1, 0]) <= certificate.bound) is trusted
     # The repaired one knows the leverage of the rare rows.
-    leverages = mended.evidence_and_norms(table, mended.solution(), 1)[1] + 1 / mended.total
+    leverages = mended.evidence_and_norms(table, mended.solution(), 0.0, mended.probes(1))[1] + 1 / mended.total
     assert leverages[:3].min() > 0.05
     assert leverages[3:].max() < 0.01
 

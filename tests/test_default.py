@@ -16,8 +16,10 @@ import gradstep as gs
 from conftest import JIT_OFF, SIMULATED, needs_jit
 from gradstep import _drawn, _driver, _input, _preconditioner, _stretch
 from gradstep._kernels import lanes
+from gradstep._kernels.simd import padded
 from gradstep._solvers import certified, cg, sgd
 from gradstep._table.dense import Dense
+from gradstep._table.terms import Rows, Units
 from hard_tables import HAS_LONG, Truth, ordered_tables, tables
 
 pytestmark = pytest.mark.skipif(SIMULATED, reason="on the CPU alone")
@@ -234,7 +236,8 @@ def test_lanes_equal_their_slow_twin(k, weighted):
     for steps, share, of in ((3, 2, fixed), (5, 1, np.zeros((0, 0)))):
         batches = np.arange(steps + 1) * len(chunks) // steps
         out = np.empty((r + 1, k))
-        kernel(X, weight, chunks, run, batches, scale, centre, T, level, of, slope, share, rate, out)
+        units = (padded(scale), padded(-centre)) if k == 1 else (scale, centre)
+        kernel(X, weight, chunks, run, batches, *units, T, level, of, slope, share, rate, out)
         q, points = -slope, []
         for first, last in pairwise(batches):
             rows = np.concatenate([np.arange(n)[c * run : (c + 1) * run] for c in chunks[first:last]])
@@ -242,15 +245,47 @@ def test_lanes_equal_their_slow_twin(k, weighted):
             curved = share * steps * Z[rows].T @ (v[rows, None] * (Z[rows] @ q)) + (of @ q if of.size else 0)
             q = q - rate * (curved + slope)
         np.testing.assert_allclose(out, np.mean(points, axis=0) + (q + slope) / rate / steps, rtol=1e-11)
-    product = lanes.curvature if k == 1 else lanes.curvature_of_several
-    p, total = rng.standard_normal((d + 1, k)), np.empty((d + 1, k))
-    product(X, weight, 3, n, scale, centre, p, total)
-    A = np.column_stack((X * scale - centre, np.ones(n)))[3:]
-    np.testing.assert_allclose(total, A.T @ (v[3:, None] * (A @ p)), rtol=1e-11)
-    norms = np.full(n, -1.0)
-    lanes.squared_norms(X, weight, 3, n, scale, centre, np.vstack((T.T, T.T, T.T, T.T)), norms)
-    np.testing.assert_allclose(norms[3:], 4 * v[3:] * np.square(A[:, :d] @ T).sum(axis=1), rtol=1e-11)
-    assert (norms[:3] == -1).all()
+
+
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("weight", ["one", "many", "zeros"])
+@pytest.mark.parametrize(("n", "d"), [(103, 4), (1_003, 17), (2, 1), (301, 8)])
+def test_products_and_gradients_equal_their_slow_twins(n, d, weight, k):
+    rng = np.random.default_rng(5)
+    v = rng.uniform(0.5, 2, n)
+    v[1::3] *= weight != "zeros"
+    v = np.ones(n) if weight == "one" else v / v.mean()
+    X, Y = rng.standard_normal((n, d)), rng.standard_normal((n, k))
+    rows = Dense(Rows(X, Y, np.ones(1) if weight == "one" else v), gs.squared(), None)
+    units = Units(2.0 ** rng.integers(-2, 3, d), rng.standard_normal(d), np.full(k, 0.5), np.zeros(k))
+    mean, w = 0.1 * rng.standard_normal(d), rng.standard_normal((d + 1, k))
+    A = np.column_stack((X * units.scale - units.centre - mean, np.ones(n)))
+    product = rows.curvature(units, units.centre + mean, w)
+    np.testing.assert_allclose(product, A.T @ (v[:, None] * (A @ w)), rtol=1e-11, atol=1e-11 * n)
+    r = 0.5 * Y - (X * units.scale) @ w[:-1] - w[-1]
+    probes = rng.standard_normal((16, d))
+    for gradient in (rows.plain_gradient, rows.wide_gradient):
+        evidence, norms = gradient(units, mean, w, intercept=True, probes=probes)
+        np.testing.assert_allclose(evidence.slopes, A[:, :d].T @ (v[:, None] * r), rtol=1e-11, atol=1e-11 * n)
+        np.testing.assert_allclose(evidence.by_level, v @ r, rtol=1e-11, atol=1e-11 * n)
+        np.testing.assert_allclose(evidence.squares, v @ (r * r), rtol=1e-11)
+        np.testing.assert_allclose(norms, v * np.square(A[:, :d] @ probes.T).sum(axis=1), rtol=1e-11)
+    assert rows.passes == 3
+
+
+def test_a_gradient_in_float64_is_as_good_as_it_says():
+    rng = np.random.default_rng(8)
+    n, d = 20_000, 6
+    X = rng.standard_normal((n, d)) @ (np.eye(d) + 1e5 * np.outer(np.ones(d), np.ones(d))) + 1e4
+    rows = Dense(Rows(X, rng.standard_normal((n, 1)) + 1e3, np.ones(1)), gs.squared(), None)
+    p = _drawn.drawn(rows, 0, alpha=0.0, intercept=True)
+    for w in (p.solution(), p.solution() + 1e-3, np.zeros((d + 1, 1))):
+        where = p.units, p.factor.mean, w
+        (plain, _), (wide, _) = (
+            gradient(*where, intercept=True) for gradient in (rows.plain_gradient, rows.wide_gradient)
+        )
+        off = plain._replace(slopes=plain.slopes - wide.slopes, by_level=plain.by_level - wide.by_level)
+        assert 0 < p.distance(off)[0] <= p.lost(plain, w)[0]
 
 
 def test_every_row_is_dealt_once_and_by_shape_alone():

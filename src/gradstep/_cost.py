@@ -1,7 +1,7 @@
 """What each solver costs, by a simple model of the machine, which is measured once and kept.
 
 A solver's time is that of its reads and of its linear algebra. How many reads it takes is known beforehand: the
-sketch's own solution is ``sqrt(d n / m)`` standard errors away, an epoch leaves about ``c sqrt(d / n)`` of that, a
+solution of m rows is ``sqrt(d n / m)`` standard errors away, an epoch leaves about ``c sqrt(d / n)`` of that, a
 product of conjugate gradients ``sqrt(d / m)``.
 """
 
@@ -52,23 +52,26 @@ class Machine(NamedTuple):
     byte: float
     """To read a byte of a table."""
     gram: float
-    """For an operation of a product ``A' A``: n d**2 of them."""
+    """For an operation of a product ``A' A``, n d**2 of them, one thread at work."""
     factor: float
     """For an operation of a QR factorisation: 2 n d (d + `_NARROW`) of them."""
     values: float
     """For a singular value decomposition, over ``d**2 (d + _NARROW)``."""
 
 
-TYPICAL = Machine(byte=2.8e-11, gram=1.6e-11, factor=1.2e-11, values=2.1e-10)
+TYPICAL = Machine(byte=2.8e-11, gram=2.3e-11, factor=1.2e-11, values=2.7e-10)
 """Two cores of a server of 2024: what is said of costs before the machine at hand was measured."""
 
-# Of kernels, nanoseconds a cell over those of a Gram operation where both were measured: they are bound by arithmetic,
-# and a processor that is faster at one is at the other. asv_bench/default.py puts what follows beside the clock.
-_WIDE, _PROBES, _CURVATURE, _SKETCH, _FILL = 30.0, 28.0, 15.0, 105.0, 30.0
+# Of kernels with two threads, nanoseconds a cell over those of a Gram operation with one, where both were measured: they
+# are bound by arithmetic, and a processor that is faster at one is at the other. asv_bench/default.py puts what follows
+# beside the clock.
+_GRADIENT, _PROBES, _LANES, _CURVATURE, _SKETCH = 13.0, 30.0, 20.0, 16.0, 250.0
+_GRAM, _GRAM_ROW = 0.5, 40  # of a Gram operation; columns' worth of time of a row's own
+_VALUES = 0.4  # of a singular value decomposition: the values alone, of a triangle
 _ROW = 12  # cells' worth of time of a row however few columns it has
 _NARROW = 300  # columns' worth of time of factorisations however few columns they have
 _FIXED = 5e-4  # seconds of a fit whatever the table
-_LOOKS = 1.5e-8  # seconds a response
+_LOOKS = 2e-9  # seconds a response
 _SHARE = 0.3  # of sqrt(d / n), which an epoch leaves of the distance
 _MARGIN = 1.25  # of a bound over the distance
 
@@ -103,27 +106,29 @@ def predicted(machine: Machine, table: Shaped, tol: float, *, intercept: bool) -
     """Return the seconds that each solver will take, about."""
     n, d, k = table.n, table.d, table.k
     columns = d + intercept
-    m = _drawn.sketch_rows(columns)
-    decomposed = columns**2 * (columns + _NARROW) * machine.values
+    sampled = _drawn.REPAIR_PER_COLUMN * columns <= n / 4
+    m = _drawn.REPAIR_PER_COLUMN * columns if sampled else _drawn.sketch_rows(columns)
+    share = 2 / threads.count()
+    decomposed = _VALUES * columns**2 * (columns + _NARROW) * machine.values
     read = n * d * table.bytes_per_entry * machine.byte
 
     def kernel(cost: float, outputs: int = k) -> float:
-        return max(read, n * (d + _ROW) * outputs * cost * machine.gram)
+        return max(read, n * (d + _ROW) * outputs * cost * machine.gram * share)
 
     def factored(rows: int) -> float:
-        return 2.0 * rows * columns * (columns + _NARROW) * machine.factor + decomposed
+        return rows * columns * (columns + _GRAM_ROW) * _GRAM * machine.gram * share + decomposed
 
-    far = _far(columns, n, tol)
+    far = _far(m, columns, n, tol)
     epochs = rounds(table, tol, intercept=intercept)
     products = max(1, math.ceil(math.log(max(4 * far, 2.0)) / -math.log(math.sqrt(columns / m))))
-    common = _FIXED + 3 * read + n * k * _LOOKS  # looks at what came, and at what is left of the response
-    sketch = kernel(_SKETCH, 1) + factored(m)
+    common = _FIXED + read + n * k * _LOOKS  # a look at what came
+    begun = (0.0 if sampled else kernel(_SKETCH, 1)) + factored(m) + kernel(_GRADIENT + _PROBES)
     sample = factored(_preconditioner.SAMPLED_PER_COLUMN * columns)
+    gram = n * d * (d + _GRAM_ROW) * _GRAM * machine.gram * share
     return {
-        "sgd": common + sketch + kernel(_WIDE + _PROBES) + epochs * (kernel(_CURVATURE) + kernel(_WIDE)),
-        "cg": common + sketch + 2 * kernel(_WIDE) + products * kernel(_CURVATURE),
-        # Twice the time of a Gram matrix: where the condition is high its columns are made white first.
-        "exact": common + sample + kernel(_FILL, 1) + 2 * n * d * d * machine.gram + 2 * kernel(_WIDE) + decomposed,
+        "sgd": common + begun + epochs * (kernel(_LANES) + kernel(_GRADIENT)),
+        "cg": common + begun + products * kernel(_CURVATURE) + kernel(_GRADIENT),
+        "exact": common + sample + max(read, gram) + kernel(_GRADIENT) + decomposed,
     }  # fmt: skip
 
 
@@ -131,7 +136,7 @@ def of_steps(machine: Machine, table: Shaped, epochs: int) -> float:
     """Return the seconds that epochs of the textbook method take, and a last read for the objective."""
     n, d, k = table.n, table.d, table.k
     read = n * d * table.bytes_per_entry * machine.byte
-    return _FIXED + (epochs + 1) * max(read, n * (d + _ROW) * k * _CURVATURE * machine.gram * threads.count())
+    return _FIXED + (epochs + 1) * max(read, n * (d + _ROW) * k * _CURVATURE * machine.gram * 2)
 
 
 def of_factor(machine: Machine, table: Shaped, *, intercept: bool) -> float:
@@ -143,14 +148,16 @@ def of_factor(machine: Machine, table: Shaped, *, intercept: bool) -> float:
 
 
 def rounds(table: Shaped, tol: float, *, intercept: bool) -> int:
-    """Return the epochs that the default method takes from a sketch's own solution."""
+    """Return the epochs that the default method takes from a sample's or sketch's own solution."""
     columns = table.d + intercept
     left = min(0.5, _SHARE * math.sqrt(columns / table.n))
-    return max(1, math.ceil(math.log(max(_far(columns, table.n, tol), 2.0)) / -math.log(left)))
+    sampled = _drawn.REPAIR_PER_COLUMN * columns
+    m = sampled if sampled <= table.n / 4 else _drawn.sketch_rows(columns)
+    return max(1, math.ceil(math.log(max(_far(m, columns, table.n, tol), 2.0)) / -math.log(left)))
 
 
-def _far(columns: int, n: int, tol: float) -> float:
-    return math.sqrt(columns * n / _drawn.sketch_rows(columns)) * _MARGIN / max(tol, 1e-9)
+def _far(m: int, columns: int, n: int, tol: float) -> float:
+    return math.sqrt(columns * n / m) * _MARGIN / max(tol, 1e-9)
 
 
 @remembered
@@ -204,7 +211,7 @@ def place_for(what: str, *facts: object) -> Path | None:
 
 
 def _path() -> Path | None:
-    return place_for("machine", threads.count(), os.cpu_count(), np.__version__, 2)
+    return place_for("machine", threads.count(), os.cpu_count(), np.__version__, 3)
 
 
 def _measure() -> Machine:

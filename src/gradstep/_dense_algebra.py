@@ -1,7 +1,7 @@
-"""Linear algebra of dense matrices, through SciPy's BLAS and LAPACK alone.
+"""Linear algebra of dense matrices: products by NumPy, whose BLAS lets go of Python's lock, the rest by SciPy.
 
-NumPy and SciPy each bring a BLAS with threads of its own, which go on spinning for a while after each call: a large
-call of one after a large call of the other waits for them, 8 ms where 1 would do.
+SciPy's products keep the lock, so that threads of ours would take turns. Each of the two brings a BLAS of its own,
+whose threads go on spinning after a call, while the other's wait: fits keep both to one thread (`gradstep._blas`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import blas, lapack
+from scipy.linalg import lapack
 
 from gradstep._kernels import threads
 from gradstep._kernels.wide import product_error
@@ -20,15 +20,14 @@ Matrix = NDArray[np.float64]
 
 def product(A: Matrix, B: Matrix) -> Matrix:
     """Return ``A B``."""
-    AB: Matrix = blas.dgemm(1.0, B.T, A.T).T  # of transposes, which need no copy where A and B are in C order
+    AB: Matrix = A @ B
     return AB
 
 
 def gram(A: Matrix) -> Matrix:
     """Return ``A' A``."""
-    upper = blas.dsyrk(1.0, A.T)
-    both: Matrix = np.triu(upper, 1).T + upper
-    return both
+    AA: Matrix = A.T @ A  # which BLAS computes a triangle of
+    return AA
 
 
 def triangle(A: Matrix) -> Matrix:

@@ -118,7 +118,8 @@ def sampled(
 ) -> Preconditioner:
     """Return a preconditioner of ``64 d`` random rows; it may miss directions: its certificate is an estimate."""
     order = sample(table, REPAIR_PER_COLUMN * (table.d + intercept), seed)
-    rows = table.scaled(units, order, 0, len(order)) * math.sqrt(table.present / len(order))
+    rows = table.scaled(units, order, 0, len(order))
+    rows *= math.sqrt(table.present / len(order))
     factor = factor_of_rows(rows, constant, intercept=intercept)
     found = preconditioner(table, units, factor, alpha, intercept=intercept, kind="estimate")
     return replace(found, stretch=_stretch.of_sample(table.d + intercept), rows=len(order))
@@ -138,9 +139,8 @@ def seen_by(rough: Preconditioner, seed: int, present: int) -> NDArray[np.float6
 
 
 def heavy(table: Table, rough: Preconditioner, leverage: Any) -> NDArray[np.int64]:
-    """Return the rows that in a sample would weigh a sixteenth of a direction, or ``d / (4 m)`` of one."""
-    d, m, present = table.d + rough.intercept, rough.rows, table.present
-    return table.above(leverage, min(d / (4 * m), m / (16 * present)), rough.intercept / rough.total)
+    """Return the rows that in a sample would weigh a sixteenth of a direction, which is four times the mean."""
+    return table.above(leverage, rough.rows / (16 * table.present), rough.intercept / rough.total)
 
 
 def repaired(
@@ -160,8 +160,9 @@ def repaired(
         return replace(rough, kind="probable")
     light = np.setdiff1d(order, at, assume_unique=True)
     share = math.sqrt((present - len(at)) / max(len(light), 1))
-    rows = [share * table.scaled(rough.units, light, 0, len(light)), table.scaled(rough.units, at, 0, len(at))]
-    factor = factor_of_rows(np.vstack(rows), np.zeros(table.d, dtype=bool), intercept=rough.intercept)
+    rows = table.scaled(rough.units, np.concatenate((light, at)), 0, len(light) + len(at))
+    rows[: len(light)] *= share
+    factor = factor_of_rows(rows, np.zeros(table.d, dtype=bool), intercept=rough.intercept)
     found = preconditioner(table, rough.units, factor, alpha, intercept=rough.intercept, kind="probable")
     return replace(found, stretch=_stretch.of_sample(d), rows=m)
 

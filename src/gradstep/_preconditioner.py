@@ -37,6 +37,7 @@ from gradstep._table.terms import NO_ORDER, Evidence, Units
 SAMPLED_PER_COLUMN = 20  # rows of a sample that tells units, and rank to begin with
 PROJECTIONS = 16
 _LARGEST_ROOT = 300  # exponent of the root of a ridge in scaled units, so that its squares do not overflow
+_UNSEEN = 1e-13  # of squares, whose differences below that are rounding
 _ROUNDED = 1 / 8  # of the tolerance that rounding of a gradient may take
 _WELL_CONDITIONED = 1e5  # columns of unit length: a Gram matrix tells their condition to a millionth
 _TRUSTED = 1e-10  # reciprocal condition of a Gram matrix, down to which its factor is good to a ten-thousandth
@@ -57,6 +58,8 @@ class Factor(NamedTuple):
     """(k,) the same of the responses."""
     error: float
     """Relative error of ``R' R`` in the direction that it knows least of."""
+    noise: NDArray[np.float64]
+    """(k,) norms of what the columns leave of the responses, about; 0 where that is near rounding."""
 
 
 @dataclass(frozen=True)
@@ -155,8 +158,9 @@ class Preconditioner:
     ) -> tuple[Evidence | None, Any]:
         """Return a gradient taken in float64; None where that is too little, which it then stays."""
         near = tol * _ROUNDED / math.sqrt(table.present)
-        unit = Evidence(np.zeros(0), np.zeros(1), np.ones(1), *roundings(table.d))
-        if self.lost(unit, np.zeros((table.d + 1, 1)))[0] <= near:  # before anything is read
+        noise = self.factor.noise
+        foreseen = Evidence(np.zeros(0), np.zeros(1), np.square(noise), *roundings(table.d))
+        if (self.lost(foreseen, w) <= near * noise).all() and noise.all():  # before anything is read
             found, norms = table.plain_gradient(
                 self.units, self.factor.mean, w, intercept=self.intercept, probes=probes
             )
@@ -334,7 +338,14 @@ def factor_of_rows(
     if intercept:  # what is left about the mean of rows that are alike is the rounding of it
         constant = constant | (norms(columns) <= 8 * EPS * np.abs(R[0, 1 : 1 + d]))
     columns[:, constant] = 0.0
-    return Factor(columns, R[first : first + d, first + d :].copy(), mean, y_mean, 16 * EPS / trust)
+    left = unexplained(np.square(norms(A[:, first + d :])), R[: first + d, first + d :])
+    return Factor(columns, R[first : first + d, first + d :].copy(), mean, y_mean, 16 * EPS / trust, left)
+
+
+def unexplained(squares: NDArray[np.float64], Q: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the norms (k,) of what is left of responses by their squares, Q being what they have in the columns."""
+    left = squares - np.square(Q).sum(axis=0)
+    return np.sqrt(np.where(left > _UNSEEN * squares, left, 0.0))
 
 
 def sample(table: Table, m: int, seed: int) -> NDArray[np.int64]:

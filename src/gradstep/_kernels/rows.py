@@ -4,10 +4,12 @@ import math
 from functools import partial
 
 import numpy as np
+from numba import uint64
 
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.cpu import SUMS
 from gradstep._kernels.formula import compilable
+from gradstep._kernels.simd import WIDTH, all_of, eight, fused, put
 
 LARGEST_EXPONENT = 1000  # of a power of two that serves as a unit: its inverse is a normal number too
 _sums = partial(compilable, fastmath=SUMS, forceinline=True, error_model="numpy")
@@ -94,33 +96,44 @@ def fill(X, y, weight, order, start, stop, scale, centre, y_scale, y_centre, out
 
 
 @kernel
-def scatter(X, y, weight, start, first, last, scale, centre, y_scale, y_centre, drawn, out):
-    """Add rows from `start` on, as `fill` writes them, each to one row of each stripe of a sketch, half with a minus.
+def fill_part(X, y, weight, start, first, scale, centre, y_scale, y_centre, out):
+    """Write rows from `start` on as `fill` does, of their columns from `first` on what ``out`` (rows, columns) holds.
 
-    `drawn` (rows, stripes) is twice the number of a bucket, plus one for a minus; ``out`` is (stripes, buckets,
-    columns), of which `first` to `last` are added to.
+    Beyond the last response zeros are written.
     """
     d, k = X.shape[1], y.shape[1]
-    row = np.empty(1 + d + k)
-    part = row[first:last]
-    low, high = max(first, 1) - 1, min(last, 1 + d) - 1
-    columns, scales, centres = row[1 + low : 1 + high], scale[low:high], centre[low:high]
-    for t in range(drawn.shape[0]):
+    last = first + out.shape[1]
+    for t in range(out.shape[0]):
         i = start + t
         v = weight[0] if weight.size == 1 else weight[i]
+        row = out[t]
+        row[:] = 0.0
         if v > 0.0:
-            root = math.sqrt(v) / math.sqrt(drawn.shape[1])
-            row[0] = root
-            x = X[i, low:high]
-            for j in range(columns.size):
-                columns[j] = root * (x[j] * scales[j] - centres[j])
-            for c in range(k):
-                row[1 + d + c] = root * (y[i, c] * y_scale[c] - y_centre[c])
-            for s in range(drawn.shape[1]):
-                bucket = out[s, drawn[t, s] >> 1, first:last]
-                sign = 1.0 - 2.0 * (drawn[t, s] & 1)
-                for j in range(part.size):
-                    bucket[j] += sign * part[j]
+            root = math.sqrt(v)
+            if first == 0:
+                row[0] = root
+            for j in range(max(first, 1) - 1, min(last, 1 + d) - 1):
+                row[1 + j - first] = root * (X[i, j] * scale[j] - centre[j])
+            for c in range(max(first, 1 + d) - 1 - d, min(last - 1 - d, k)):
+                row[1 + d + c - first] = root * (y[i, c] * y_scale[c] - y_centre[c])
+
+
+@kernel
+def scatter(rows, drawn, share, out):
+    """Add `share` of each row to the bucket that was drawn for it, half with a minus.
+
+    `drawn` (rows,) is twice the number of a bucket, plus one for a minus; ``rows`` and ``out`` (buckets, columns) have
+    a multiple of eight columns.
+    """
+    columns = rows.shape[1]
+    cells, sums = rows.reshape(rows.size), out.reshape(out.size)
+    for t in range(drawn.size):
+        number = int(drawn[t])
+        row, bucket = t * columns, (number >> 1) * columns
+        signed = all_of(share if number & 1 == 0 else -share)
+        for j in range(0, columns, WIDTH):
+            at = uint64(bucket + j)
+            put(sums, at, fused(signed, eight(cells, uint64(row + j)), eight(sums, at)))
 
 
 @_sums

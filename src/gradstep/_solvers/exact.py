@@ -22,7 +22,7 @@ from scipy.linalg import lapack
 from gradstep import _preconditioner
 from gradstep._dense_algebra import norms, product, singular, symmetric, triangle, well_conditioned
 from gradstep._kernels.rows import EPS
-from gradstep._preconditioner import Factor
+from gradstep._preconditioner import Factor, unexplained
 from gradstep._solvers.certified import State, is_small, refined, whole
 from gradstep._table.table import Table
 from gradstep._table.terms import NO_ORDER, Units
@@ -136,7 +136,9 @@ def _factor(
     size = size[at]
     C, c = G[np.ix_(at, at)] / size / size[:, np.newaxis], G[at, r:] / size[:, np.newaxis]
     if len(at) == 0 and len(heavy) == 0:
-        return Factor(np.zeros((0, table.d)), np.zeros((0, table.k)), np.zeros(table.d), mean[r:], 0.0), None
+        none = np.zeros((0, table.k))
+        left = unexplained(G.diagonal()[r:], none)
+        return Factor(np.zeros((0, table.d)), none, np.zeros(table.d), mean[r:], 0.0, left), None
     U, failed = lapack.dpotrf(C, lower=0, clean=1)
     trust = 0.0 if failed else float(lapack.dpocon(U, np.abs(C).sum(axis=0).max())[0])
     if trust < _TRUSTED and len(heavy):
@@ -155,7 +157,7 @@ def _factor(
             return None, _Basis(T, inverse, unknown)
         U = np.sqrt(values)[:, np.newaxis] * vectors.T
         Q = product(vectors.T, c) / np.sqrt(values)[:, np.newaxis]
-    R = U * size
+    R, left = U * size, unexplained(G.diagonal()[r:], Q)
     if len(heavy):
         R, Q, mean, at = _with_rows(R, Q, mean, at, math.sqrt(total), heavy, intercept=intercept)
         if basis is not None:
@@ -167,7 +169,7 @@ def _factor(
         R, mean_of_columns = whole, mean[:r]
     else:
         R, mean_of_columns = product(R, basis.inverse[at]), basis.inverse.T @ mean[:r]
-    return Factor(R, Q, mean_of_columns, mean[r:], 16 * EPS / max(trust, EPS)), basis
+    return Factor(R, Q, mean_of_columns, mean[r:], 16 * EPS / max(trust, EPS), left), basis
 
 
 def _with_rows(

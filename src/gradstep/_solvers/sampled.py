@@ -66,10 +66,12 @@ def _of_sample(
     none = np.zeros(table.d, dtype=bool)
     with np.errstate(over="ignore", invalid="ignore"):
         rough = _drawn.sampled(table, units, none, seed, alpha=alpha, intercept=intercept)
-        scaled = rough.solution() if earlier is None else from_callers_units(earlier, units)
         seen = _drawn.seen_by(rough, seed, table.present)
-        evidence, norms = rough.evidence_and_norms(table, scaled, tol, seen)
-        if not (np.isfinite(evidence.slopes).all() and np.isfinite(norms).all()):
+        for scaled in [from_callers_units(w, units) for w in (earlier,) if w is not None] + [rough.solution()]:
+            evidence, norms = rough.evidence_and_norms(table, scaled, tol, seen)
+            if np.isfinite(evidence.slopes).all() and np.isfinite(norms).all():
+                break
+        else:
             return None  # entries beyond anything in the sample
         heavy = _drawn.heavy(table, rough, norms)
         p = _drawn.repaired(table, rough, seed, alpha, heavy)

@@ -1,5 +1,6 @@
 """Sums over dense rows in memory that factors are made of: Gram matrices, sketches, mean squares."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -8,8 +9,8 @@ from numpy.typing import NDArray
 from gradstep._dense_algebra import exact_sum, gram, product
 from gradstep._kernels import threads
 from gradstep._kernels.gram import add_gram, in_panels
-from gradstep._kernels.rows import deviations, scatter
-from gradstep._kernels.simd import padded
+from gradstep._kernels.rows import deviations, fill_part, scatter
+from gradstep._kernels.simd import WIDTH, padded
 from gradstep._numbers import frozen, stream
 from gradstep._table.table import Table
 from gradstep._table.terms import NO_ORDER, Rows, Units
@@ -23,7 +24,8 @@ _CELLS_PER_GRAM = 1 << 17  # whose products are summed before they are added to 
 _GRAMS, _GRAM_CELLS = 16, 1 << 21  # sums of them side by side, and entries of all
 _CELLS_PER_PIECE = 1 << 19  # of a read that threads share: half a millisecond, and 4 MB that a cache holds
 STRIPES = 16  # of a sketch: each row goes to one bucket of each; of four, rows that meet in one stretch too much
-_SKETCH_CELLS = 1 << 21  # of the part of a sketch that one thread adds to: 16 MB
+_STRIPE_CELLS = 1 << 16  # of a stripe of a sketch that rows are added to at a time: 512 kB
+_CELLS_PER_SKETCH = 1 << 18  # of rows that are added to each stripe in turn: 2 MB
 _QUARTERS = 4
 _ROWS_OF_RESPONSES = 1 << 14
 
@@ -126,30 +128,35 @@ class Summed(Table):
         """Return a sketch of the weighted rows ``[1, Z, y]``: stacked sparse signs, about so many rows."""
         buckets = -(-rows // STRIPES)
         size = 1 + self.d + self.k
-        blocks = list(enumerate(self._blocks()))
-        # A small sketch is made in four, of a quarter of the rows each; of a large one each part has all rows, but few
-        # columns, so that what is added to stays in the cache.
-        small = STRIPES * buckets * size <= _SKETCH_CELLS
-        width = size if small else max(32, _SKETCH_CELLS // (STRIPES * buckets))
-        parts = _QUARTERS if small else -(-size // width)
-        out = np.zeros((parts if small else 1, STRIPES, buckets, size))
+        # A stripe's buckets, of some columns, stay in a cache while many rows are added to them. Threads share the
+        # columns; of few columns each part has a quarter of the rows.
+        width = max(WIDTH, min(_STRIPE_CELLS // buckets // WIDTH, -(-size // WIDTH)) * WIDTH)
+        groups = -(-size // width)
+        quarters = 1 if groups >= _QUARTERS else _QUARTERS
+        blocks = list(enumerate(self._blocks(_CELLS_PER_SKETCH, _CELLS_PER_SKETCH // width)))
+        out = np.zeros((groups * quarters, STRIPES, buckets, width))
+
+        def add(start: int, stop: int, drawn: NDArray[np.uint16], first: int, sums: NDArray[np.float64]) -> None:
+            part = np.empty((stop - start, width))
+            fill_part(*self._host, start, first, *units, part)
+            for stripe, of_stripe in enumerate(sums):
+                scatter(part, drawn[stripe], 1 / math.sqrt(STRIPES), of_stripe)
 
         def part(piece: int) -> Iterator[None]:
-            mine = blocks[piece::parts] if small else blocks
-            first = 0 if small else piece * width
-            of_part = out[piece if small else 0]
-            for number, (start, stop) in mine:
+            group, quarter = divmod(piece, quarters)
+            for number, (start, stop) in blocks[quarter::quarters]:
                 drawn = stream("sketch", seed, number).integers(
-                    0, 2 * buckets, (stop - start, STRIPES), dtype=np.uint32
+                    0, 2 * buckets, (STRIPES, stop - start), dtype=np.uint16
                 )
-                scatter(*self._host, start, first, min(first + width, size), *units, drawn, of_part)
+                add(start, stop, drawn, group * width, out[piece])
                 yield
 
-        self._ready(scatter, *self._host, 0, 0, 0, *units, np.empty((0, STRIPES), dtype=np.uint32), out[0])
-        threads.each(part, parts, alone=self._few)
+        self._ready(add, 0, 0, np.empty((STRIPES, 0), dtype=np.uint16), 0, out[0], of=scatter)
+        threads.each(part, groups * quarters, alone=self._few)
         self.row_reads += self.n
-        whole: NDArray[np.float64] = np.add.reduce(out)
-        return whole.reshape(-1, size)
+        parts = np.add.reduce(out.reshape(groups, quarters, STRIPES * buckets, width), axis=1)
+        whole: NDArray[np.float64] = np.hstack(tuple(parts))[:, :size]
+        return whole
 
     @property
     def _few(self) -> bool:
