@@ -6,6 +6,7 @@ import pytest
 import gradstep as gs
 from conftest import SIMULATED, needs_jit
 from gradstep import _cost, _input
+from gradstep._break_even import Shape
 from gradstep._kernels import cache
 from gradstep._table.dense import Dense
 
@@ -52,11 +53,11 @@ def test_auto_takes_the_cheapest_and_prints_all(cheapest, monkeypatch):
 
 
 def test_costs_rise_with_what_is_done():
-    few, many = (_cost.predicted(_cost.TYPICAL, dense(20_000, d), 0.01, intercept=True) for d in (10, 200))
+    few, many = (_cost.predicted(_cost.TYPICAL, Shape(400_000, d, 1, 8), 0.01, intercept=True) for d in (10, 800))
     assert all(many[name] > few[name] for name in few)
     assert few["exact"] < few["sgd"]
     assert many["exact"] > many["sgd"]
-    near = _cost.predicted(_cost.TYPICAL, dense(20_000, 200), 1e-6, intercept=True)
+    near = _cost.predicted(_cost.TYPICAL, Shape(400_000, 800, 1, 8), 1e-6, intercept=True)
     assert near["sgd"] > many["sgd"]
     assert near["cg"] > many["cg"]
     for tol in (0.0, 1e300):
