@@ -15,7 +15,7 @@ from gradstep.schedules import SCHEDULES
 from reference import sgd
 
 # (n, d, k or None, batch, epochs): ragged last batch, batch 1, batch n, batch above n, n = 1, d = 1, one output in a
-# column of its own, rows beyond one block of threads.
+# column of its own, rows beyond one block of threads, rows that are read in fours.
 SHAPES = [
     (40, 3, None, 7, 2),
     (11, 3, None, 1, 1),
@@ -28,6 +28,8 @@ SHAPES = [
     (40, 3, 2, 7, 2),
     (33, 19, 3, 8, 1),
     (50, 33, None, 32, 1),
+    (50, 70, None, 7, 2),
+    (37, 64, None, 37, 1),
 ]
 
 
@@ -156,13 +158,13 @@ def test_momentum_and_averaging_equal_the_slow_twin(device, options, k, penalty,
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("k", [None, 3])
+@pytest.mark.parametrize(("k", "d"), [(None, 4), (3, 4), (None, 70)])
 @pytest.mark.parametrize("batch", [1, 7, 50])
-@pytest.mark.parametrize("step", [0.05, gs.inverse_decay(0.05, 0.1)], ids=["constant", "decaying"])
+@pytest.mark.parametrize("step", [0.005, gs.inverse_decay(0.005, 0.1)], ids=["constant", "decaying"])
 @options
-def test_an_epoch_cut_into_calls_anywhere_has_the_same_bits(device, k, batch, step, options):
+def test_an_epoch_cut_into_calls_anywhere_has_the_same_bits(device, k, d, batch, step, options):
     n = 50 if device == "cpu" else 12  # the simulator takes a twentieth of a second a call
-    X, y, weight = table(n, 4, k)
+    X, y, weight = table(n, d, k)
     rows = Rows(X, y, weight / weight.mean())
     ends = []
     for rows_per_call in (n, 5, 1):

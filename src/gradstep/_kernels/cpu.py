@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.formula import Formula, compilable
 from gradstep._kernels.prefetch import prefetch
+from gradstep._kernels.products import FOUR, add_four, add_one, aligned, both_of_four, dot_of_one
 
 # Sums over the columns of a row may be reordered, which vectorises them. "ninf" and "nnan" stay out: with them a
 # compiled `isnan` is always false.
@@ -22,6 +23,11 @@ _sums = partial(compilable, fastmath=SUMS, forceinline=True, error_model="numpy"
 _exact = partial(compilable, fastmath=False, forceinline=True, error_model="numpy")
 
 _AHEAD = 4  # rows between asking for one and reading it
+LONG = 64
+"""Columns from which rows of one output are read in fours."""
+_HELD = 2 * FOUR  # rows in hand: those that are read and those before them
+
+_exact(aligned)
 
 Kernel = Callable[..., None]
 
@@ -99,8 +105,12 @@ def rates_kernel(rate: Formula) -> Kernel:
 
 
 @lru_cache(maxsize=64)
-def epoch_kernel(value: Formula, slope: Formula, prox: Formula, several: bool) -> Kernel:
+def epoch_kernel(
+    value: Formula, slope: Formula, prox: Formula, several: bool, long: bool = False
+) -> Kernel:  # fmt: skip
     """Return the compiled epoch for a loss's formulas and a penalty's, for one output or for several.
+
+    Of one output, rows that are `long`, of `LONG` columns or more, are read in fours.
 
     The kernel is called as::
 
@@ -121,7 +131,8 @@ def epoch_kernel(value: Formula, slope: Formula, prox: Formula, several: bool) -
 
     With one rate of 0 and ``batch`` n it is the full gradient and the loss in one read.
     """
-    add = _adds_rows_of_several_outputs(value, slope) if several else _adds_rows(value, slope)
+    adds = _adds_rows_of_several_outputs if several else _adds_long_rows if long else _adds_rows
+    add = adds(value, slope)
     plain_step, heavy_ball_step, nesterov_step = _steps(prox)
 
     @kernel
@@ -130,20 +141,24 @@ def epoch_kernel(value: Formula, slope: Formula, prox: Formula, several: bool) -
         w, last, average, total, loss_sum, p, q,
     ):  # fmt: skip
         n, d = X.shape
-        flat, flat_last, flat_total = w.reshape(w.size), last.reshape(w.size), total.reshape(w.size)
-        flat_average, weights = average.reshape(w.size), last.reshape(w.size) if nesterov else w.reshape(w.size)
-        coefs = d * (flat.size // (d + 1))
-        size = flat.size if intercept else coefs
+        callers, flat_last, callers_total = w.reshape(w.size), last.reshape(w.size), total.reshape(w.size)
+        flat, flat_total = aligned(w.size), aligned(w.size)
+        for j in range(w.size):
+            flat[j], flat_total[j] = callers[j], callers_total[j]
+        flat_average, weights = average.reshape(w.size), flat_last if nesterov else flat
+        coefs = d * (w.size // (d + 1))
+        size = w.size if intercept else coefs
         full = 1.0 / batch
         row = start
         first = start - start % batch
         taken = 0
+        at, numbers = np.zeros(_HELD, np.int64), aligned(max(2 * _HELD, loss_sum.size))
         while row < stop:
             end_of_batch = min(first + batch, n)
             end = min(end_of_batch, stop)
             if row == first:
                 flat_total[:] = 0.0
-            add(X, y, weight, order, start, row, end, w, total, loss_sum, p)
+            add(X, y, weight, order, start, row, end, flat, flat_total, loss_sum, p, at, numbers)
             if end == end_of_batch:
                 share = full if end_of_batch - first == batch else 1.0 / (end_of_batch - first)
                 rate = rates[taken] if rates.size > 1 else rates[0]
@@ -158,13 +173,15 @@ def epoch_kernel(value: Formula, slope: Formula, prox: Formula, several: bool) -
                     _average(flat_average, weights, averaged + taken, size)
                 first = end_of_batch
             row = end
+        for j in range(w.size):
+            callers[j], callers_total[j] = flat[j], flat_total[j]
 
     return epoch
 
 
 def _adds_rows(value: Formula, slope: Formula) -> Kernel:
     @_sums
-    def add_rows(X, y, weight, order, start, first, last, w, total, loss_sum, p):
+    def add_rows(X, y, weight, order, start, first, last, w, total, loss_sum, p, at, numbers):  # noqa: ARG001
         d = X.shape[1]
         stride = uint64(0 if weight.size == 1 else 1)
         shuffled = order.size > 0
@@ -190,14 +207,61 @@ def _adds_rows(value: Formula, slope: Formula) -> Kernel:
     return add_rows
 
 
+def _adds_long_rows(value: Formula, slope: Formula) -> Kernel:
+    # Not reordered: a row's sums are the same whether it is read with three others or, at the end of a call, alone.
+    @_exact
+    def add_rows(X, y, weight, order, start, first, last, w, total, loss_sum, p, at, numbers):
+        d = X.shape[1]
+        stride = uint64(0 if weight.size == 1 else 1)
+        in_order = order.size == 0
+        slopes = total[d]
+        losses = loss_sum[0]
+        new, old = 0, FOUR
+        for i in range(FOUR):  # four of no weight before the first: at[FOUR:] are numbers of rows, whichever
+            numbers[_HELD + FOUR + i] = 0.0
+        for row in range(first, last, FOUR):
+            count = min(FOUR, last - row)
+            for i in range(count):
+                number = row + i
+                if not in_order:
+                    number = order[uint64(number - start)]
+                    prefetch(X, uint64(order[uint64(min(row + i + _AHEAD - start, order.size - 1))]))
+                at[uint64(new + i)] = number
+            if count == FOUR:
+                both_of_four(X, at, new, old, w, numbers, total, in_order)
+            else:
+                add_four(X, at, new, old, w, numbers, total, in_order)
+                for i in range(new, new + count):
+                    dot_of_one(X, at, i, i, w, numbers, total, in_order)
+            for s in range(new, new + count):
+                k = uint64(s)
+                i = uint64(at[k])
+                z, v = numbers[k] + w[d], weight[i * stride]
+                losses += v * value(z, y[i], p)
+                r = v * slope(z, y[i], p)
+                slopes += r
+                numbers[k + uint64(_HELD)] = r
+            if count < FOUR:
+                for i in range(new, new + count):
+                    add_one(X, at, i, i, w, numbers, total, in_order)
+            new, old = old, new
+        if (last - first) % FOUR == 0:
+            add_four(X, at, new, old, w, numbers, total, in_order)
+        total[d] = slopes
+        loss_sum[0] = losses
+
+    return add_rows
+
+
 def _adds_rows_of_several_outputs(value: Formula, slope: Formula) -> Kernel:
     @_sums
-    def add_rows(X, y, weight, order, start, first, last, w, total, loss_sum, p):
+    def add_rows(X, y, weight, order, start, first, last, flat, flat_total, loss_sum, p, at, numbers):  # noqa: ARG001
         d = X.shape[1]
         k = y.shape[1]
+        w, total = flat[: (d + 1) * k].reshape((d + 1, k)), flat_total[: (d + 1) * k].reshape((d + 1, k))
         stride = uint64(0 if weight.size == 1 else 1)
         shuffled = order.size > 0
-        z = np.empty(k)
+        z = numbers
         for row in range(first, last):
             i = uint64(row)
             if shuffled:
