@@ -62,9 +62,9 @@ class Machine(NamedTuple):
 TYPICAL = Machine(byte=2.8e-11, gram=2.3e-11, factor=1.2e-11, values=2.7e-10)
 """Two cores of a server of 2024: what is said of costs before the machine at hand was measured."""
 
-# Of kernels with two threads, nanoseconds a cell over those of a Gram operation with one, where both were measured: they
-# are bound by arithmetic, and a processor that is faster at one is at the other. asv_bench/default.py puts what follows
-# beside the clock.
+# Of kernels with two threads, nanoseconds a cell over those of a Gram operation with one, where both were measured:
+# they are bound by arithmetic, and a processor that is faster at one is at the other. asv_bench/default.py puts what
+# follows beside the clock.
 _GRADIENT, _PROBES, _LANES, _CURVATURE, _SKETCH = 13.0, 30.0, 20.0, 16.0, 400.0
 _GRAM, _GRAM_ROW = 0.5, 40  # of a Gram operation; columns' worth of time of a row's own
 _VALUES = 0.4  # of a singular value decomposition: the values alone, of a triangle

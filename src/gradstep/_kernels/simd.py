@@ -1,8 +1,8 @@
 """Eight float64 numbers at once, the width of the largest registers: what loops over the columns of rows are made of.
 
 LLVM makes vectors of plain loops by itself, but unrolls them so far that rows of ten columns never come to the fast
-part, and checks before each loop that no array overlaps another. Here loops are written in eights: of d columns the last
-``d % 8`` are read under a mask. Processors with smaller registers take two or four for each.
+part, and checks before each loop that no array overlaps another. Here loops are written in eights: of d columns the
+last ``d % 8`` are read under a mask. Processors with smaller registers take two or four for each.
 """
 
 from collections.abc import Callable
