@@ -7,7 +7,10 @@ import pytest
 
 import gradstep as gs
 from gradstep._kernels.formula import examples
+from gradstep._table.dense import Dense
 from gradstep._table.order import row_order
+from gradstep._table.table import Table
+from gradstep._table.terms import Rows
 from gradstep.losses import DOMAINS, LOSSES
 from gradstep.textbook import gradient, linear, make_linear, minibatches, sgd_step
 from reference import sgd
@@ -91,6 +94,28 @@ def test_gradient_by_formula():
     residual = linear(X, w, b) - y
     np.testing.assert_allclose(dw, X.T @ residual / 40, rtol=1e-12)
     np.testing.assert_allclose(db, residual.mean(axis=0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(40_000, 30), (12_000, 90)], ids=str)
+@pytest.mark.parametrize("k", [None, 2])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_gradient_of_pieces_has_the_same_bits_for_any_number_of_threads(shape, k, weighted):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal(shape), rng.standard_normal(shape[:1] if k is None else (shape[0], k))
+    weight = rng.uniform(0.5, 1.5, shape[0]) if weighted else np.ones(1)
+    table = Dense(Rows(X, y, weight / weight.mean()), gs.squared(), None)
+    w = rng.standard_normal((shape[1] + 1, *y.shape[1:]))
+    answers = []
+    for threads in (1, 2, 3):
+        with gs.set_threads(threads):
+            answers.append(table.gradient(w))
+    assert table.row_reads == 3 * len(X)
+    for answer in answers[1:]:
+        np.testing.assert_array_equal(answer[0], answers[0][0])
+        np.testing.assert_array_equal(answer[1], answers[0][1])
+    losses, slopes = Table.gradient(table, w)
+    np.testing.assert_allclose(answers[0][0], losses, rtol=1e-12)
+    np.testing.assert_allclose(answers[0][1], slopes, rtol=1e-10, atol=1e-12)
 
 
 def test_a_step_changes_nothing_in_place():

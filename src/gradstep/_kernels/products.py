@@ -36,16 +36,17 @@ def aligned(size):
 
 # Rows are X[at[new]] and the three behind it, or it alone; numbers[new] and so on are their products, numbers[new + 8]
 # what they are added times. What is read and written in vectors is `aligned`: w, total. In plain Python, with the JIT
-# off, they are NumPy's products.
+# off, they are NumPy's products, of one row after the other too.
 
 
 def _plain(number: int, *, dots: bool, adds: bool) -> Any:
     def plain(X: Any, at: Any, new: int, old: int, w: Any, numbers: Any, total: Any, in_order: bool) -> None:  # noqa: ARG001
         d = X.shape[1]
-        if dots:
-            numbers[new : new + number] = X[at[new : new + number]] @ w[:d]
-        if adds:
-            total[:d] += numbers[2 * FOUR + old : 2 * FOUR + old + number] @ X[at[old : old + number]]
+        for n in range(number):
+            if dots:
+                numbers[new + n] = X[at[new + n]] @ w[:d]
+            if adds:
+                total[:d] += numbers[2 * FOUR + old + n] * X[at[old + n]]
 
     return plain
 

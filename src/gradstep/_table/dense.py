@@ -1,5 +1,6 @@
 """Dense rows in memory, read by threads of the CPU."""
 
+import copy
 import math
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
@@ -19,7 +20,7 @@ from gradstep._kernels.squares import gradient as squares_gradient
 from gradstep._numbers import frozen
 from gradstep._table.order import row_order
 from gradstep._table.summed import ROW_COST, Summed
-from gradstep._table.table import Table, compiled_for
+from gradstep._table.table import Counts, Table, compiled_for
 from gradstep._table.terms import NO_ORDER, Deal, Evidence, Look, Model, Path, Rows, Settings, Units
 from gradstep.losses import Loss
 from gradstep.penalties import Penalty
@@ -83,6 +84,34 @@ class Dense(Summed):
             )  # fmt: skip
         compiled.add(self._dtype)
         self.row_reads += stop - start
+
+    def gradient(self, w: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return weighted mean losses at `w` and their gradient: of a large table, from pieces that threads share."""
+        pieces = list(self._pieces(self._elements_per_row + ROW_COST))
+        if self._few or len(pieces) == 1:
+            return super().gradient(w)
+        tables = [self._rows_alone(*piece) for piece in pieces]
+        losses, slopes = np.empty((len(pieces), self.k)), np.empty((len(pieces), *w.shape))
+
+        def part(piece: int) -> None:
+            losses[piece], slopes[piece] = Table.gradient(tables[piece], w)
+
+        if self._dtype not in compiled_for.get(self._kernel, ()):
+            part(0)
+        threads.each(part, len(pieces))
+        self.row_reads += self.n
+        for table, loss, slope in zip(tables, losses, slopes, strict=True):
+            loss *= table.n / self.n  # noqa: PLW2901 - in place
+            slope *= table.n / self.n  # noqa: PLW2901
+        return np.add.reduce(losses), np.add.reduce(slopes)
+
+    def _rows_alone(self, start: int, stop: int) -> Self:
+        """Return rows `start` to `stop` as a table whose reads count apart."""
+        view = copy.copy(self)
+        X, y, weight = self._rows
+        rows = Rows(X[start:stop], y[start:stop], weight if weight.size == 1 else weight[start:stop])
+        view.__dict__.update(_rows=rows, n=stop - start, _counts=Counts())
+        return view
 
     def statistics(
         self, order: NDArray[np.int64], *, centred: bool, copied: bool = False
