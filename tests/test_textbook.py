@@ -96,7 +96,7 @@ def test_gradient_by_formula():
     np.testing.assert_allclose(db, residual.mean(axis=0), rtol=1e-12)
 
 
-@pytest.mark.parametrize("shape", [(40_000, 30), (12_000, 90)], ids=str)
+@pytest.mark.parametrize("shape", [(100_000, 10), (35_000, 90)], ids=str)
 @pytest.mark.parametrize("k", [None, 2])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_gradient_of_pieces_has_the_same_bits_for_any_number_of_threads(shape, k, weighted):

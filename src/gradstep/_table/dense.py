@@ -31,6 +31,7 @@ from gradstep.penalties import Penalty
 _ELEMENTS_PER_CALL = 1 << 25
 
 _CELLS_PER_PART = 1 << 20  # of scaled rows that threads share: a millisecond
+_CELLS_PER_CALL = 1 << 21  # of a gradient that threads share: a call from Python costs a twentieth of it
 _CELLS_NEAR = 1 << 16  # of rows that are read twice: 512 kB, which a processor's own cache holds
 _ROWS_OF_NUMBERS = 1 << 14  # of a sum over numbers of the rows that threads share
 
@@ -87,9 +88,10 @@ class Dense(Summed):
 
     def gradient(self, w: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return weighted mean losses at `w` and their gradient: of a large table, from pieces that threads share."""
-        pieces = list(self._pieces(self._elements_per_row + ROW_COST))
-        if self._few or len(pieces) == 1:
+        rows = max(64, _CELLS_PER_CALL // (self._elements_per_row + ROW_COST))
+        if self.n < 2 * rows:
             return super().gradient(w)
+        pieces = [(start, min(start + rows, self.n)) for start in range(0, self.n, rows)]
         tables = [self._rows_alone(*piece) for piece in pieces]
         losses, slopes = np.empty((len(pieces), self.k)), np.empty((len(pieces), *w.shape))
 
