@@ -203,7 +203,9 @@ def test_levels_are_each_alone_and_their_predictions_do_not_cross():
         fit = gs.fit(X, y, loss=loss, check=False)
         raw = X @ fit.coef + fit.intercept
         assert fit.coef.shape == (8, 5)
-        assert fit.crossings == np.count_nonzero((np.diff(raw, axis=1) < 0).any(axis=1)) > 0
+        # Levels whose fits pass through the same row are alike there, but for rounding.
+        fewest, most = (np.count_nonzero((np.diff(raw, axis=1) < at).any(axis=1)) for at in (-1e-12, 1e-12))
+        assert 0 < fewest <= fit.crossings <= most
         new = 10 * rng.standard_normal((500, 8))
         assert (np.diff(fit.predict(new), axis=1) >= 0).all()
         np.testing.assert_allclose(fit.predict(new), np.sort(new @ fit.coef + fit.intercept, axis=1), rtol=1e-9)
@@ -276,7 +278,8 @@ def test_what_changes_nothing_changes_nothing(loss, n):
         zeroed = gs.fit(np.where(kept[:, np.newaxis], X, 1e300), y, sample_weight=times, **settings)
         least(zeroed, without)
         assert zeroed.certificate.degrees_of_freedom == without.certificate.degrees_of_freedom
-        np.testing.assert_allclose(zeroed.certificate.residual_sd, without.certificate.residual_sd, rtol=0.12)
+        # Of the density at the fit, in windows by leverages of 16 projections: a quarter off at the median.
+        np.testing.assert_allclose(zeroed.certificate.residual_sd, without.certificate.residual_sd, rtol=0.25)
     plain = gs.fit(X, y, loss=loss, check=False)
     powers = np.random.default_rng(1).integers(-40, 40, X.shape[1])
     scaled = gs.fit(np.ldexp(X, powers), y, loss=loss, check=False)
