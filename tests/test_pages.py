@@ -41,8 +41,10 @@ def test_the_front_page_prints_what_it_says():
     (code,), (shown,) = blocks("docs/index.md", "python"), blocks("docs/index.md", "text")
     found, _ = printed(code)
     for said, got in zip(shown.strip().splitlines(), found.strip().splitlines(), strict=True):
-        assert NUMBER.sub("#", said) == NUMBER.sub("#", got)
-        if not said.strip().startswith("seconds"):
+        if said.strip().startswith("seconds"):  # what compiling took is said where it took long
+            assert got.strip().startswith("seconds")
+        else:
+            assert NUMBER.sub("#", said) == NUMBER.sub("#", got)
             np.testing.assert_allclose(
                 [float(x) for x in NUMBER.findall(got)],
                 [float(x) for x in NUMBER.findall(said)],
