@@ -2,8 +2,8 @@
 
 Columns are ``x * scale - centre``, formed in register, so that rows far from zero keep the digits of what tells them
 apart. All vectors of columns are padded to eights, ``minus`` is ``-centre``. Of four rows a column's scale, centre and
-weight are loaded once in place of four times: the loop then takes as long as its four multiplications for each eight
-cells of a row, about 0.17 ns a cell, where one row at a time waits for loads.
+weight are loaded once in place of four times: in the cache the loop then takes as long as its four multiplications for
+each eight cells of a row, about 0.17 ns a cell. In the assembly they are `vfmadd` with their loads folded into them.
 """
 
 from functools import partial
