@@ -157,6 +157,15 @@ def exact_sum(a: Matrix, b: Matrix) -> tuple[Matrix, Matrix]:
     return after, (a - (after - part)) + (b - part)
 
 
+def exact_total(highs: Matrix, lows: Matrix) -> tuple[Matrix, Matrix]:
+    """Return the sums, one after the other, of numbers in two parts."""
+    high, low = highs[0], lows[0]
+    for part_high, part_low in zip(highs[1:], lows[1:], strict=True):
+        high, lost = exact_sum(high, part_high)
+        low = low + (lost + part_low)
+    return high, low
+
+
 def exact_dot(a: Matrix, w: Matrix) -> tuple[Matrix, Matrix]:
     """Return ``a w + b`` (k,) in two parts, of weights (d + 1, k) with b last: what float64 holds, and the rest."""
     products = a[:, np.newaxis] * w[:-1]

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from gradstep._dense_algebra import exact_dot, exact_sum, product
+from gradstep._dense_algebra import exact_dot, exact_sum, exact_total, product
 from gradstep._kernels import cpu, lanes, threads
 from gradstep._kernels.first_call import first_call, interrupts_held
 from gradstep._kernels.looks import look_kernel
@@ -192,10 +192,7 @@ class Dense(Summed):
         if probes is not None:
             self._ready(lanes.squared_norms, self._host.X, self._host.weight, 0, 0, units.scale, minus, V, norms)
         threads.each(part, len(blocks), alone=self._few)
-        high, low = highs[0], lows[0]
-        for part_high, part_low in zip(highs[1:], lows[1:], strict=True):
-            high, lost = exact_sum(high, part_high)
-            low = low + (lost + part_low)
+        high, low = exact_total(highs, lows)
         self.row_reads += self.n
         slopes, by_level = np.empty((self.d, self.k)), np.empty(self.k)
         self._run(about_means, high, low, units.centre, mean, intercept, slopes, by_level)
@@ -246,10 +243,7 @@ class Dense(Summed):
             self._ready(lanes.squared_norms, self._host.X, self._host.weight, 0, 0, units.scale, -centre, V, norms)
         highs[0], lows[0], sums[0] = 0.0, 0.0, 0.0
         threads.each(lambda piece: part(*blocks[piece], piece), len(blocks), alone=self._few)
-        high, low = highs[0], lows[0]
-        for part_high, part_low in zip(highs[1:], lows[1:], strict=True):
-            high, lost = exact_sum(high, part_high)
-            low = low + (lost + part_low)
+        high, low = exact_total(highs, lows)
         self.row_reads += self.n
         slopes = (high + low)[: self.d, np.newaxis]
         by_level = math.fsum(sums[:, :2].reshape(-1)) if np.isfinite(sums).all() else math.nan
@@ -324,10 +318,7 @@ class Dense(Summed):
         with first_call(loss) if first else nullcontext():
             self._ready(of, 0, 0, 0, of=kernel)
         threads.each(lambda piece: of(*blocks[piece], piece), len(blocks), alone=self._few)
-        high, low = highs[0], lows[0]
-        for part_high, part_low in zip(highs[1:], lows[1:], strict=True):
-            high, lost = exact_sum(high, part_high)
-            low = low + (lost + part_low)
+        high, low = exact_total(highs, lows)
         self.row_reads += self.n
         bad = sums[:, 2][sums[:, 2] >= 0]
         losses = float(sums[:, 0].sum())
