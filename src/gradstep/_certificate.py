@@ -87,6 +87,9 @@ class Certificate:
         Rank of the centred columns, each divided by its root-mean-square: singular values above ``max(n, d) eps`` times
         the largest, n the rows of positive weight. Where it is short, the exact coefficients that everything here is
         measured from are those of that rank: of directions below the cut nothing is claimed.
+    columns : int
+        Columns that this is of: all; under l1, of more than a thousand, those that were fitted at once, beside which
+        all others are zero.
     condition : float
         Largest over smallest of those singular values; of a sketch's R, as it shows them.
     dependent : tuple of int
@@ -122,6 +125,7 @@ class Certificate:
     residual_sd: float | NDArray[np.float64]
     degrees_of_freedom: float
     rank: int
+    columns: int
     condition: float
     dependent: tuple[int, ...]
     worst_column: int
@@ -162,6 +166,7 @@ def certify(preconditioner: Preconditioner, evidence: Evidence, w: NDArray[np.fl
         residual_sd=sd if table.outputs else float(sd[0]),
         degrees_of_freedom=degrees,
         rank=p.rank,
+        columns=len(p.T),
         condition=p.condition,
         dependent=p.dependent,
         worst_column=int(np.divide(far, p.spread, out=np.zeros_like(far), where=p.spread > 0).argmax()),
@@ -272,6 +277,7 @@ def certify_curved(
         residual_sd=typical * math.sqrt(about.mean * present) if measurable else math.nan,
         degrees_of_freedom=degrees,
         rank=p.rank,
+        columns=len(p.T),
         condition=p.condition,
         dependent=p.dependent,
         worst_column=int(np.divide(away, p.spread, out=np.zeros_like(away), where=p.spread > 0).argmax()),
@@ -308,6 +314,7 @@ def certify_by_gap(
         residual_sd=unit * math.sqrt(table.present / table.n) if known else math.nan,
         degrees_of_freedom=table.present - p.intercept - p.degrees,
         rank=p.rank,
+        columns=len(p.T),
         condition=p.condition,
         dependent=p.dependent,
         worst_column=int(np.divide(away, p.spread, out=np.zeros_like(away), where=p.spread > 0).argmax()),

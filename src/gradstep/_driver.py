@@ -16,10 +16,11 @@ from gradstep._certificate import EXACT_WITHIN, Certificate, certify
 from gradstep._kernels import threads
 from gradstep._numbers import frozen
 from gradstep._result import Entry, Progress, Stop
-from gradstep._solvers import certified, curved, kinked
+from gradstep._solvers import certified, curved, kinked, working
 from gradstep._solvers.kinked import Kinked
 from gradstep._solvers.newton import Newton
 from gradstep._solvers.textbook import Textbook
+from gradstep._solvers.working import Working
 from gradstep._table.table import Table
 
 _SETTLED = 1 / 3
@@ -45,7 +46,7 @@ class Certifying(Protocol):
         """Return how many passes the next round takes, at least."""
 
 
-Method = Textbook | Newton | Kinked | Certifying
+Method = Textbook | Newton | Working | Kinked | Certifying
 
 
 class Limits(NamedTuple):
@@ -85,14 +86,14 @@ class Run:
     @property
     def factor(self) -> NDArray[np.float64] | None:
         """R with ``R' R = [X 1]' [X 1]``, where a factor of all rows was made."""
-        if self.certificate is None or isinstance(self._method, (Newton, Kinked)):
+        if self.certificate is None or isinstance(self._method, (Newton, Working, Kinked)):
             return None
         return certified.callers_factor(self._table, self.state.preconditioner)
 
     def begin(self, state: Any) -> None:
         """Take the state before the first round."""
         self.state = state
-        if isinstance(self._method, (Newton, Kinked)):
+        if isinstance(self._method, (Newton, Working, Kinked)):
             if state.certificate is not None:
                 self._look(state)
             return
@@ -107,7 +108,7 @@ class Run:
 
     def take(self, state: Any) -> None:
         """Take the state after a round, and decide whether to go on."""
-        if isinstance(self._method, (Newton, Kinked)):
+        if isinstance(self._method, (Newton, Working, Kinked)):
             self._look(state)
             return
         if not isinstance(self._method, Textbook):
@@ -198,9 +199,9 @@ class Run:
         settled = settled or self.certificate.bound <= self.certificate.floor < math.inf
         self.stop = Stop.CERTIFIED if near else Stop.FLOOR if settled else Stop.BUDGET
 
-    def _look(self, state: curved.State | kinked.State) -> None:
+    def _look(self, state: curved.State | working.State | kinked.State) -> None:
         """Take a round's state of a loss without a closed form, and stop where it is time."""
-        assert isinstance(self._method, (Newton, Kinked))  # noqa: S101 - whose state it is
+        assert isinstance(self._method, (Newton, Working, Kinked))  # noqa: S101 - whose state it is
         self.state, self.certificate = state, state.certificate
         self.moved = not state.unchanged
         self._gained = state.left
@@ -213,8 +214,9 @@ class Run:
         small = isinstance(state, curved.State) and certified.is_small(self._table)
         near = c is not None and self._near() and (isinstance(state, kinked.State) or state.fixed)
         # Of all rows Newton's steps gain more and more, until rounding is all that is left.
-        vertex = isinstance(state, kinked.State) and state.ended_at_vertex
-        settled = state.unchanged or vertex or (c is not None and c.bound <= c.floor < math.inf)
+        over = isinstance(state, kinked.State) and state.ended_at_vertex
+        over = over or (isinstance(state, working.State) and state.over)
+        settled = state.unchanged or over or (c is not None and c.bound <= c.floor < math.inf)
         idle = whole and _SETTLED < state.left < math.inf  # of an exact factor: rounding is all that is left
         settled = settled or (idle and c is not None and (near or self._is_exact(c)))
         reads: int = self._method.reads(state)  # type: ignore[arg-type]

@@ -30,9 +30,10 @@ from gradstep._result import (
     Stop,
     lengthened,
 )
-from gradstep._solvers import kinked
+from gradstep._solvers import kinked, working
 from gradstep._solvers.kinked import Kinked
 from gradstep._solvers.newton import Newton
+from gradstep._solvers.working import Working
 from gradstep._table.devices import table_on
 from gradstep._table.table import Table
 from gradstep._table.terms import Rows
@@ -76,7 +77,7 @@ def fitted(
     compiled, stopped = spent(), False
     for c, (of_output, of_loss) in enumerate(_outputs(rows, loss)):
         table = table_on("cpu", of_output, of_loss, penalty)
-        method = _method(of_loss, penalty, solver, steps, limits, seed, intercept=intercept)
+        method = _method(of_loss, penalty, solver, steps, limits, seed, table.d, intercept=intercept)
         start = None if earlier is None else earlier[:, c : c + 1]
         with _blas.one_thread(), np.errstate(over="ignore", invalid="ignore"):  # what is not finite is seen
             run = drive(method, table, start, limits, callbacks, began)
@@ -125,21 +126,24 @@ def _name(c: int, loss: Loss, rows: Rows) -> str:
 
 
 def _method(
-    loss: Loss, penalty: Penalty | None, solver: str, steps: Steps, limits: Limits, seed: int, *, intercept: bool
-) -> Newton | Kinked:
+    loss: Loss, penalty: Penalty | None, solver: str, steps: Steps, limits: Limits, seed: int, columns: int,
+    *, intercept: bool,
+) -> Newton | Working | Kinked:  # fmt: skip
     l1, l2 = strengths(penalty)
     if kinks(loss):
         return Kinked(
             loss, l1, intercept, seed, limits.tol, limits.max_passes, steps.batch_size, directions=solver == "cg"
         )
-    return Newton(
+    newton = Newton(
         loss, l1, l2, intercept, seed, limits.tol, limits.max_passes, steps.batch_size, directions=solver == "cg"
     )
+    return Working(newton) if l1 > 0 and columns > working.FEW else newton
 
 
 def _judge(
-    part: _Solved, rows: Rows, penalty: Penalty | None, wanted: bool | None, method: Newton | Kinked, *, of: str
-) -> None:
+    part: _Solved, rows: Rows, penalty: Penalty | None, wanted: bool | None, method: Newton | Working | Kinked,
+    *, of: str,
+) -> None:  # fmt: skip
     """Look at whether the fit of an output is as near as was asked, and at whether SciPy says the same."""
     run = part.run
     if run.stop is Stop.SEPARABLE:

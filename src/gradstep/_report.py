@@ -113,7 +113,7 @@ def _certificate(c: Certificate, d: int, *, ridged: bool, sampled: bool) -> list
         "probable": f"for all but {c.failure_probability:.1g} of the seeds",
         "estimate": "an estimate, " + ("from a sample of the rows" if sampled else "if its curvature has one hump"),
     }[c.kind]
-    of_rank = "" if c.rank == d else f" of rank {c.rank}"
+    of_rank = "" if c.rank == c.columns else f" of rank {c.rank}"
     if math.isfinite(c.bound):
         how_far = (
             f"at most {c.bound:.2g} standard errors from the optimum{of_rank} in any direction "
@@ -130,7 +130,8 @@ def _certificate(c: Certificate, d: int, *, ridged: bool, sampled: bool) -> list
         f"               {c.kind}: {sure}; objective at most {c.objective_gap:.2g} above its least"
         if math.isfinite(c.objective_gap)
         else "               raise max_passes, or see the concern",
-        f"  rank         {c.rank} of {d}, condition {c.condition:.3g}",
+        f"  rank         {c.rank} of {c.columns}, condition {c.condition:.3g}"
+        + (f"; the other {d - c.columns} columns are zero" if c.columns < d else ""),
     ]
     if c.dependent:
         norm = "" if ridged else ": least norm"

@@ -188,6 +188,26 @@ def change_kernel(curvature: Formula) -> Callable[..., None]:
 
 
 @lru_cache(maxsize=64)
+def peak_kernel(curvature: Formula) -> Callable[..., None]:
+    """Return the compiled bound on the curvature about some scores, as ``peak(y, score, curve, base, by, p, out)``.
+
+    ``out`` is set to the square of the most that the curvature may be within ``by`` of a score, over ``base``. The
+    most of what is seen at the score and at both ends counts twice, as exponentials grow no faster within 0.69.
+    """
+
+    @kernel
+    def peak(y, score, curve, base, by, p, out):
+        for i in range(score.size):
+            z, most = score[i], curve[i]
+            most = max(most, curvature(z - by[i], y[i], p), curvature(z + by[i], y[i], p))
+            if by[i] > 0.0:
+                most *= 2.0
+            out[i] = most * most / base[i] if most > 0.0 else 0.0
+
+    return peak
+
+
+@lru_cache(maxsize=64)
 def majoriser_kernel(slope: Formula) -> Callable[..., None]:
     """Return the compiled weights ``slope / (z - y)`` of rows, as ``majoriser(y, score, p, out)``.
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradstep import _drawn, _preconditioner
-from gradstep._certificate import Curved, certify_curved
+from gradstep._certificate import Certificate, Curved, certify_curved
 from gradstep._dense_algebra import product
 from gradstep._kinks import has_one_hump, least_sum
 from gradstep._preconditioner import Preconditioner
@@ -72,14 +72,14 @@ class Newton(NamedTuple):
         whole = certified.is_whole(table, self.intercept)
         sampled = _preconditioner.SAMPLED_PER_COLUMN * (table.d + 1)
         order = NO_ORDER if whole else _preconditioner.sample(table, sampled, self.seed)
-        if self._is_quadratic and earlier is None:
+        if self.is_quadratic and earlier is None:
             return self._of_factor(table, whole=whole)
         units = beginning.units_of(table, order, self.l2, intercept=self.intercept)
         rows = None
         if whole:
             rows = table.scaled(units, NO_ORDER, 0, table.n)
         if whole or earlier is not None:
-            scaled, params = self._constant(table)
+            scaled, params = self.constant(table)
         if earlier is not None:
             scaled = from_callers_units(earlier, units)
         elif not whole:
@@ -96,7 +96,8 @@ class Newton(NamedTuple):
         return self._certified(table, state)
 
     @property
-    def _is_quadratic(self) -> bool:
+    def is_quadratic(self) -> bool:
+        """Whether the loss is the squared one."""
         return self.loss == squared()
 
     def _of_factor(self, table: Table, *, whole: bool) -> State:
@@ -145,6 +146,23 @@ class Newton(NamedTuple):
                 return replace(found, apart=apart)
         return self._certified(table, found)
 
+    def by_gap(self, table: Table, state: State, share: float) -> Certificate:
+        """Return the certificate by l1 alone, where slopes are beyond their strengths by a share of them at most."""
+        found = state.metric
+        assert found is not None  # noqa: S101 - it was measured
+        _, (_, own) = self._evidence(table, state)
+        _, alone = self._further(table, state, (0.0, max(own, share)))
+        active = int(np.count_nonzero(state.scaled[:-1]))
+        about = Curved(found.mean, 0.0, self.loss.dispersion, has_one_hump(self.loss), 0.0, active)
+        return self._by_gap(table, state, about, alone)
+
+    def _by_gap(self, table: Table, state: State, about: Curved, gap: float) -> Certificate:
+        found = state.metric
+        assert found is not None  # noqa: S101 - it was measured
+        evidence = found.evidence(state.look, state.scaled)
+        zero = evidence._replace(slopes=np.zeros_like(evidence.slopes), by_level=np.zeros(1))
+        return certify_curved(found.p, zero, state.scaled, table, about._replace(missing=0.0, further=gap))
+
     def reads(self, state: State) -> int:
         """Return how many passes the next round takes, at least."""
         steps = 1 if state.rows is not None or self.l1 > 0 else 2
@@ -181,7 +199,7 @@ class Newton(NamedTuple):
     def _epochs(self) -> Minibatch:
         return Minibatch(self.l2, self.intercept, self.seed, self.tol, self.max_passes, self.batch_size)
 
-    def _constant(self, table: Table) -> tuple[NDArray[np.float64], tuple[float, ...]]:
+    def constant(self, table: Table) -> tuple[NDArray[np.float64], tuple[float, ...]]:
         """Return weights of zero, with about the best intercept, and the loss's parameters there."""
         scaled = np.zeros((table.d + 1, 1))
         if self.loss.relative:
@@ -218,7 +236,7 @@ class Newton(NamedTuple):
         few = table.few(order, drawn, share)
         units = beginning.units_of(few, alpha=self.l2, intercept=self.intercept)
         rows = few.scaled(units, NO_ORDER, 0, few.n)
-        scaled, params = self._constant(few)
+        scaled, params = self.constant(few)
         state = replace(self._at(few, units, scaled, 0, params), rows=rows)
         for _ in range(_SAMPLE_ROUNDS):
             state = self.advance(few, state, proven=False)
@@ -409,9 +427,7 @@ class Newton(NamedTuple):
         about = Curved(found.mean, missing, self.loss.dispersion, has_one_hump(self.loss), further, active)
         c = certify_curved(p, evidence, state.scaled, table, about)
         if alone < math.inf:
-            zero = evidence._replace(slopes=np.zeros_like(evidence.slopes), by_level=np.zeros(1))
-            gap = certify_curved(p, zero, state.scaled, table, about._replace(missing=0.0, further=alone))
-            c = min(c, gap, key=lambda one: (one.bound, one.relative))
+            c = min(c, self._by_gap(table, state, about, alone), key=lambda one: (one.bound, one.relative))
         # A state that would do, but for curvatures that have moved too far for the factor to show it.
         would_do = self.away(table, replace(state, certificate=c)) * _REACH * (1 + p.stretch) <= self.tol < c.bound
         anew = found.base is not None and found.look is not state.look and table.passes + 2 <= self.max_passes

@@ -234,6 +234,10 @@ class Table(abc.ABC):
         """
         raise NotImplementedError(_ON_THE_CPU)
 
+    def columns(self, some: NDArray[np.int64]) -> Table:
+        """Return a copy of some columns as a table of their own, whose reads count apart."""
+        raise NotImplementedError(_ON_THE_CPU)
+
     def each_row(self, kernel: Callable[..., object], score: Matrix, *rest: object) -> None:
         """Call a kernel with the responses, a number a row, and what else it takes."""
         raise NotImplementedError(_ON_THE_CPU)
