@@ -22,6 +22,7 @@ def everywhere(function):
     return function
 
 
+NUMBAS_OWN_TRANSPOSE = pytest.mark.filterwarnings("ignore:Grid size")  # of its `.T`, on a GPU
 ROWS = 160 if SIMULATED else 300_000
 
 
@@ -200,6 +201,7 @@ def refused(X, y, match, error=ValueError, **arguments):
 
 
 @everywhere
+@NUMBAS_OWN_TRANSPOSE
 def test_what_lies_there_is_refused_in_a_sentence():
     X, y = gs.textbook.make_linear([2.0, -3.4], 4.2, 40)
 
@@ -233,6 +235,7 @@ def test_what_lies_there_is_refused_in_a_sentence():
 
 
 @everywhere
+@NUMBAS_OWN_TRANSPOSE
 def test_arrays_there_of_any_strides_and_type_are_brought_home_where_that_is_asked():
     X, y = gs.textbook.make_linear([2.0, -3.4], 4.2, 40)
     wide = gs.to_device(np.column_stack((X, y, np.arange(40.0) + 1)), "cuda")

@@ -33,7 +33,9 @@ class Launching(Table):
         self._scratch: dict[str, Any] = {}
         self._shaped: dict[tuple[str, tuple[int, ...]], Any] = {}
         self._most: dict[Any, int] = {}
-        self._X, self._y = _there(rows.X, "X"), _there(rows.y.reshape(self.n, -1), "y")
+        # Numba reshapes no array on a device whose strides are those of an axis that was put in.
+        y = rows.y if self.outputs else rows.y.reshape(self.n, 1)
+        self._X, self._y = _there(rows.X, "X"), _there(y, "y")
         self._weight = cuda.copied(rows.weight, "sample_weight")
         self._stride = 0 if rows.weight.size == 1 else 1
         self._total = float(rows.weight.sum()) if self._stride else float(self.n)

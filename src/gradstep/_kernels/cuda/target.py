@@ -162,7 +162,7 @@ def view(array: Any) -> Any:
     from cuda.core.utils import StridedMemoryView  # noqa: PLC0415 - comes with numba-cuda
 
     # The library has its own stream wait for: kernels run on the first one, the legacy default stream.
-    return cuda.as_cuda_array(_Seen(StridedMemoryView(array, stream_ptr=1)))
+    return cuda.as_cuda_array(_Seen(StridedMemoryView.from_dlpack(array, stream_ptr=1)))
 
 
 class _Seen:
