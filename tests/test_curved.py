@@ -594,6 +594,28 @@ def test_columns_that_depend_on_others_are_named_and_predictions_right(loss, n):
 
 
 @needs_jit
+@pytest.mark.parametrize("value", [0.0, 1.0])
+@pytest.mark.parametrize("loss", [gs.squared(), gs.logistic()], ids=str)
+def test_under_l1_constant_columns_are_zero(loss, value):
+    y = np.arange(50.0) % 7 if loss == gs.squared() else np.arange(50.0) % 2
+    fit = gs.fit(np.full((50, 3), value), y, loss=loss, penalty=gs.l1(0.1), check=False)
+    assert fit.stop is gs.Stop.CERTIFIED
+    assert not fit.coef.any()
+    assert fit.intercept == pytest.approx(y.mean() if loss == gs.squared() else 0.0, abs=1e-9)
+
+
+@needs_jit
+def test_a_delta_in_units_of_residuals_waits_for_the_fit():
+    for seed, penalty in ((29, None), (98, gs.l1(0.05))):  # which stand still for a round on their way
+        rng = np.random.default_rng(seed)
+        n, d = int(rng.integers(60, 400)), int(rng.integers(2, 12))
+        X = rng.standard_t(3, (n, d))
+        y = X @ rng.standard_normal(d) + rng.standard_t(2, n)
+        fit = gs.fit(X, y, loss=gs.huber(1.35), penalty=penalty, check=False)
+        scale = np.median(np.abs(y - fit.predict(X))) / 0.6744897501960817
+        assert fit.loss.params[0] == pytest.approx(1.35 * scale, rel=0.02)
+
+
 def test_more_columns_than_rows():
     rng = np.random.default_rng(1)
     X = rng.standard_normal((40, 100))

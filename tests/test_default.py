@@ -18,8 +18,10 @@ from gradstep import _drawn, _driver, _input, _preconditioner, _stretch
 from gradstep._kernels import lanes
 from gradstep._kernels.simd import padded
 from gradstep._solvers import certified, cg, sgd
+from gradstep._table import shared_steps
 from gradstep._table.dense import Dense
-from gradstep._table.terms import Rows, Units
+from gradstep._table.devices import table_on
+from gradstep._table.terms import Deal, Model, Rows, Units
 from hard_tables import HAS_LONG, Truth, ordered_tables, tables
 
 pytestmark = pytest.mark.skipif(SIMULATED, reason="on the CPU alone")
@@ -245,6 +247,71 @@ def test_lanes_equal_their_slow_twin(k, weighted):
             curved = share * steps * Z[rows].T @ (v[rows, None] * (Z[rows] @ q)) + (of @ q if of.size else 0)
             q = q - rate * (curved + slope)
         np.testing.assert_allclose(out, np.mean(points, axis=0) + (q + slope) / rate / steps, rtol=1e-11)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("lanes_of", [1, 2])
+def test_steps_that_threads_share_lead_where_lanes_do(weighted, lanes_of, monkeypatch):
+    rng = np.random.default_rng(3)
+    n, d, r, run = (230, 9, 7, 4) if JIT_OFF else (4_000, 300, 290, 16)
+    X, scale = rng.standard_normal((n, d)), 2.0 ** rng.integers(-2, 3, d)
+    weight = rng.uniform(0, 2, n) if weighted else np.ones(1)
+    seen = table_on("cpu", Rows(X, rng.standard_normal(n), weight / weight.mean()), gs.squared(), None)
+    units = Units(scale, rng.standard_normal(d), np.ones(1), np.zeros(1))
+    T, F = rng.standard_normal((d, r)) / (n * d) ** 0.5, rng.standard_normal((r + 1, 2)) / d
+    model = Model(T, units.centre, 1 / n**0.5, F @ F.T if weighted else np.zeros((0, 0)), seen.weight, n)
+    count = -(-n // run)
+    ends = np.arange(lanes_of + 1) * count // lanes_of
+    batches = tuple(a + np.arange(6) * (b - a) // 5 for a, b in pairwise(ends))
+    deal, slope = Deal(rng.permutation(count), run, batches), rng.standard_normal((r + 1, 1))
+    found = []
+    for long in (d, d + 1):
+        monkeypatch.setattr(shared_steps, "_LONG", long)
+        found.append(seen.lanes(units, deal, model, slope, 0.2))
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-9, atol=1e-10 * np.abs(found[1]).max())
+    assert seen.row_reads == 2 * n
+
+
+@pytest.mark.parametrize("shares", ["one", "each"])
+def test_a_gram_matrix_of_some_rows_is_numpys(shares):
+    rng = np.random.default_rng(4)
+    n, d = (300, 5) if JIT_OFF else (9_000, 70)
+    X, y, weight = rng.standard_normal((n, d)), rng.standard_normal((n, 2)), rng.uniform(0.5, 1.5, n)
+    seen = table_on("cpu", Rows(X, y, weight / weight.mean()), gs.squared(), None)
+    units = Units(2.0 ** rng.integers(-2, 3, d), rng.standard_normal(d), np.ones(2), np.zeros(2))
+    order = rng.permutation(n)[: 2 * n // 3]
+    share = np.array([1.5]) if shares == "one" else rng.uniform(1, 2, len(order))
+    rows = seen.scaled(units, order, 0, len(order)) * share[:, np.newaxis]
+    np.testing.assert_allclose(seen.gram_of(units, order, share), rows.T @ rows, rtol=1e-10, atol=1e-9 * n)
+
+
+def test_a_sample_is_smaller_where_columns_are_many():
+    for present in (10**4, 10**5, 10**6, 10**8):
+        for columns in (2, 50, 255, 256, 500, 1001, 3000):
+            rows = _drawn.sample_rows(columns, present)
+            assert 20 * columns <= rows <= 64 * columns
+            if _drawn.has_a_sample(columns, present):
+                assert rows <= present / 4
+    assert _drawn.sample_rows(100, 10**6) == 6_400
+    assert _drawn.has_a_sample(1001, 100_000)
+    assert not _drawn.has_a_sample(100, 10_000)
+
+
+@needs_jit
+@pytest.mark.parametrize("kind", ["condition 1e+06", "spikes", "heavy tails", "sorted dummies of three rows each"])
+def test_many_columns_are_solved_from_a_small_sample(kind):
+    name, X, y = next(one for one in tables(24_000, 260, 0) if one[0] == kind)
+    assert _drawn.has_a_sample(261, 24_000)
+    fits = []
+    for number in (1, 2):
+        with gs.set_threads(number):
+            fits.append(gs.fit(X, y, check=False))
+    assert fits[0].passes <= 8, name
+    np.testing.assert_array_equal(fits[0].coef, fits[1].coef)
+    exact = gs.fit(X, y, solver="exact", check=False)
+    moved = X @ (fits[0].coef - exact.coef) + (fits[0].intercept - exact.intercept)
+    sigma = float(exact.certificate.residual_sd)
+    assert np.linalg.norm(moved) / sigma <= fits[0].certificate.bound + exact.certificate.bound
 
 
 @pytest.mark.parametrize("k", [1, 3])

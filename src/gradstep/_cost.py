@@ -106,8 +106,8 @@ def predicted(machine: Machine, table: Shaped, tol: float, *, intercept: bool) -
     """Return the seconds that each solver will take, about."""
     n, d, k = table.n, table.d, table.k
     columns = d + intercept
-    sampled = _drawn.REPAIR_PER_COLUMN * columns <= n / 4
-    m = _drawn.REPAIR_PER_COLUMN * columns if sampled else _drawn.sketch_rows(columns)
+    sampled = _drawn.has_a_sample(columns, n)
+    m = _rows_of_factor(columns, n)
     share = 2 / threads.count()
     decomposed = _VALUES * columns**2 * (columns + _NARROW) * machine.values
     read = n * d * table.bytes_per_entry * machine.byte
@@ -151,9 +151,12 @@ def rounds(table: Shaped, tol: float, *, intercept: bool) -> int:
     """Return the epochs that the default method takes from a sample's or sketch's own solution."""
     columns = table.d + intercept
     left = min(0.5, _SHARE * math.sqrt(columns / table.n))
-    sampled = _drawn.REPAIR_PER_COLUMN * columns
-    m = sampled if sampled <= table.n / 4 else _drawn.sketch_rows(columns)
-    return max(1, math.ceil(math.log(max(_far(m, columns, table.n, tol), 2.0)) / -math.log(left)))
+    far = _far(_rows_of_factor(columns, table.n), columns, table.n, tol)
+    return max(1, math.ceil(math.log(max(far, 2.0)) / -math.log(left)))
+
+
+def _rows_of_factor(columns: int, n: int) -> int:
+    return _drawn.sample_rows(columns, n) if _drawn.has_a_sample(columns, n) else _drawn.sketch_rows(columns)
 
 
 def _far(m: int, columns: int, n: int, tol: float) -> float:

@@ -72,14 +72,12 @@ def tall_gram(A: Matrix) -> Matrix:
     return whole
 
 
-def triangle_by_gram(A: Matrix, columns: int, trusted: float) -> tuple[Matrix, float] | None:
+def triangle_of_gram(G: Matrix, columns: int, trusted: float) -> tuple[Matrix, float] | None:
     """Return the first rows of `triangle`, as many as columns are factored, by Cholesky's method: a third of the time.
 
-    Beside them comes the reciprocal condition of the Gram matrix of these columns at unit length, estimated; none where
+    ``G`` is ``A' A``. Beside them comes its reciprocal condition of these columns at unit length, estimated; none where
     it is less than `trusted`, or the matrix not finite.
     """
-    with np.errstate(over="ignore", invalid="ignore"):
-        G = tall_gram(A)
     size = np.sqrt(G.diagonal()[:columns])
     if not (np.isfinite(G).all() and size.all()):
         return None

@@ -18,6 +18,7 @@ from gradstep._preconditioner import (
     SAMPLED_PER_COLUMN,
     Preconditioner,
     factor_of_rows,
+    factor_of_some,
     preconditioner,
     sample,
     units_of,
@@ -30,7 +31,23 @@ _LARGEST_SKETCH = 1 << 27  # entries, 1 GB
 _FAR = 2.0**24  # units from the mean, beyond which a row hides what shares its bucket of a sketch
 _MANY_COLUMNS = 128  # of fewer the least sketch is enough, whatever a ridge leaves of them
 _UNITS = 4096
-REPAIR_PER_COLUMN = 64
+_SAMPLE_PER_COLUMN, _LEAST_PER_COLUMN = 64, 20
+_MANY = 256  # columns, whose sample may be the smaller one: the Gram matrix of the larger takes longer than all else
+_SHARE = 1 / 4  # of the rows that a sample is at most: beyond, factorising it twice takes longer than a sketch
+_ENTRIES = 1 << 24  # of a sample of many columns at most, unless the least has more
+_HEAVY_PER_COLUMN = 4  # times the mean leverage
+
+
+def sample_rows(columns: int, present: int) -> int:
+    """Return the rows of a sample that is to be repaired; more than a share of the rows if a sketch is cheaper."""
+    most, least = _SAMPLE_PER_COLUMN * columns, _LEAST_PER_COLUMN * columns
+    return most if columns < _MANY else min(most, max(least, min(int(_SHARE * present), _ENTRIES // columns)))
+
+
+def has_a_sample(columns: int, present: int) -> bool:
+    """Whether a repaired sample is cheaper than a sketch."""
+    rows = sample_rows(columns, present)
+    return rows <= _SHARE * present and rows * columns <= _LARGEST_SKETCH
 
 
 def sketch_rows(columns: int) -> int:
@@ -116,13 +133,13 @@ def _effective(table: Table, units: Units, order: NDArray[np.int64], alpha: floa
 def sampled(
     table: Table, units: Units, constant: NDArray[np.bool_], seed: int, *, alpha: float, intercept: bool
 ) -> Preconditioner:
-    """Return a preconditioner of ``64 d`` random rows; it may miss directions: its certificate is an estimate."""
-    order = sample(table, REPAIR_PER_COLUMN * (table.d + intercept), seed)
-    rows = table.scaled(units, order, 0, len(order))
-    rows *= math.sqrt(table.present / len(order))
-    factor = factor_of_rows(rows, constant, intercept=intercept)
+    """Return a preconditioner of random rows; it may miss directions: its certificate is an estimate."""
+    d = table.d + intercept
+    order = sample(table, sample_rows(d, table.present), seed)
+    share = np.array([math.sqrt(table.present / len(order))])
+    factor = factor_of_some(table, units, order, share, constant, intercept=intercept)
     found = preconditioner(table, units, factor, alpha, intercept=intercept, kind="estimate")
-    return replace(found, stretch=_stretch.of_sample(table.d + intercept), rows=len(order))
+    return replace(found, stretch=_stretch.of_sample(d, len(order)), rows=len(order))
 
 
 def seen_by(rough: Preconditioner, seed: int, present: int) -> NDArray[np.float64]:
@@ -139,8 +156,9 @@ def seen_by(rough: Preconditioner, seed: int, present: int) -> NDArray[np.float6
 
 
 def heavy(table: Table, rough: Preconditioner, leverage: Any) -> NDArray[np.int64]:
-    """Return the rows that in a sample would weigh a sixteenth of a direction, which is four times the mean."""
-    return table.above(leverage, rough.rows / (16 * table.present), rough.intercept / rough.total)
+    """Return the rows that in a sample would weigh four times what they do in the mean, or more, of a direction."""
+    limit = _HEAVY_PER_COLUMN * (table.d + rough.intercept) / table.present
+    return table.above(leverage, limit, rough.intercept / rough.total)
 
 
 def repaired(
@@ -152,7 +170,7 @@ def repaired(
     *ITCS* 2015. See `heavy`.
     """
     d = table.d + rough.intercept
-    order = sample(table, REPAIR_PER_COLUMN * d, seed)
+    order = sample(table, rough.rows, seed)
     m, present = len(order), table.present
     if at is None:
         at = heavy(table, rough, table.squared_norms(rough.units, rough.centre, seen_by(rough, seed, present)))
@@ -160,11 +178,10 @@ def repaired(
         return replace(rough, kind="probable")
     light = np.setdiff1d(order, at, assume_unique=True)
     share = math.sqrt((present - len(at)) / max(len(light), 1))
-    rows = table.scaled(rough.units, np.concatenate((light, at)), 0, len(light) + len(at))
-    rows[: len(light)] *= share
-    factor = factor_of_rows(rows, np.zeros(table.d, dtype=bool), intercept=rough.intercept)
+    shares, none = np.repeat((share, 1.0), (len(light), len(at))), np.zeros(table.d, dtype=bool)
+    factor = factor_of_some(table, rough.units, np.concatenate((light, at)), shares, none, intercept=rough.intercept)
     found = preconditioner(table, rough.units, factor, alpha, intercept=rough.intercept, kind="probable")
-    return replace(found, stretch=_stretch.of_sample(d), rows=m)
+    return replace(found, stretch=_stretch.of_sample(d, m), rows=m)
 
 
 def _outside(rough: Preconditioner) -> NDArray[np.float64]:

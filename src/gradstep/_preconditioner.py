@@ -22,9 +22,10 @@ from gradstep._dense_algebra import (
     orthonormal,
     product,
     singular,
+    tall_gram,
     tall_triangle,
     triangle,
-    triangle_by_gram,
+    triangle_of_gram,
     well_conditioned,
 )
 from gradstep._dependence import all_but, dependent_columns
@@ -325,20 +326,46 @@ def factor_of_rows(
     A: NDArray[np.float64], constant: NDArray[np.bool_], *, intercept: bool, closely: bool = False
 ) -> Factor:
     """Return the factor of some rows; if it need not be that `closely`, by their Gram matrix where that is safe."""
-    d, first = len(constant), int(intercept)
     if not intercept:
         A = np.ascontiguousarray(A[:, 1:])
-    tall = not closely and len(A) >= 2 * A.shape[1] and not constant.any()
-    found = triangle_by_gram(A, first + d, _TRUSTED) if tall else None
-    R, trust = found or (tall_triangle(A), math.inf)
-    mean, y_mean = np.zeros(d), np.zeros(A.shape[1] - d - first)
+    found = None
+    if not closely and len(A) >= 2 * A.shape[1] and not constant.any():
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = triangle_of_gram(tall_gram(A), len(constant) + intercept, _TRUSTED)
+    squares = np.square(norms(A[:, len(constant) + intercept :]))
+    return _factor(*(found or (tall_triangle(A), math.inf)), squares, constant, intercept=intercept)
+
+
+def factor_of_some(
+    table: Table, units: Units, order: NDArray[np.int64], share: NDArray[np.float64], constant: NDArray[np.bool_],
+    *, intercept: bool,
+) -> Factor:  # fmt: skip
+    """Return the factor of some rows of a table, each times its share, (rows,) or one for all: see `factor_of_rows`."""
+    first = 1 - int(intercept)
+    if len(order) >= 2 * (table.d + table.k + 1) and not constant.any():
+        with np.errstate(over="ignore", invalid="ignore"):
+            G = table.gram_of(units, order, share)[first:, first:]
+            found = triangle_of_gram(G, table.d + intercept, _TRUSTED)
+        if found is not None:
+            return _factor(*found, G.diagonal()[table.d + intercept :], constant, intercept=intercept)
+    rows = table.scaled(units, order, 0, len(order))
+    rows *= share[:, np.newaxis]
+    return factor_of_rows(rows, constant, intercept=intercept, closely=True)
+
+
+def _factor(
+    R: NDArray[np.float64], trust: float, squares: NDArray[np.float64], constant: NDArray[np.bool_], *, intercept: bool
+) -> Factor:
+    """Return the factor that a triangle of ones, columns and responses is, the squares (k,) being the responses'."""
+    d, first = len(constant), int(intercept)
+    mean, y_mean = np.zeros(d), np.zeros(R.shape[1] - d - first)
     if intercept and R[0, 0] != 0.0:
         mean, y_mean = R[0, 1 : 1 + d] / R[0, 0], R[0, 1 + d :] / R[0, 0]
     columns = R[first : first + d, first : first + d].copy()
     if intercept:  # what is left about the mean of rows that are alike is the rounding of it
         constant = constant | (norms(columns) <= 8 * EPS * np.abs(R[0, 1 : 1 + d]))
     columns[:, constant] = 0.0
-    left = unexplained(np.square(norms(A[:, first + d :])), R[: first + d, first + d :])
+    left = unexplained(squares, R[: first + d, first + d :])
     return Factor(columns, R[first : first + d, first + d :].copy(), mean, y_mean, 16 * EPS / trust, left)
 
 

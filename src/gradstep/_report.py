@@ -131,7 +131,7 @@ def _certificate(c: Certificate, d: int, *, ridged: bool, sampled: bool) -> list
         if math.isfinite(c.objective_gap)
         else "               raise max_passes, or see the concern",
         f"  rank         {c.rank} of {c.columns}, condition {c.condition:.3g}"
-        + (f"; the other {d - c.columns} columns are zero" if c.columns < d else ""),
+        + (f"; the other {d - c.columns} columns are left at zero" if c.columns < d else ""),
     ]
     if c.dependent:
         norm = "" if ridged else ": least norm"

@@ -102,6 +102,25 @@ def curvature(X, weight, start, stop, scale, minus, p, level, total, by_level):
     by_level[0] = _add(X, weight, start, stop, _NEXT, scale, minus, p, level, total)
 
 
+@_inlined
+def _batch(X, weight, chunks, run, first, last, scale, minus, p, level, total):
+    """Do what `_add` does for the rows of some chunks, each of which asks for the next."""
+    n = X.shape[0]
+    by_level = 0.0
+    for s in range(first, last):
+        row = chunks[s] * run
+        ahead = chunks[min(s + 1, chunks.size - 1)] * run - row
+        by_level += _add(X, weight, row, min(row + run, n), ahead, scale, minus, p, level, total)
+    return by_level
+
+
+@kernel
+def part_of_batch(X, weight, chunks, run, first, last, scale, minus, p, level, total):
+    """Set `total` to the sums of some chunks of a batch of a lane that threads share, the level's last."""
+    total[:] = 0.0
+    total[total.size - 1] = _batch(X, weight, chunks, run, first, last, scale, minus, p, level, total)
+
+
 @kernel
 def lane(X, weight, chunks, run, batches, scale, minus, T, level, fixed, slope, lanes, rate, out):
     """Take minibatch steps beside an anchor, with variance reduction, and set `out` (r + 1, 1) to where they lead.
@@ -119,7 +138,6 @@ def lane(X, weight, chunks, run, batches, scale, minus, T, level, fixed, slope, 
     the optimum as their sum over their number and `rate`, which is taken too. So no steps need be left out of the mean
     for the way that they had to go.
     """
-    n = X.shape[0]
     d, r = T.shape
     q, step, mean = -slope[:, 0], np.empty(r + 1), np.zeros(r + 1)
     p, total = np.zeros(scale.size), np.empty(scale.size)
@@ -129,11 +147,7 @@ def lane(X, weight, chunks, run, batches, scale, minus, T, level, fixed, slope, 
             mean[a] += q[a]
         _times(T, q, p)
         total[:] = 0.0
-        by_level = 0.0
-        for s in range(batches[t], batches[t + 1]):
-            first = chunks[s] * run
-            ahead = chunks[min(s + 1, chunks.size - 1)] * run - first
-            by_level += _add(X, weight, first, min(first + run, n), ahead, scale, minus, p, level * q[r], total)
+        by_level = _batch(X, weight, chunks, run, batches[t], batches[t + 1], scale, minus, p, level * q[r], total)
         for a in range(r + 1):
             step[a] = slope[a, 0]
         for j in range(d):

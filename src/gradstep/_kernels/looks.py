@@ -191,17 +191,18 @@ def change_kernel(curvature: Formula) -> Callable[..., None]:
 def peak_kernel(curvature: Formula) -> Callable[..., None]:
     """Return the compiled bound on the curvature about some scores, as ``peak(y, score, curve, base, by, p, out)``.
 
-    ``out`` is set to the square of the most that the curvature may be within ``by`` of a score, over ``base``. The
-    most of what is seen at the score and at both ends counts twice, as exponentials grow no faster within 0.69.
+    ``out`` is set to the square of the most that the curvature may be within ``by`` of a score, over ``base``. One that
+    has one hump is most at one end of an interval, or at the hump if that lies within: at a score of 0, as of labels,
+    or at the response, as of residuals.
     """
 
     @kernel
     def peak(y, score, curve, base, by, p, out):
         for i in range(score.size):
-            z, most = score[i], curve[i]
-            most = max(most, curvature(z - by[i], y[i], p), curvature(z + by[i], y[i], p))
-            if by[i] > 0.0:
-                most *= 2.0
+            low, high = score[i] - by[i], score[i] + by[i]
+            most = max(curve[i], curvature(low, y[i], p), curvature(high, y[i], p))
+            most = max(most, curvature(min(max(0.0, low), high), y[i], p))
+            most = max(most, curvature(min(max(y[i], low), high), y[i], p))
             out[i] = most * most / base[i] if most > 0.0 else 0.0
 
     return peak

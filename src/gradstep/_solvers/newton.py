@@ -147,7 +147,7 @@ class Newton(NamedTuple):
         return self._certified(table, found)
 
     def by_gap(self, table: Table, state: State, share: float) -> Certificate:
-        """Return the certificate by l1 alone, where slopes are beyond their strengths by a share of them at most."""
+        """Return the certificate by l1 alone, the slopes of further columns being beyond theirs by a share at most."""
         found = state.metric
         assert found is not None  # noqa: S101 - it was measured
         _, (_, own) = self._evidence(table, state)
@@ -221,7 +221,8 @@ class Newton(NamedTuple):
             return state
         params = beginning.in_units_of(table.responses - state.look.score, table.weight, self.loss, self._size(table))
         late = state.epoch > (_SAMPLE_ROUNDS if state.rows is not None else _SCALE_ROUNDS)
-        if late or (math.isfinite(state.left) and abs(params[0] / state.params[0] - 1) <= _SAME_SCALE):
+        same = abs(params[0] / state.params[0] - 1) <= _SAME_SCALE
+        if late or (same and state.left <= _SLOW):  # a fit that still has far to go may stand still for a round
             return replace(state, fixed=True)
         state = replace(state, params=params)
         return replace(state, objective=self._line(table, state, state, np.zeros_like(state.scaled)).objective(0.0))

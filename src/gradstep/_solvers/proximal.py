@@ -57,6 +57,8 @@ def left(p: Preconditioner, scaled: Array, evidence: Evidence, strength: Array) 
     evidence = evidence._replace(slopes=rest[:, np.newaxis])
     if p.ridged or p.rank == len(u):
         return evidence, (0.0, whole)
+    if p.rank == 0:  # no row tells anything
+        return evidence, (_largest(rest, strength), whole)
     basis = orthonormal(p.T * p.length[:, np.newaxis])
     hidden = rest - p.length * (basis @ (basis.T @ (rest / p.length)))
     return evidence, (_largest(hidden, strength), whole)

@@ -18,9 +18,7 @@ from gradstep._solvers.certified import from_callers_units
 from gradstep._table.table import Table
 from gradstep._table.terms import Evidence
 
-_SHARE = 1 / 4  # of the rows at most: beyond, factorising the sample twice takes longer than a sketch
 _HEAVY_PER_COLUMN = 4  # times the mean leverage: of sixteen projections 1e-7 of the rows are above by chance
-_ENTRIES = 1 << 24  # of the sample: 128 MB
 
 
 class Beginning(NamedTuple):
@@ -58,10 +56,9 @@ def _of_sample(
 ) -> Beginning | None:
     """Return the same by a sample; None where it is too large a share, or of a short rank."""
     d = table.d + intercept
-    m = _drawn.REPAIR_PER_COLUMN * d
-    if m > _SHARE * table.present or m * d > _ENTRIES:
+    if not _drawn.has_a_sample(d, table.present):
         return None
-    order = _preconditioner.sample(table, m, seed)
+    order = _preconditioner.sample(table, _drawn.sample_rows(d, table.present), seed)
     units, _ = _preconditioner.units_of(table, _drawn.few_of(order), intercept=intercept, alpha=alpha)
     none = np.zeros(table.d, dtype=bool)
     with np.errstate(over="ignore", invalid="ignore"):

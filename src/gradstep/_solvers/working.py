@@ -2,10 +2,10 @@
 
 A factor of d columns takes time as d cubed, and l1 leaves most of them at zero. So a working set of columns is fitted
 as a table of its own, then one look at all columns tells which of the others would come in: those join, and their
-likes. The answer is done where no column outside could enter at the working set's exact optimum either, which is no
-further from the fit than its certificate says: then the certificate is that of the whole fit. Before that the gap
-counts. M. Massias, A. Gramfort and J. Salmon, Celer: a fast solver for the lasso with dual extrapolation, *ICML* 2018;
-O. Fercoq, A. Gramfort and J. Salmon, Mind the duality gap, *ICML* 2015, for what is provably zero.
+likes. Where no column outside could enter at the working set's exact optimum either, which is no further from the fit
+than its certificate says, the certificate is that of the whole fit. Before that the gap counts. M. Massias, A. Gramfort
+and J. Salmon, Celer: a fast solver for the lasso with dual extrapolation, *ICML* 2018; O. Fercoq, A. Gramfort and J.
+Salmon, Mind the duality gap, *ICML* 2015, for what is provably zero.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class Working(NamedTuple):
         members = np.union1d(state.members, state.entering)
         some = table.columns(members)
         begins = not self.newton.is_quadratic and (state.inner is not None or state.earlier is not None)
-        left = min(self.newton.max_passes, (self.newton.max_passes - table.passes) * table.d / len(members))
+        left = (self.newton.max_passes - table.passes) * table.d / len(members)
         inner, ended = self._fitted(some, state.w[np.append(members, table.d)] if begins else None, left)
         table.count(NO_ORDER, math.ceil(some.row_reads * len(members) / table.d))
         state = replace(
@@ -141,7 +141,7 @@ class Working(NamedTuple):
         return replace(state, over=ended and not len(state.entering))
 
     def reads(self, state: State) -> int:  # noqa: ARG002 - the driver asks all solvers alike
-        """Return how many passes the next round takes, at least."""
+        """Return how many passes the next round takes, at least: to copy columns, to look, and for their norms."""
         return 3
 
     def batch(self, table: Table) -> int:
@@ -150,7 +150,7 @@ class Working(NamedTuple):
 
     def _fitted(self, some: Table, earlier: Array | None, left: float) -> tuple[curved.State, bool]:
         """Return the fit of a working set, in so many passes at most, and whether more of them would do no more."""
-        newton = self.newton
+        newton = self.newton._replace(max_passes=int(left))
         state = newton.start(some, earlier)
         while not self._is_done(state):
             if some.passes + newton.reads(state) > left:
@@ -174,7 +174,7 @@ class Working(NamedTuple):
         assert inner is not None  # noqa: S101 - it was fitted
         known, found = inner.certificate, inner.metric
         if known is None or found is None:  # the passes are spent
-            return state
+            return replace(state, certificate=None)
         lengths = self._lengths(table, state, inner, found, float(known.outputs.distance[0]))
         if found.base is None:
             state = replace(state, lengths=lengths)

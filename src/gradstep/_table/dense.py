@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -12,12 +13,14 @@ from numpy.typing import NDArray
 from gradstep._dense_algebra import exact_dot, exact_sum, exact_total, product
 from gradstep._kernels import cpu, lanes, threads
 from gradstep._kernels.first_call import first_call, interrupts_held
+from gradstep._kernels.lanes import part_of_batch
 from gradstep._kernels.looks import look_kernel
 from gradstep._kernels.plain import about_means, fill, statistics, wide_gradient
 from gradstep._kernels.simd import padded
 from gradstep._kernels.squares import SHORT, roundings
 from gradstep._kernels.squares import gradient as squares_gradient
 from gradstep._numbers import frozen
+from gradstep._table import shared_steps
 from gradstep._table.order import row_order
 from gradstep._table.summed import ROW_COST, Summed
 from gradstep._table.table import Counts, Table, compiled_for
@@ -390,6 +393,10 @@ class Dense(Summed):
         self, units: Units, deal: Deal, model: Model, slope: NDArray[np.float64], rate: float
     ) -> NDArray[np.float64]:
         """Return where an epoch of minibatch steps from an anchor leads to, (r + 1, k) in coordinates of the basis."""
+        if shared_steps.are_better(self.d, self.k, deal):
+            self.row_reads += model.rows
+            ready = partial(self._ready, of=part_of_batch)
+            return shared_steps.taken(self._host.X, units.scale, deal, model, slope, rate, ready)
         kernel = lanes.lane if self.k == 1 else lanes.lane_of_several
         ends = np.zeros((len(deal.batches), *slope.shape))
 

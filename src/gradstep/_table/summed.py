@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from gradstep._dense_algebra import exact_sum, gram, product
 from gradstep._kernels import threads
 from gradstep._kernels.gram import add_gram, in_panels
-from gradstep._kernels.rows import deviations, fill_part, scatter
+from gradstep._kernels.rows import deviations, fill, fill_part, scatter
 from gradstep._kernels.simd import WIDTH, padded
 from gradstep._numbers import frozen, stream
 from gradstep._table.table import Table
@@ -27,6 +27,7 @@ STRIPES = 16  # of a sketch: each row goes to one bucket of each; of four, rows 
 _STRIPE_CELLS = 1 << 16  # of a stripe of a sketch that rows are added to at a time: 512 kB
 _CELLS_PER_SKETCH = 1 << 18  # of rows that are added to each stripe in turn: 2 MB
 _QUARTERS = 4
+_PIECES_OF_SOME = 4  # of some rows, whose products are summed by themselves
 _ROWS_OF_RESPONSES = 1 << 14
 
 
@@ -74,6 +75,32 @@ class Summed(Table):
         about = squares[1:] - (sums[1:] * sums[1:] / sums[0] if intercept else 0.0)
         lengths: NDArray[np.float64] = np.sqrt(np.maximum(about, 0.0) / sums[0])
         return lengths
+
+    def gram_of(self, units: Units, order: NDArray[np.int64], share: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``A' A`` of some rows ``A`` as `scaled` gives them, each times its share: block by block.
+
+        The rows as a whole would take memory that nobody has touched, which costs more time than they do.
+        """
+        size = 1 + self.d + self.k
+        cuts = [len(order) * piece // _PIECES_OF_SOME for piece in range(_PIECES_OF_SOME + 1)]
+        rows = max(_CELLS_PER_GRAM // size, size)  # of a block: its product outweighs the sum of products
+        sums = np.zeros((_PIECES_OF_SOME, size, size))
+
+        def part(piece: int) -> Iterator[None]:
+            block, found = np.empty((rows, size)), np.empty((size, size))
+            for start in range(cuts[piece], cuts[piece + 1], rows):
+                stop = min(start + rows, cuts[piece + 1])
+                filled = block[: stop - start]
+                fill(*self._host, order, start, stop, *units, filled)
+                filled *= share[start:stop, np.newaxis] if share.size > 1 else share
+                sums[piece] += np.matmul(filled.T, filled, out=found)
+                yield
+
+        self._ready(fill, *self._host, order, 0, 0, *units, np.empty((0, size)))
+        threads.each(part, _PIECES_OF_SOME, alone=len(order) * size < _CELLS_PER_BLOCK)
+        self.count(order, len(order))
+        whole: NDArray[np.float64] = np.add.reduce(sums)
+        return whole
 
     def gram(
         self, units: Units, T: NDArray[np.float64] | None = None

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from gradstep._dense_algebra import gram
 from gradstep._kernels import cpu
 from gradstep._kernels.first_call import first_call, interrupts_held
 from gradstep._table.terms import NO_ORDER, Deal, Evidence, Look, Model, Path, Rows, Settings, Units
@@ -151,6 +152,12 @@ class Table(abc.ABC):
     @abc.abstractmethod
     def scaled(self, units: Units, order: NDArray[np.int64], start: int, stop: int) -> Matrix:
         """Return rows as linear algebra wants them: the root of the weight times one, columns and responses."""
+
+    def gram_of(self, units: Units, order: NDArray[np.int64], share: Matrix) -> Matrix:
+        """Return ``A' A`` of some rows ``A`` as `scaled` gives them, each times its share, (rows,) or one for all."""
+        rows = self.scaled(units, order, 0, len(order))
+        rows *= share[:, np.newaxis]
+        return gram(rows)
 
     @abc.abstractmethod
     def squared_norms(self, units: Units, centre: Matrix, V: Matrix) -> Any:
