@@ -22,7 +22,7 @@ SUMS = {"reassoc", "contract", "arcp", "nsz"}
 _sums = partial(compilable, fastmath=SUMS, forceinline=True, error_model="numpy")
 _exact = partial(compilable, fastmath=False, forceinline=True, error_model="numpy")
 
-_AHEAD = 4  # rows between asking for one and reading it
+_AHEAD, _AHEAD_BYTES = 4, 8192  # rows between asking for one and reading it, and bytes of them, at least
 LONG = 64
 """Columns from which rows of one output are read in fours."""
 _HELD = 2 * FOUR  # rows in hand: those that are read and those before them
@@ -52,6 +52,16 @@ def shuffle_in(order, start, draws):
         j = uint64(draws[t] * (i + 1))
         order[uint64(i)] = order[j]
         order[j] = i
+
+
+@kernel
+def blocks_in(order, first, rows):
+    """Set `order` to blocks of so many neighbouring rows, which begin at `first`, without what is beyond the last."""
+    n, t = order.size, 0
+    for start in first:
+        for i in range(start, min(start + rows, n)):
+            order[t] = i
+            t += 1
 
 
 @lru_cache(maxsize=64)
@@ -185,13 +195,14 @@ def _adds_rows(value: Formula, slope: Formula) -> Kernel:
         d = X.shape[1]
         stride = uint64(0 if weight.size == 1 else 1)
         shuffled = order.size > 0
+        ahead = max(_AHEAD, _AHEAD_BYTES // (d * X.itemsize))
         slopes = total[d]
         losses = loss_sum[0]
         for row in range(first, last):
             i = uint64(row)
             if shuffled:
                 i = uint64(order[uint64(row - start)])
-                prefetch(X, uint64(order[uint64(min(row - start + _AHEAD, order.size - 1))]))
+                prefetch(X, uint64(order[uint64(min(row - start + ahead, order.size - 1))]))
             z = w[d]
             for j in range(d):
                 z += X[i, j] * w[j]
@@ -214,6 +225,8 @@ def _adds_long_rows(value: Formula, slope: Formula) -> Kernel:
         d = X.shape[1]
         stride = uint64(0 if weight.size == 1 else 1)
         in_order = order.size == 0
+        ahead = max(_AHEAD, _AHEAD_BYTES // (d * X.itemsize))
+        far = ahead > _AHEAD
         slopes = total[d]
         losses = loss_sum[0]
         new, old = 0, FOUR
@@ -225,10 +238,13 @@ def _adds_long_rows(value: Formula, slope: Formula) -> Kernel:
                 number = row + i
                 if not in_order:
                     number = order[uint64(number - start)]
-                    prefetch(X, uint64(order[uint64(min(row + i + _AHEAD - start, order.size - 1))]))
+                    then = order[uint64(min(row + i + ahead - start, order.size - 1))]
+                    if far or then != number + ahead:  # long rows that follow in order are asked for as such
+                        prefetch(X, uint64(then))
                 at[uint64(new + i)] = number
             if count == FOUR:
-                both_of_four(X, at, new, old, w, numbers, total, in_order)
+                straight = in_order or (not far and at[new + FOUR - 1] - at[new] == FOUR - 1)
+                both_of_four(X, at, new, old, w, numbers, total, straight)
             else:
                 add_four(X, at, new, old, w, numbers, total, in_order)
                 for i in range(new, new + count):
@@ -261,12 +277,13 @@ def _adds_rows_of_several_outputs(value: Formula, slope: Formula) -> Kernel:
         w, total = flat[: (d + 1) * k].reshape((d + 1, k)), flat_total[: (d + 1) * k].reshape((d + 1, k))
         stride = uint64(0 if weight.size == 1 else 1)
         shuffled = order.size > 0
+        ahead = max(_AHEAD, _AHEAD_BYTES // (d * X.itemsize))
         z = numbers
         for row in range(first, last):
             i = uint64(row)
             if shuffled:
                 i = uint64(order[uint64(row - start)])
-                prefetch(X, uint64(order[uint64(min(row - start + _AHEAD, order.size - 1))]))
+                prefetch(X, uint64(order[uint64(min(row - start + ahead, order.size - 1))]))
             for c in range(k):
                 z[c] = w[d, c]
             for j in range(d):

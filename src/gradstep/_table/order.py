@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 import numpy as np
 from numpy.typing import NDArray
 
-from gradstep._kernels.cpu import shuffle_in
+from gradstep._kernels.cpu import blocks_in, shuffle_in
 from gradstep._kernels.first_call import interrupts_held
 from gradstep._kernels.permute import keys, permute
 from gradstep._table.terms import NO_ORDER
@@ -27,8 +27,10 @@ def row_order(n: int, seed: int, epoch: int, shuffle: bool | str = True) -> NDAr
         return NO_ORDER
     if shuffle == "blocks":
         first = row_order(-(-n // _BLOCK), seed, epoch) * _BLOCK
-        rows = (first[:, np.newaxis] + np.arange(_BLOCK)).reshape(-1)
-        return rows[rows < n]
+        rows = np.empty(n, dtype=np.int64)
+        with _held(blocks_in):
+            blocks_in(rows, first, _BLOCK)
+        return rows
     order = np.empty(n, dtype=np.int64)
     if n > LISTED:
         key, step = key_of(seed, epoch, shuffle)
