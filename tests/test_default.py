@@ -14,7 +14,7 @@ import pytest
 
 import gradstep as gs
 from conftest import JIT_OFF, SIMULATED, needs_jit
-from gradstep import _drawn, _driver, _input, _preconditioner, _stretch
+from gradstep import _dense_algebra, _drawn, _driver, _input, _preconditioner, _stretch
 from gradstep._kernels import lanes
 from gradstep._kernels.simd import padded
 from gradstep._solvers import certified, cg, sgd
@@ -283,6 +283,40 @@ def test_a_gram_matrix_of_some_rows_is_numpys(shares):
     share = np.array([1.5]) if shares == "one" else rng.uniform(1, 2, len(order))
     rows = seen.scaled(units, order, 0, len(order)) * share[:, np.newaxis]
     np.testing.assert_allclose(seen.gram_of(units, order, share), rows.T @ rows, rtol=1e-10, atol=1e-9 * n)
+
+
+@pytest.mark.parametrize("condition", [1.0, 1e4, 1e9])
+def test_all_rows_by_their_gram_matrix_where_their_factorisation_takes_long(condition, monkeypatch):
+    rng = np.random.default_rng(6)
+    n, d = (120, 6) if JIT_OFF else (2_000, 40)
+    X = rng.standard_normal((n, d)) @ np.diag(np.geomspace(1, 1 / condition, d)) @ rng.standard_normal((d, d)) + 3.0
+    y, weight = X.sum(axis=1) + rng.standard_normal(n), rng.random(n) * (rng.random(n) < 0.9)
+    for arguments in ({}, {"penalty": gs.l2(0.1)}, {"intercept": False}):
+        expected = gs.fit(X, y, sample_weight=weight, check=False, **arguments)
+        with monkeypatch.context() as soon:
+            soon.setattr(_preconditioner, "_LONG_WORK", 0)
+            fit = gs.fit(X, y, sample_weight=weight, check=False, **arguments)
+        assert fit.certificate.kind == expected.certificate.kind == "exact"
+        assert fit.stop is gs.Stop.CERTIFIED
+        moved = X @ (fit.coef - expected.coef) + (fit.intercept - expected.intercept)
+        sigma = float(expected.certificate.residual_sd)
+        apart = np.linalg.norm(np.sqrt(weight / weight.mean()) * moved) / sigma
+        assert apart <= fit.certificate.bound + expected.certificate.bound
+        assert fit.certificate.bound <= 1e-6
+        assert fit.certificate.condition == pytest.approx(expected.certificate.condition, rel=1e-3)
+
+
+@needs_jit
+def test_the_condition_of_very_many_columns_is_right_to_a_hundredth(monkeypatch):
+    rng = np.random.default_rng(7)
+    for spread in (1.0, 1e3):
+        A = rng.standard_normal((300, 120)) * np.geomspace(1, 1 / spread, 120) @ rng.standard_normal((120, 120))
+        R = np.triu(np.linalg.qr(A)[1])
+        expected = np.linalg.cond(R)
+        assert _dense_algebra.well_conditioned(R, 1e8) == pytest.approx(expected, rel=1e-6)
+        with monkeypatch.context() as many:
+            many.setattr(_dense_algebra, "_MANY", 100)
+            assert _dense_algebra.well_conditioned(R, 1e8) == pytest.approx(expected, rel=1e-2)
 
 
 def test_a_sample_is_smaller_where_columns_are_many():

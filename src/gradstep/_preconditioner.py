@@ -44,6 +44,7 @@ _WELL_CONDITIONED = 1e5  # columns of unit length: a Gram matrix tells their con
 _TRUSTED = 1e-10  # reciprocal condition of a Gram matrix, down to which its factor is good to a ten-thousandth
 _NO_NOISE = 100 * EPS  # residuals below this, relative to the fitted values, are rounding
 _NOTHING = 1e-12  # of a unit vector
+_LONG_WORK = 1 << 32  # products of a Gram matrix: half a second where Householder's method takes one and a half
 
 
 class Factor(NamedTuple):
@@ -316,8 +317,15 @@ def _sorted_triangle(above: NDArray[np.float64], below: NDArray[np.float64]) -> 
 
 
 def of_all_rows(table: Table, units: Units, constant: NDArray[np.bool_], *, intercept: bool) -> Factor:
-    """Return the factor of all rows of positive weight by Householder's QR, exact to rounding; it copies them."""
+    """Return the factor of all rows of positive weight by Householder's QR, exact to rounding; it copies them.
+
+    Where that takes long it is that of their Gram matrix, if its condition allows for it: `Factor.error` says how far.
+    """
     order = NO_ORDER if table.present == table.n else np.flatnonzero(table.weight)
+    if table.present * (table.d + 1.0) ** 2 > _LONG_WORK and not constant.any():
+        factor = _of_gram(table, units, order, np.ones(1), constant, intercept=intercept)
+        if factor is not None:
+            return factor
     rows = table.scaled(units, order, 0, table.present)
     return factor_of_rows(rows, constant, intercept=intercept, closely=True)
 
@@ -341,16 +349,29 @@ def factor_of_some(
     *, intercept: bool,
 ) -> Factor:  # fmt: skip
     """Return the factor of some rows of a table, each times its share, (rows,) or one for all: see `factor_of_rows`."""
-    first = 1 - int(intercept)
-    if len(order) >= 2 * (table.d + table.k + 1) and not constant.any():
-        with np.errstate(over="ignore", invalid="ignore"):
-            G = table.gram_of(units, order, share)[first:, first:]
-            found = triangle_of_gram(G, table.d + intercept, _TRUSTED)
-        if found is not None:
-            return _factor(*found, G.diagonal()[table.d + intercept :], constant, intercept=intercept)
+    if not constant.any():
+        factor = _of_gram(table, units, order, share, constant, intercept=intercept)
+        if factor is not None:
+            return factor
     rows = table.scaled(units, order, 0, len(order))
     rows *= share[:, np.newaxis]
     return factor_of_rows(rows, constant, intercept=intercept, closely=True)
+
+
+def _of_gram(
+    table: Table, units: Units, order: NDArray[np.int64], share: NDArray[np.float64], constant: NDArray[np.bool_],
+    *, intercept: bool,
+) -> Factor | None:  # fmt: skip
+    """Return the factor of some rows, or of all, by their Gram matrix; None where that is too ill conditioned."""
+    if (len(order) or table.n) < 2 * (table.d + table.k + 1):
+        return None
+    first = 1 - int(intercept)
+    with np.errstate(over="ignore", invalid="ignore"):
+        G = table.gram_of(units, order, share)[first:, first:]
+        found = triangle_of_gram(G, table.d + intercept, _TRUSTED)
+    if found is None:
+        return None
+    return _factor(*found, G.diagonal()[table.d + intercept :], constant, intercept=intercept)
 
 
 def _factor(

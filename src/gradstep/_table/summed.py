@@ -77,12 +77,13 @@ class Summed(Table):
         return lengths
 
     def gram_of(self, units: Units, order: NDArray[np.int64], share: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return ``A' A`` of some rows ``A`` as `scaled` gives them, each times its share: block by block.
+        """Return ``A' A`` of some rows, or of all, as `scaled` gives them, each times its share: block by block.
 
         The rows as a whole would take memory that nobody has touched, which costs more time than they do.
         """
         size = 1 + self.d + self.k
-        cuts = [len(order) * piece // _PIECES_OF_SOME for piece in range(_PIECES_OF_SOME + 1)]
+        count = len(order) or self.n
+        cuts = [count * piece // _PIECES_OF_SOME for piece in range(_PIECES_OF_SOME + 1)]
         rows = max(_CELLS_PER_GRAM // size, size)  # of a block: its product outweighs the sum of products
         sums = np.zeros((_PIECES_OF_SOME, size, size))
 
@@ -97,8 +98,8 @@ class Summed(Table):
                 yield
 
         self._ready(fill, *self._host, order, 0, 0, *units, np.empty((0, size)))
-        threads.each(part, _PIECES_OF_SOME, alone=len(order) * size < _CELLS_PER_BLOCK)
-        self.count(order, len(order))
+        threads.each(part, _PIECES_OF_SOME, alone=count * size < _CELLS_PER_BLOCK)
+        self.count(order, count)
         whole: NDArray[np.float64] = np.add.reduce(sums)
         return whole
 

@@ -154,8 +154,8 @@ class Table(abc.ABC):
         """Return rows as linear algebra wants them: the root of the weight times one, columns and responses."""
 
     def gram_of(self, units: Units, order: NDArray[np.int64], share: Matrix) -> Matrix:
-        """Return ``A' A`` of some rows ``A`` as `scaled` gives them, each times its share, (rows,) or one for all."""
-        rows = self.scaled(units, order, 0, len(order))
+        """Return ``A' A`` of some rows, or of all, as `scaled` gives them, each times its share, (rows,) or one."""
+        rows = self.scaled(units, order, 0, len(order) or self.n)
         rows *= share[:, np.newaxis]
         return gram(rows)
 
