@@ -3,6 +3,7 @@
 import atexit
 import os
 import shutil
+import signal
 import sys
 import tempfile
 
@@ -13,6 +14,10 @@ os.environ["GRADSTEP_CACHE_DIR"] = tempfile.mkdtemp(prefix="gradstep-tests-")
 atexit.register(shutil.rmtree, os.environ["GRADSTEP_CACHE_DIR"], ignore_errors=True)
 
 from gradstep._kernels import cuda  # noqa: E402
+
+# A shell's job in the background does not hear of Ctrl-C, and tests of it would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 JIT_OFF = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 SIMULATED = cuda.SIMULATED
