@@ -195,7 +195,7 @@ def _adds_rows(value: Formula, slope: Formula) -> Kernel:
         d = X.shape[1]
         stride = uint64(0 if weight.size == 1 else 1)
         shuffled = order.size > 0
-        ahead = max(_AHEAD, _AHEAD_BYTES // (d * X.itemsize))
+        ahead = max(_AHEAD, _AHEAD_BYTES // max(1, d * X.itemsize))
         slopes = total[d]
         losses = loss_sum[0]
         for row in range(first, last):
@@ -225,7 +225,7 @@ def _adds_long_rows(value: Formula, slope: Formula) -> Kernel:
         d = X.shape[1]
         stride = uint64(0 if weight.size == 1 else 1)
         in_order = order.size == 0
-        ahead = max(_AHEAD, _AHEAD_BYTES // (d * X.itemsize))
+        ahead = max(_AHEAD, _AHEAD_BYTES // max(1, d * X.itemsize))
         far = ahead > _AHEAD
         slopes = total[d]
         losses = loss_sum[0]
@@ -277,7 +277,7 @@ def _adds_rows_of_several_outputs(value: Formula, slope: Formula) -> Kernel:
         w, total = flat[: (d + 1) * k].reshape((d + 1, k)), flat_total[: (d + 1) * k].reshape((d + 1, k))
         stride = uint64(0 if weight.size == 1 else 1)
         shuffled = order.size > 0
-        ahead = max(_AHEAD, _AHEAD_BYTES // (d * X.itemsize))
+        ahead = max(_AHEAD, _AHEAD_BYTES // max(1, d * X.itemsize))
         z = numbers
         for row in range(first, last):
             i = uint64(row)
