@@ -326,9 +326,28 @@ def test_a_sample_is_smaller_where_columns_are_many():
             assert 20 * columns <= rows <= 64 * columns
             if _drawn.has_a_sample(columns, present):
                 assert rows <= present / 4
+                share = np.sqrt(present / rows)
+                # Of fewer than 64 rows a column what each stands for is the bound.
+                assert rows == 64 * columns or _stretch.of_sample(columns, rows, share) == share - 1 <= 1.46
     assert _drawn.sample_rows(100, 10**6) == 6_400
     assert _drawn.has_a_sample(1001, 100_000)
     assert not _drawn.has_a_sample(100, 10_000)
+
+
+@needs_jit
+@pytest.mark.parametrize("alike", [3, 31])
+def test_no_small_sample_stretches_by_more_than_is_said(alike):
+    d, n = 256, 32_000
+    X = np.zeros((n, d))
+    X[np.arange(alike * d), np.repeat(np.arange(d), alike)] = 1.0  # dummies of a few like rows each
+    seen = table_on("cpu", Rows(X, np.ones(n), np.ones(1)), gs.squared(), None)
+    units = Units(np.ones(d), np.zeros(d), np.ones(1), np.zeros(1))
+    for seed in range(3):
+        rough = _drawn.sampled(seen, units, np.zeros(d, dtype=bool), seed, alpha=0.0, intercept=False)
+        p = _drawn.repaired(seen, rough, seed, 0.0)
+        squares = np.square(p.factor.R).sum(axis=0) / alike
+        assert rough.rows < 64 * d
+        assert squares.max() <= (1 + p.stretch) ** 2 * (1 + 1e-9)
 
 
 @needs_jit

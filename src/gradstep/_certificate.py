@@ -88,7 +88,7 @@ class Certificate:
         the largest, n the rows of positive weight. Where it is short, the exact coefficients that everything here is
         measured from are those of that rank: of directions below the cut nothing is claimed.
     columns : int
-        Columns that rank, condition and `dependent` are of: all; under l1, of more than a thousand, those that were
+        Columns that rank, condition and dependence are of: all; under l1, of more than a thousand, those that were
         fitted at once, where all others were left at zero.
     condition : float
         Largest over smallest of those singular values; of a sketch's R, as it shows them.

@@ -139,19 +139,28 @@ def well_conditioned(R: Matrix, most: float) -> float | None:
         return None
     if len(R) >= _MANY:
         R = np.asfortranarray(R)
-        condition = math.sqrt(_largest(lambda x: R.T @ (R @ x), len(R)) * _largest(partial(_solved, R), len(R)))
-        return condition if condition < most else None
+        largest, least = _largest(lambda x: R.T @ (R @ x), len(R)), _largest(partial(_solved, R), len(R))
+        if largest is not None and least is not None:
+            condition = math.sqrt(largest * least)
+            return condition if condition < most else None
     values = lapack.dsyevd(gram(R), compute_v=0)[0]
     return float(math.sqrt(values[-1] / values[0])) if values[0] * most * most > values[-1] else None
 
 
-def _largest(times: Callable[[Matrix], Matrix], size: int) -> float:
-    """Return the largest eigenvalue of a symmetric matrix by Lanczos's method, from a start that is always the same."""
-    from scipy.sparse.linalg import LinearOperator, eigsh  # noqa: PLC0415 - seldom needed, and slow to import
+def _largest(times: Callable[[Matrix], Matrix], size: int) -> float | None:
+    """Return the largest eigenvalue of a symmetric matrix by Lanczos's method, from a start that is always the same.
+
+    None where it does not come to an end.
+    """
+    # Seldom needed, and slow to import.
+    from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh  # noqa: PLC0415
 
     start = np.cos(np.arange(1.0, size + 1.0) ** 2)
     matrix = LinearOperator((size, size), matvec=times, dtype=np.float64)
-    return float(eigsh(matrix, 1, v0=start, tol=1e-2, return_eigenvectors=False)[0])
+    try:
+        return float(eigsh(matrix, 1, v0=start, tol=1e-2, return_eigenvectors=False)[0])
+    except ArpackNoConvergence:
+        return None
 
 
 def _solved(R: Matrix, x: Matrix) -> Matrix:

@@ -32,16 +32,20 @@ _FAR = 2.0**24  # units from the mean, beyond which a row hides what shares its 
 _MANY_COLUMNS = 128  # of fewer the least sketch is enough, whatever a ridge leaves of them
 _UNITS = 4096
 _SAMPLE_PER_COLUMN, _LEAST_PER_COLUMN = 64, 20
-_MANY = 256  # columns, whose sample may be the smaller one: the Gram matrix of the larger takes longer than all else
+_MANY = (
+    256  # columns, whose sample may be a smaller one: the Gram matrix of 64 rows a column takes longer than all else
+)
+_ONE_OF = 6  # rows at least of which a smaller sample has one: see `_stretch.of_sample`
 _SHARE = 1 / 4  # of the rows that a sample is at most: beyond, factorising it twice takes longer than a sketch
-_ENTRIES = 1 << 24  # of a sample of many columns at most, unless the least has more
 _HEAVY_PER_COLUMN = 4  # times the mean leverage
 
 
 def sample_rows(columns: int, present: int) -> int:
     """Return the rows of a sample that is to be repaired; more than a share of the rows if a sketch is cheaper."""
-    most, least = _SAMPLE_PER_COLUMN * columns, _LEAST_PER_COLUMN * columns
-    return most if columns < _MANY else min(most, max(least, min(int(_SHARE * present), _ENTRIES // columns)))
+    long = _SAMPLE_PER_COLUMN * columns
+    if columns < _MANY or long <= _SHARE * present:
+        return long
+    return min(long, max(_LEAST_PER_COLUMN * columns, -(-present // _ONE_OF)))
 
 
 def has_a_sample(columns: int, present: int) -> bool:
@@ -139,7 +143,7 @@ def sampled(
     share = np.array([math.sqrt(table.present / len(order))])
     factor = factor_of_some(table, units, order, share, constant, intercept=intercept)
     found = preconditioner(table, units, factor, alpha, intercept=intercept, kind="estimate")
-    return replace(found, stretch=_stretch.of_sample(d, len(order)), rows=len(order))
+    return replace(found, stretch=_stretch.of_sample(d, len(order), float(share[0])), rows=len(order))
 
 
 def seen_by(rough: Preconditioner, seed: int, present: int) -> NDArray[np.float64]:
@@ -181,7 +185,7 @@ def repaired(
     shares, none = np.repeat((share, 1.0), (len(light), len(at))), np.zeros(table.d, dtype=bool)
     factor = factor_of_some(table, rough.units, np.concatenate((light, at)), shares, none, intercept=rough.intercept)
     found = preconditioner(table, rough.units, factor, alpha, intercept=rough.intercept, kind="probable")
-    return replace(found, stretch=_stretch.of_sample(d, m), rows=m)
+    return replace(found, stretch=_stretch.of_sample(d, m, share), rows=m)
 
 
 def _outside(rough: Preconditioner) -> NDArray[np.float64]:

@@ -44,6 +44,7 @@ _WELL_CONDITIONED = 1e5  # columns of unit length: a Gram matrix tells their con
 _TRUSTED = 1e-10  # reciprocal condition of a Gram matrix, down to which its factor is good to a ten-thousandth
 _NO_NOISE = 100 * EPS  # residuals below this, relative to the fitted values, are rounding
 _NOTHING = 1e-12  # of a unit vector
+_TALL = 8  # times the columns: of fewer rows the sums of blocks would take more memory than the rows do
 _LONG_WORK = 1 << 32  # products of a Gram matrix: half a second where Householder's method takes one and a half
 
 
@@ -316,13 +317,17 @@ def _sorted_triangle(above: NDArray[np.float64], below: NDArray[np.float64]) -> 
     return triangle(both[np.argsort(-np.abs(both).max(axis=1))])
 
 
-def of_all_rows(table: Table, units: Units, constant: NDArray[np.bool_], *, intercept: bool) -> Factor:
+def of_all_rows(
+    table: Table, units: Units, constant: NDArray[np.bool_], *, intercept: bool, closely: bool = False
+) -> Factor:
     """Return the factor of all rows of positive weight by Householder's QR, exact to rounding; it copies them.
 
-    Where that takes long it is that of their Gram matrix, if its condition allows for it: `Factor.error` says how far.
+    Where that takes long, and it need not be that `closely`, it is that of their Gram matrix if its condition allows
+    for it: `Factor.error` says how far.
     """
     order = NO_ORDER if table.present == table.n else np.flatnonzero(table.weight)
-    if table.present * (table.d + 1.0) ** 2 > _LONG_WORK and not constant.any():
+    long = table.present * (table.d + 1.0) ** 2 > _LONG_WORK and table.present >= _TALL * (table.d + table.k + 1)
+    if long and not closely and not constant.any():
         factor = _of_gram(table, units, order, np.ones(1), constant, intercept=intercept)
         if factor is not None:
             return factor

@@ -9,9 +9,12 @@ from gradstep._table.summed import STRIPES
 CHANCE = math.exp(-8.0)
 """Share of seeds for which a sketch may stretch some direction by more than is said here."""
 
-_HEAVIEST = 8
-"""Times the mean, what a row of a repaired sample weighs of a direction at most: twice what it should, for what
-leverages are off."""
+_HEAVIEST = 1 / 8
+"""What a row of a repaired sample weighs of a direction at most: twice what it should, for what leverages are off."""
+
+_ENOUGH = (
+    64  # rows a column, of which that holds: of fewer, like rows that were drawn too often hide how heavy they are
+)
 
 
 def of_signs(columns: float, rows: int) -> float:
@@ -41,13 +44,18 @@ def _chance_of_more(load: int, mean: float) -> float:
     return sum(math.exp(n * math.log(mean) - mean - math.lgamma(n + 1)) for n in range(load + 1, load + 60))
 
 
-def of_sample(columns: float, rows: int) -> float:
-    """Return rho of a repaired sample: of 64 rows a column each weighs an eighth of any direction at most.
+def of_sample(columns: float, rows: int, share: float) -> float:
+    """Return rho of a repaired sample, whose rows each weigh an eighth of any direction at most.
+
+    Of fewer than 64 rows a column that cannot be relied on; but rows that stand for others, each times `share`, sum to
+    ``share**2`` of what all rows do at most.
 
     J. A. Tropp, User-friendly tail bounds for sums of random matrices, *Foundations of Computational Mathematics* 12
-    (2012) 389-434, theorem 1.1: ``(1 + x) log(1 + x) - x = h (log(d) + 8)`` for the square, h being that weight.
+    (2012) 389-434, theorem 1.1: ``(1 + x) log(1 + x) - x = (log(d) + 8) / 8`` for the square.
     """
-    asked = _HEAVIEST * columns / rows * (math.log(max(columns, 1.0)) - math.log(CHANCE))
+    if rows < _ENOUGH * columns:
+        return max(share - 1.0, 0.0)
+    asked = _HEAVIEST * (math.log(max(columns, 1.0)) - math.log(CHANCE))
     x = asked
     for _ in range(50):  # Newton's method on a convex function
         x -= ((1 + x) * math.log1p(x) - x - asked) / math.log1p(x)

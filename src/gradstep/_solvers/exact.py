@@ -87,7 +87,7 @@ def factor_by_gram(table: Table, seed: int, alpha: float, *, intercept: bool) ->
         if factor is not None:
             break
         if order is NO_ORDER:
-            return units, _preconditioner.of_all_rows(table, units, constant, intercept=intercept)
+            return units, _preconditioner.of_all_rows(table, units, constant, intercept=intercept, closely=True)
     assert factor is not None  # noqa: S101 - the last is taken as it is
     flat = _preconditioner.flat(table, units, factor)
     factor.R[:, flat] = 0.0

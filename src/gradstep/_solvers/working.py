@@ -22,6 +22,7 @@ from gradstep import _preconditioner
 from gradstep._certificate import Certificate
 from gradstep._kernels.looks import peak_kernel
 from gradstep._kernels.plain import about_means
+from gradstep._kinks import has_one_hump
 from gradstep._solvers import beginning, curved
 from gradstep._solvers.certified import from_callers_units
 from gradstep._solvers.metric import Metric
@@ -205,6 +206,8 @@ class Working(NamedTuple):
         by = far * (1 + found.p.stretch) * np.sqrt(found.sure * found.leverage)
         rows = inner.look.score, inner.look.curve, found.base, by
         table.each_row(peak_kernel(self.newton.loss.curvature), *rows, inner.params, weight)
+        if not has_one_hump(self.newton.loss):  # of a loss of one's own it may be elsewhere
+            weight *= 4.0
         if table.weight.size > 1:
             weight = np.where(table.weight > 0, weight * table.weight, 0.0)
         mean = float(weight.mean())

@@ -93,8 +93,9 @@ class Summed(Table):
                 stop = min(start + rows, cuts[piece + 1])
                 filled = block[: stop - start]
                 fill(*self._host, order, start, stop, *units, filled)
-                filled *= share[start:stop, np.newaxis] if share.size > 1 else share
-                sums[piece] += np.matmul(filled.T, filled, out=found)
+                with np.errstate(over="ignore", invalid="ignore"):  # a thread's own; what is not finite is seen
+                    filled *= share[start:stop, np.newaxis] if share.size > 1 else share
+                    sums[piece] += np.matmul(filled.T, filled, out=found)
                 yield
 
         self._ready(fill, *self._host, order, 0, 0, *units, np.empty((0, size)))

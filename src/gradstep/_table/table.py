@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from gradstep._dense_algebra import gram
+from gradstep._dense_algebra import tall_gram
 from gradstep._kernels import cpu
 from gradstep._kernels.first_call import first_call, interrupts_held
 from gradstep._table.terms import NO_ORDER, Deal, Evidence, Look, Model, Path, Rows, Settings, Units
@@ -157,7 +157,7 @@ class Table(abc.ABC):
         """Return ``A' A`` of some rows, or of all, as `scaled` gives them, each times its share, (rows,) or one."""
         rows = self.scaled(units, order, 0, len(order) or self.n)
         rows *= share[:, np.newaxis]
-        return gram(rows)
+        return tall_gram(rows)
 
     @abc.abstractmethod
     def squared_norms(self, units: Units, centre: Matrix, V: Matrix) -> Any:
