@@ -22,6 +22,7 @@ _WIDE_WEIGHT = 2.0**-62
 """Unit of rounding that is allowed to weights, as `WIDE_SUM` to sums: who checks a bound in 80 bits has 2**-64."""
 
 
+_ROOT_OF_ROUNDING = 1e-6  # of the fitted values, about: what a gap of 1e-12 of the objective counts as
 _NO_LOSS = 1e-13  # of the responses: losses that are rounding
 
 
@@ -131,6 +132,11 @@ class Certificate:
     worst_column: int
     measurable: bool
     outputs: Outputs = field(repr=False)
+
+
+def is_rounding(c: Certificate) -> bool:
+    """Whether there is no noise to measure by, and what is left is the root of a gap that is rounding."""
+    return not c.measurable and c.relative <= _ROOT_OF_ROUNDING
 
 
 def certify(preconditioner: Preconditioner, evidence: Evidence, w: NDArray[np.float64], table: Table) -> Certificate:

@@ -31,10 +31,8 @@ _LARGEST_SKETCH = 1 << 27  # entries, 1 GB
 _FAR = 2.0**24  # units from the mean, beyond which a row hides what shares its bucket of a sketch
 _MANY_COLUMNS = 128  # of fewer the least sketch is enough, whatever a ridge leaves of them
 _UNITS = 4096
-_SAMPLE_PER_COLUMN, _LEAST_PER_COLUMN = 64, 20
-_MANY = (
-    256  # columns, whose sample may be a smaller one: the Gram matrix of 64 rows a column takes longer than all else
-)
+_LEAST_PER_COLUMN = 20  # rows of a sample
+_MANY = 256  # columns, of which a smaller sample serves: the Gram matrix of the larger takes longer than all else
 _ONE_OF = 6  # rows at least of which a smaller sample has one: see `_stretch.of_sample`
 _SHARE = 1 / 4  # of the rows that a sample is at most: beyond, factorising it twice takes longer than a sketch
 _HEAVY_PER_COLUMN = 4  # times the mean leverage
@@ -42,7 +40,7 @@ _HEAVY_PER_COLUMN = 4  # times the mean leverage
 
 def sample_rows(columns: int, present: int) -> int:
     """Return the rows of a sample that is to be repaired; more than a share of the rows if a sketch is cheaper."""
-    long = _SAMPLE_PER_COLUMN * columns
+    long = _stretch.ENOUGH * columns
     if columns < _MANY or long <= _SHARE * present:
         return long
     return min(long, max(_LEAST_PER_COLUMN * columns, -(-present // _ONE_OF)))

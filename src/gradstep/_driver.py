@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gradstep import _input
-from gradstep._certificate import EXACT_WITHIN, Certificate, certify
+from gradstep._certificate import EXACT_WITHIN, Certificate, certify, is_rounding
 from gradstep._kernels import threads
 from gradstep._numbers import frozen
 from gradstep._result import Entry, Progress, Stop
@@ -25,9 +25,6 @@ from gradstep._table.table import Table
 
 _SETTLED = 1 / 3
 """Where a round leaves more than this of the distance, further rounds are stopped by rounding."""
-
-_ROOT_OF_ROUNDING = 1e-6
-"""Of the fitted values, about: what a gap of 1e-12 of the objective counts as."""
 
 _NEGLIGIBLE = 1e-8
 """Of what rounding may come to: a coefficient that is 0 would else come nearer to it for ever."""
@@ -45,6 +42,8 @@ class Certifying(Protocol):
     def reads(self, state: Any) -> int:
         """Return how many passes the next round takes, at least."""
 
+
+_CURVED = (Newton, Working, Kinked)  # whose states come with their certificates
 
 Method = Textbook | Newton | Working | Kinked | Certifying
 
@@ -86,14 +85,14 @@ class Run:
     @property
     def factor(self) -> NDArray[np.float64] | None:
         """R with ``R' R = [X 1]' [X 1]``, where a factor of all rows was made."""
-        if self.certificate is None or isinstance(self._method, (Newton, Working, Kinked)):
+        if self.certificate is None or isinstance(self._method, _CURVED):
             return None
         return certified.callers_factor(self._table, self.state.preconditioner)
 
     def begin(self, state: Any) -> None:
         """Take the state before the first round."""
         self.state = state
-        if isinstance(self._method, (Newton, Working, Kinked)):
+        if isinstance(self._method, _CURVED):
             if state.certificate is not None:
                 self._look(state)
             return
@@ -108,7 +107,7 @@ class Run:
 
     def take(self, state: Any) -> None:
         """Take the state after a round, and decide whether to go on."""
-        if isinstance(self._method, (Newton, Working, Kinked)):
+        if isinstance(self._method, _CURVED):
             self._look(state)
             return
         if not isinstance(self._method, Textbook):
@@ -160,7 +159,7 @@ class Run:
             remedy = "raise max_passes" if self.stop is Stop.BUDGET else "its curvature says too little there"
             return f"nothing could be proven of how far it is from the optimum {after}: {remedy}."
         if c.bound <= max(tol, c.floor) or (math.isinf(c.bound) and not c.measurable):
-            if c.measurable or c.relative <= EXACT_WITHIN or (self.stop is Stop.FLOOR and self._is_exact(c)):
+            if c.measurable or c.relative <= EXACT_WITHIN or (self.stop is Stop.FLOOR and is_rounding(c)):
                 return ""
             budget = self.stop is Stop.BUDGET
             return (
@@ -201,7 +200,7 @@ class Run:
 
     def _look(self, state: curved.State | working.State | kinked.State) -> None:
         """Take a round's state of a loss without a closed form, and stop where it is time."""
-        assert isinstance(self._method, (Newton, Working, Kinked))  # noqa: S101 - whose state it is
+        assert isinstance(self._method, _CURVED)  # noqa: S101 - whose state it is
         self.state, self.certificate = state, state.certificate
         self.moved = not state.unchanged
         self._gained = state.left
@@ -218,16 +217,12 @@ class Run:
         over = over or (isinstance(state, working.State) and state.over)
         settled = state.unchanged or over or (c is not None and c.bound <= c.floor < math.inf)
         idle = whole and _SETTLED < state.left < math.inf  # of an exact factor: rounding is all that is left
-        settled = settled or (idle and c is not None and (near or self._is_exact(c)))
+        settled = settled or (idle and c is not None and (near or is_rounding(c)))
         reads: int = self._method.reads(state)  # type: ignore[arg-type]
         spent = self._table.passes + reads > self._limits.max_passes
         if not (settled or spent) and (not near or small):
             return
         self.stop = Stop.CERTIFIED if near else Stop.FLOOR if settled else Stop.BUDGET
-
-    def _is_exact(self, c: Certificate) -> bool:
-        """Whether there is no noise to measure by, and what is left is the root of a gap that is rounding."""
-        return not c.measurable and c.relative <= _ROOT_OF_ROUNDING
 
     def _near(self) -> bool:
         """Whether every output is as near as `tol` asks, or exact where it has no noise and another one has some."""

@@ -12,9 +12,8 @@ CHANCE = math.exp(-8.0)
 _HEAVIEST = 1 / 8
 """What a row of a repaired sample weighs of a direction at most: twice what it should, for what leverages are off."""
 
-_ENOUGH = (
-    64  # rows a column, of which that holds: of fewer, like rows that were drawn too often hide how heavy they are
-)
+ENOUGH = 64
+"""Rows a column of a sample, of which that holds: of fewer, like rows that were drawn too often hide their weight."""
 
 
 def of_signs(columns: float, rows: int) -> float:
@@ -53,7 +52,7 @@ def of_sample(columns: float, rows: int, share: float) -> float:
     J. A. Tropp, User-friendly tail bounds for sums of random matrices, *Foundations of Computational Mathematics* 12
     (2012) 389-434, theorem 1.1: ``(1 + x) log(1 + x) - x = (log(d) + 8) / 8`` for the square.
     """
-    if rows < _ENOUGH * columns:
+    if rows < ENOUGH * columns:
         return max(share - 1.0, 0.0)
     asked = _HEAVIEST * (math.log(max(columns, 1.0)) - math.log(CHANCE))
     x = asked

@@ -157,6 +157,7 @@ class Newton(NamedTuple):
         return self._by_gap(table, state, about, alone)
 
     def _by_gap(self, table: Table, state: State, about: Curved, gap: float) -> Certificate:
+        """Return the certificate of an objective whose sum over rows is so far above its least at most."""
         found = state.metric
         assert found is not None  # noqa: S101 - it was measured
         evidence = found.evidence(state.look, state.scaled)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradstep import _preconditioner
-from gradstep._certificate import Certificate
+from gradstep._certificate import Certificate, is_rounding
 from gradstep._kernels.looks import peak_kernel
 from gradstep._kernels.plain import about_means
 from gradstep._kinks import has_one_hump
@@ -37,7 +37,6 @@ _FIRST = 256  # columns of the first working set
 _LIKES = 16  # columns at least that join beside those that have to
 _GROWTH = 3  # times those that are there: columns that join at most
 _SETTLED = 1 / 3  # of the distance, left by a step where rounding is what is left
-_ROOT_OF_ROUNDING = 1e-6  # of the fitted values, about: what a gap of 1e-12 of the objective counts as
 
 Array = NDArray[np.float64]
 
@@ -166,8 +165,7 @@ class Working(NamedTuple):
             return False
         if state.unchanged or c.outputs.near(self.newton.tol).all() or c.bound <= c.floor < math.inf:
             return True
-        rounding = not c.measurable and c.relative <= _ROOT_OF_ROUNDING
-        return rounding and c.kind == "exact" and _SETTLED < state.left < math.inf
+        return is_rounding(c) and c.kind == "exact" and _SETTLED < state.left < math.inf
 
     def _judged(self, table: Table, some: Table, state: State, look: Look) -> State:
         """Return the state with the columns that should join, and its certificate."""
