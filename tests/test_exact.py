@@ -458,3 +458,15 @@ def test_entries_at_the_end_of_float64():
     fit = exact(signs * 1.7e308, y)
     np.testing.assert_allclose(fit.coef * 1.7e308, exact(signs, y).coef, rtol=1e-9)
     assert fit.check.agrees
+
+
+@needs_jit  # a sample of the rows tells the condition
+def test_auto_asks_for_no_more_than_the_tolerance():
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((200_000, 6))
+    X[:, -1] = X[:, 0] + 1e-6 * X[:, -1]
+    y = X[:, 0] + rng.standard_normal(len(X))
+    auto, exact = (gs.fit(X, y, solver=solver, check=False) for solver in ("auto", "exact"))
+    assert auto.solver == exact.solver == "exact"
+    assert auto.passes < exact.passes
+    assert exact.certificate.bound < 1e-6 < auto.certificate.bound < 0.01

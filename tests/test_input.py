@@ -135,6 +135,21 @@ def test_closed_form_refuses_the_same(name, value, error, message):
         gs.closed_form(**arguments)
 
 
+@needs_jit  # large tables are searched only where what comes of them is not finite
+@pytest.mark.parametrize("solver", ["sgd", "cg", "exact", "auto"])
+@pytest.mark.parametrize(("n", "d"), [(120_000, 10), (30_000, 60)])
+def test_large_tables_are_refused_for_entries_that_are_not_finite(solver, n, d):
+    X, y = RNG.standard_normal((n, d)), RNG.standard_normal((n, 2))
+    for bad, row, column in ((np.nan, 7, d - 1), (np.inf, n // 2, 0), (-np.inf, n - 1, 3), (np.nan, slice(9, None), 2)):
+        first = row.start if isinstance(row, slice) else row
+        for outputs in (y[:, 0], y):
+            table = spoiled(X, (row, column), bad)
+            with pytest.raises(ValueError, match=rf"^X: {bad} came at row {first}, column {column}; finite"):
+                gs.fit(table, outputs, solver=solver, check=False)
+    X[5, 1] = 1e200  # whose square is infinite, and which is finite
+    assert np.isfinite(gs.fit(X, y, solver=solver, check=False).coef).all()
+
+
 def test_options_are_refused_where_they_are_given():
     with pytest.raises(ValueError, match='sgd: shuffle: \'yes\' came; True, False, "once" or "blocks" is needed'):
         gs.sgd(shuffle="yes")

@@ -121,7 +121,7 @@ def predicted(machine: Machine, table: Shaped, tol: float, *, intercept: bool) -
     far = _far(m, columns, n, tol)
     epochs = rounds(table, tol, intercept=intercept)
     products = max(1, math.ceil(math.log(max(4 * far, 2.0)) / -math.log(math.sqrt(columns / m))))
-    common = _FIXED + read + n * k * _LOOKS  # a look at what came
+    common = _FIXED + n * k * _LOOKS  # a look at what came
     begun = (0.0 if sampled else kernel(_SKETCH, 1)) + factored(m) + kernel(_GRADIENT + _PROBES)
     sample = factored(_preconditioner.SAMPLED_PER_COLUMN * columns)
     gram = n * d * (d + _GRAM_ROW) * _GRAM * machine.gram * share

@@ -167,10 +167,14 @@ class Preconditioner:
             found, norms = table.plain_gradient(
                 self.units, self.factor.mean, w, intercept=self.intercept, probes=probes
             )
-            if (self.lost(found, w) <= near * np.sqrt(found.squares)).all():
+            if self.suffices(found, w, tol, table.present):
                 return found, norms
         self.__dict__["plain"] = False
         return None, None
+
+    def suffices(self, evidence: Evidence, w: NDArray[np.float64], tol: float, rows: int) -> bool:
+        """Whether the rounding of a gradient is an eighth of `tol` standard errors at most."""
+        return bool((self.lost(evidence, w) <= tol * _ROUNDED * np.sqrt(evidence.squares / rows)).all())
 
     def distance(self, evidence: Evidence) -> NDArray[np.float64]:
         """Return ``norm(R^-T g)`` (k,), the distance to the minimum of each output."""

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from gradstep._device import on_cuda
 from gradstep._input import arrays
-from gradstep._input.arrays import BLOCK, finite
+from gradstep._input.arrays import BLOCK
+from gradstep._input.arrays import finite as finite
 from gradstep._input.arrays import parameters as parameters
 from gradstep._input.arrays import predictors as predictors
 from gradstep._input.arrays import weights_together as weights_together
@@ -237,13 +238,19 @@ def device(value: object, X: object = None, *, auto: bool = False) -> str:
     raise (ValueError if isinstance(value, str) else TypeError)(f"device: {value!r} came; {known} is needed.")
 
 
-def rows(X: object, y: object, sample_weight: object = None, loss: Loss | None = None, device: str = "cpu") -> Rows:
-    """Return the caller's table as the kernels of a device read it; the caller's arrays are never written to."""
+def rows(
+    X: object, y: object, sample_weight: object = None, loss: Loss | None = None, device: str = "cpu", *,
+    look: bool = True,
+) -> Rows:  # fmt: skip
+    """Return the caller's table as the kernels of a device read it; the caller's arrays are never written to.
+
+    Without a `look` a large X is not searched for what is not finite: `Table.see` does so where that shows.
+    """
     if device != "cpu" and on_cuda(X):
         from gradstep._input import on_device  # noqa: PLC0415 - X lies on one
 
         return on_device.rows(X, y, sample_weight, loss)
-    return arrays.rows(X, y, sample_weight, loss)
+    return arrays.rows(X, y, sample_weight, loss, look=look)
 
 
 def check(value: object) -> bool | None:

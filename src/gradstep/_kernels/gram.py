@@ -3,7 +3,8 @@
 Rows are scaled into a block of `ROWS` and eight columns a panel, one after the other, and the panels multiplied by
 tiles of eight by 24 entries of the matrix, which stay in registers: 24 sums, a load of 8 bytes for 3 of the products
 (K. Goto and R. A. van de Geijn, Anatomy of high-performance matrix multiplication, *ACM Transactions on Mathematical
-Software* 34 (2008) 12). A BLAS takes four times as long for 12 columns, and a quarter more for 100.
+Software* 34 (2008) 12). Matrices of up to twelve columns are one tile of vectors of four, from the diagonal on. While a
+block is scaled the one after the next is asked for, so that memory does not wait for the tiles.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types, uint64
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
@@ -22,9 +24,12 @@ from numpy.lib.stride_tricks import as_strided
 from gradstep._kernels import simd
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.formula import compilable
+from gradstep._kernels.prefetch import prefetch, prefetch_line
 from gradstep._kernels.simd import WIDTH, all_of, eight, entries, fused, put, sum_of
 
 ROWS = 64  # of a block: it stays in the second cache up to 1000 columns, four panels of it in the first
+_AHEAD = 2 * ROWS
+_SHORT = 64  # columns: a block's rows stay in the first cache while all of them are scaled, eight columns at a time
 PANEL = (ROWS + 1) * WIDTH  # entries, by one row more than there is: panels 4096 bytes apart would share cache lines
 _called = partial(compilable, fastmath=False, error_model="numpy")
 
@@ -75,28 +80,85 @@ def _generate(builder: Any, A: Any, B: Any, C: Any, places: Any, height: int, wi
     def place(of: Any, first: Any, stride: Any, number: int) -> Any:
         return builder.gep(of, [builder.add(first, builder.mul(stride, stride.type(number)))])
 
-    def vector(place: Any) -> Any:
-        return builder.bitcast(place, simd.VECTOR.as_pointer())
+    def factor(turn: Any, row: int) -> Any:
+        return place(A, builder.add(a, builder.mul(turn, a_step)), a_across, row)
 
-    cells = [(row, v) for row in range(height) for v in range(width)]
-    tile = [vector(place(C, builder.add(c, builder.mul(c_down, c.type(row))), c_across, v)) for row, v in cells]
-    sums = [cgutils.alloca_once(builder, simd.VECTOR) for _ in cells]  # registers, to LLVM
-    for where, total in zip(tile, sums, strict=True):
-        builder.store(builder.load(where, align=8), total)
+    def vector(turn: Any, v: int) -> Any:
+        return place(B, builder.add(b, builder.mul(turn, count.type(WIDTH))), b_across, v)
+
+    tile = {
+        (row, v): place(C, builder.add(c, builder.mul(c_down, c.type(row))), c_across, v)
+        for row in range(height)
+        for v in range(width)
+    }
+    _add_products(builder, count, factor, vector, tile, WIDTH)
+
+
+def _add_products(
+    builder: Any, count: Any, factor: Callable[[Any, int], Any], vector: Callable[[Any, int], Any],
+    tile: dict[tuple[int, int], Any], wide: int,
+) -> None:  # fmt: skip
+    """Add to each cell of a tile, `wide` numbers, the products of its row's factor and its vector, turn by turn."""
+    kind = ir.VectorType(ir.DoubleType(), wide)
+
+    def whole(place: Any) -> Any:
+        return builder.bitcast(place, kind.as_pointer())
+
+    sums = {cell: cgutils.alloca_once(builder, kind) for cell in tile}  # registers, to LLVM
+    for cell, place in tile.items():
+        builder.store(builder.load(whole(place), align=8), sums[cell])
     with cgutils.for_range(builder, count, intp=count.type) as loop:
-        row_of_a = builder.add(a, builder.mul(loop.index, a_step))
-        row_of_b = builder.add(b, builder.mul(loop.index, count.type(WIDTH)))
-        of_b = [builder.load(vector(place(B, row_of_b, b_across, v)), align=8) for v in range(width)]
-        for row in range(height):
-            factor = simd.spread(builder, builder.load(place(A, row_of_a, a_across, row)))
-            for v in range(width):
-                total = sums[row * width + v]
-                added = [factor, of_b[v], builder.load(total)]
-                builder.store(simd.call(builder, f"llvm.fma.v{WIDTH}f64", simd.VECTOR, added), total)
-    for where, total in zip(tile, sums, strict=True):
-        builder.store(builder.load(total), where, align=8)
+        vectors = {v: builder.load(whole(vector(loop.index, v)), align=8) for v in sorted({v for _, v in tile})}
+        for row in sorted({row for row, _ in tile}):
+            spread = simd.spread(builder, builder.load(factor(loop.index, row)), wide)
+            for v in (v for at, v in tile if at == row):
+                added = [spread, vectors[v], builder.load(sums[row, v])]
+                builder.store(simd.call(builder, f"llvm.fma.v{wide}f64", kind, added), sums[row, v])
+    for cell, place in tile.items():
+        builder.store(builder.load(sums[cell]), whole(place), align=8)
 
 
+def _triangle(fours: int) -> Callable[..., None]:
+    """Return what adds ``A' A`` of the first so many fours of columns of a block to C, from the diagonal on.
+
+    C has rows of `size` entries.
+    """
+
+    def triangle(panels, C, size):
+        wide = C.reshape(-1, size)
+        at = [panels[first : first + ROWS * WIDTH].reshape(ROWS, WIDTH) for first in range(0, panels.size, PANEL)]
+        rows = np.hstack(at)[:, : 4 * fours]
+        wide[: 4 * fours, : 4 * fours] += rows.T @ rows
+
+    @intrinsic
+    def compiled(context: Any, panels: Any, C: Any, size: Any) -> Any:  # noqa: ARG001 - Numba's form
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            pairs = zip(signature.args[:2], arguments[:2], strict=True)
+            A, to = (context.make_array(kind)(context, builder, array).data for kind, array in pairs)
+            size = arguments[2]
+
+            def entry(turn: Any, column: int) -> Any:
+                first = size.type(column // WIDTH * PANEL + column % WIDTH)
+                return builder.gep(A, [builder.add(first, builder.mul(turn, size.type(WIDTH)))])
+
+            tile = {
+                (row, v): builder.gep(to, [builder.add(builder.mul(size, size.type(row)), size.type(4 * v))])
+                for row in range(4 * fours)
+                for v in range(row // 4, fours)
+            }
+            _add_products(builder, size.type(ROWS), entry, lambda turn, v: entry(turn, 4 * v), tile, 4)
+            return context.get_dummy_value()
+
+        return types.void(panels, C, size), generate
+
+    @overload(triangle, jit_options={"forceinline": True, "error_model": "numpy"}, strict=False)
+    def of_triangle(panels, C, size):  # noqa: ARG001
+        return lambda panels, C, size: compiled(panels, C, size)  # type: ignore[call-arg] # noqa: PLW0108
+
+    return triangle
+
+
+_four, _eight, _twelve = _triangle(1), _triangle(2), _triangle(3)
 _half, _one, _two, _three = _tile(4, 1), _tile(8, 1), _tile(8, 2), _tile(8, 3)
 
 
@@ -122,10 +184,21 @@ def _tiles(A, B, C, places, vectors):
 def _fill(X, weight, first, last, scale, minus, out, down, across, roots):
     """Write scaled rows to a block: vectors of a row `across` entries apart, rows `down`; zeros beyond the last."""
     stride, d = uint64(0 if weight.size == 1 else 1), X.shape[1]
+    if d <= _SHORT and first + ROWS <= last and weight.size == 1 and weight[0] == 1.0:
+        for j in range(0, d, WIDTH):
+            k, to = uint64(j), uint64(j // WIDTH) * across
+            s, m = eight(scale, k), eight(minus, k)
+            for row in range(uint64(first), uint64(last)):
+                prefetch_line(X, row + uint64(_AHEAD), k)
+                put(out, to, fused(entries(X, row, k), s, m))
+                to += down
+        roots[:] = 1.0
+        return
     zero = all_of(0.0)
     v, root, roots_of = 0.0, 0.0, zero
     for t in range(ROWS):
         i = uint64(first) + uint64(t)
+        prefetch(X, i + uint64(_AHEAD))
         to = uint64(t) * down
         own = weight[i * stride] if first + t < last else 0.0
         if own != v:  # most often it is that of the row before
@@ -144,16 +217,23 @@ def _fill(X, weight, first, last, scale, minus, out, down, across, roots):
 
 
 @_called
-def _fill_rest(y, first, y_scale, y_centre, roots, columns, panels):
+def _fill_rest(y, first, last, y_scale, y_centre, roots, columns, panels):
     """Write the responses and the roots of the weights behind so many columns of the panels."""
-    for c in range(y.shape[1] + 1):
+    for c in range(y.shape[1]):
         column = columns + c
-        to = uint64((column // WIDTH) * PANEL + column % WIDTH)
-        for t in range(ROWS):
-            entry = roots[t]
-            if c < y.shape[1] and entry > 0.0:
-                entry *= y[uint64(first + t), uint64(c)] * y_scale[c] - y_centre[c]
-            panels[to + uint64(t * WIDTH)] = entry
+        to, scale, centre = uint64((column // WIDTH) * PANEL + column % WIDTH), y_scale[c], y_centre[c]
+        for row in range(uint64(first), uint64(last)):
+            root = roots[row - uint64(first)]
+            panels[to] = root * (y[row, uint64(c)] * scale - centre) if root > 0.0 else 0.0
+            to += uint64(WIDTH)
+        for _ in range(last - first, ROWS):
+            panels[to] = 0.0
+            to += uint64(WIDTH)
+    column = columns + y.shape[1]
+    to = uint64((column // WIDTH) * PANEL + column % WIDTH)
+    for t in range(ROWS):
+        panels[to] = roots[t]
+        to += uint64(WIDTH)
 
 
 @_called
@@ -212,10 +292,16 @@ def add_gram(X, y, weight, start, stop, scale, minus, y_scale, y_centre, T, colu
                 _tiles(before, T, panels, places, (columns + WIDTH - 1) // WIDTH)
         else:
             _fill(X, weight, first, last, scale, minus, panels, eights, panel, roots)
-        _fill_rest(y, first, y_scale, y_centre, roots, columns, panels)
+        _fill_rest(y, first, last, y_scale, y_centre, roots, columns, panels)
         if _heavy(panels, limit):
             found[0] = _set_apart(panels, first, limit, heavy, found[0])
-        for a in range(vectors):
+        if used <= 4:
+            _four(panels, sums, size)
+        elif used <= 8:
+            _eight(panels, sums, size)
+        elif used <= 12:
+            _twelve(panels, sums, size)
+        for a in range(vectors if used > 12 else 0):
             of, to = uint64(a) * panel, uint64(a) * eights * (size + one)
             places = (of, eights, one, of, panel, to, size, eights, uint64(ROWS))
             _tiles(panels, panels, sums, places, vectors - a if used - a * WIDTH > 4 else 0)

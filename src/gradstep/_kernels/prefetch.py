@@ -18,6 +18,10 @@ def prefetch(X, i):
     """Ask for row `i` of a C-ordered array. It changes nothing; in plain Python it does nothing either."""
 
 
+def prefetch_line(X, i, j):
+    """Ask for the cache line of entry (i, j), which need not exist: what is asked for beyond the end is not fetched."""
+
+
 @overload(prefetch, jit_options={"forceinline": True, "error_model": "numpy"}, strict=False)
 def _rows(X, i):  # noqa: ARG001
     entries = _LINE // (X.dtype.bitwidth // 8)  # a constant: what could fail would cost each row its checks
@@ -29,6 +33,11 @@ def _rows(X, i):  # noqa: ARG001
             j += entries
 
     return lines_of_a_row
+
+
+@overload(prefetch_line, jit_options={"forceinline": True, "error_model": "numpy"}, strict=False)
+def _line(X, i, j):  # noqa: ARG001
+    return lambda X, i, j: _ask_for(X, i, j)  # type: ignore[call-arg] # noqa: PLW0108 - to Numba it is not
 
 
 @intrinsic

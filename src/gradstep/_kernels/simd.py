@@ -39,7 +39,10 @@ class _EightModel(PrimitiveModel):
 
 def padded(numbers: Any) -> Any:
     """Return numbers (d,) and zeros behind them up to a multiple of eight: what is read and written without a mask."""
-    out = np.zeros(-(-numbers.size // WIDTH) * WIDTH)
+    whole = -(-numbers.size // WIDTH) * WIDTH
+    out = np.zeros(whole + WIDTH)
+    first = -(out.ctypes.data // out.itemsize) % WIDTH  # where a cache line begins: no vector is in two
+    out = out[first : first + whole]
     out[: numbers.size] = numbers
     return out
 
@@ -96,10 +99,10 @@ def _place(context: Any, builder: Any, kind: Any, array: Any, indices: list[Any]
     return builder.bitcast(place, ir.VectorType(context.get_value_type(kind.dtype), WIDTH).as_pointer())
 
 
-def spread(builder: Any, number: Any) -> Any:
-    kind = ir.VectorType(number.type, WIDTH)
+def spread(builder: Any, number: Any, width: int = WIDTH) -> Any:
+    kind = ir.VectorType(number.type, width)
     first = builder.insert_element(ir.Constant(kind, ir.Undefined), number, ir.Constant(_INTEGER, 0))
-    zeros = ir.Constant(_INTEGERS, [ir.Constant(_INTEGER, 0)] * WIDTH)
+    zeros = ir.Constant(ir.VectorType(_INTEGER, width), [ir.Constant(_INTEGER, 0)] * width)
     return builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), zeros)
 
 

@@ -62,6 +62,7 @@ class State:
 
 
 _FELT = 1e-3  # standard errors
+_LOOK = 1e-2  # standard errors
 _NO_STEP = 1e-2  # of the tolerance: nearer than that a step is not worth the read after it
 _LOST = 1e-12  # of the spread of the response, in the fitted values
 
@@ -182,10 +183,13 @@ def refined(table: Table, state: State, tol: float = 0.0) -> State:
     Gradients are as good as `tol` standard errors need.
     """
     preconditioner = state.preconditioner
-    evidence = state.evidence or preconditioner.evidence(table, state.scaled, tol)
+    # A first look is for a step: that it is close matters less than what it costs.
+    evidence = state.evidence or preconditioner.evidence(table, state.scaled, max(tol, _LOOK) if tol > 0 else 0.0)
     if state.evidence is None and tol > 0:
         far = preconditioner.distance(evidence)
         if (far <= _NO_STEP * tol * np.sqrt(evidence.squares / table.present)).all():
+            if not preconditioner.suffices(evidence, state.scaled, tol, table.present):
+                evidence = preconditioner.evidence(table, state.scaled, tol)
             return State(preconditioner, state.scaled, evidence, state.epoch + 1)
     scaled = state.scaled + preconditioner.step(evidence)
     if not preconditioner.intercept:

@@ -30,7 +30,7 @@ from gradstep._table.terms import NO_ORDER, Units
 _WELL_CONDITIONED = 1e5  # columns whose Gram matrix needs no preconditioning
 _TRUSTED = 1e-12  # reciprocal condition of a Gram matrix, down to which its factor makes refinement converge
 _BEYOND = 1e100  # of scaled entries: their squares and products would overflow
-_EXACT = 1e-6  # standard errors, whatever more is allowed
+CLOSELY = 1e-6  # standard errors, for who asks for this solver by name
 _GRAMS = 3  # reads that may go into it
 
 
@@ -54,7 +54,7 @@ class Exact(NamedTuple):
         """Refine once: a read for the gradient where it is not known yet, a step, and a read at its end."""
         # What a ridge shrinks is far smaller than its standard error, which a tolerance is in units of.
         closely = is_small(table) or state.preconditioner.ridged
-        return refined(table, state, 0.0 if closely else min(self.tol, _EXACT))
+        return refined(table, state, 0.0 if closely else self.tol)
 
     def reads(self, state: State) -> int:
         """Return how many passes the next round takes."""

@@ -141,6 +141,8 @@ class Dense(Summed):
         self._ready(fill, *self._host, order, start, start, *units, out)
         threads.each(part, len(cuts) - 1, alone=len(cuts) == 2)
         self.count(order, stop - start)
+        if self.unseen is not None:
+            self.see(out)
         return out
 
     def squared_norms(self, units: Units, centre: NDArray[np.float64], V: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -28,7 +28,7 @@ _STRIPE_CELLS = 1 << 16  # of a stripe of a sketch that rows are added to at a t
 _CELLS_PER_SKETCH = 1 << 18  # of rows that are added to each stripe in turn: 2 MB
 _QUARTERS = 4
 _PIECES_OF_SOME = 4  # of some rows, whose products are summed by themselves
-_ROWS_OF_RESPONSES = 1 << 14
+_ROWS_OF_RESPONSES = 1 << 16
 
 
 class Summed(Table):
@@ -102,6 +102,7 @@ class Summed(Table):
         threads.each(part, _PIECES_OF_SOME, alone=count * size < _CELLS_PER_BLOCK)
         self.count(order, count)
         whole: NDArray[np.float64] = np.add.reduce(sums)
+        self.see(whole)
         return whole
 
     def gram(
@@ -139,6 +140,7 @@ class Summed(Table):
                 rest += lost + rest_of_lane
             upper = np.triu(total + rest)
             whole = (upper + np.triu(upper, 1).T)[np.ix_(order, order)]
+            self.see(whole)
             apart = np.sort(np.concatenate([rows[:count] for rows, (count,) in zip(heavy, found, strict=True)]))
             rows = [self._times(units, T, apart[at : at + MOST_HEAVY]) for at in range(0, len(apart) or 1, MOST_HEAVY)]
             for further in rows[1:]:
@@ -185,6 +187,7 @@ class Summed(Table):
         self.row_reads += self.n
         parts = np.add.reduce(out.reshape(groups, quarters, STRIPES * buckets, width), axis=1)
         whole: NDArray[np.float64] = np.hstack(tuple(parts))[:, :size]
+        self.see(whole)
         return whole
 
     @property

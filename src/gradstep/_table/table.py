@@ -58,6 +58,17 @@ class Table(abc.ABC):
         self.numbers: NDArray[np.int64] | None = None
         """Of a part of a table, the numbers that its rows have there."""
         self._dtype = np.dtype(rows.X.dtype)
+        self.unseen: Callable[[], None] | None = None
+        """What refuses entries that are no finite numbers, where nobody has looked for them: see `see`."""
+
+    def see(self, *found: Matrix) -> None:
+        """Refuse entries that are not finite, if what was found from them is not.
+
+        That saves a read of the rows beforehand: sums over all rows are finite only if they are.
+        """
+        if self.unseen is not None and not (found and all(np.isfinite(array).all() for array in found)):
+            self.unseen()
+            self.unseen = None
 
     @abc.abstractmethod
     def stop(self, start: int, batch: int) -> int:
