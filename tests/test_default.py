@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -222,9 +223,10 @@ def test_bits_do_not_depend_on_threads_of_blas_either():
     assert len(printed) == 1
 
 
+@pytest.mark.parametrize("centred", [False, True])
 @pytest.mark.parametrize("k", [1, 3])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_lanes_equal_their_slow_twin(k, weighted):
+def test_lanes_equal_their_slow_twin(k, weighted, centred):
     rng = np.random.default_rng(5)
     n, d, r, run = 103, 4, 3, 8
     X, scale, centre = rng.standard_normal((n, d)), 2.0 ** rng.integers(-2, 3, d), rng.standard_normal(d)
@@ -232,7 +234,7 @@ def test_lanes_equal_their_slow_twin(k, weighted):
     T, level, slope = 0.1 * rng.standard_normal((d, r)), 0.1, rng.standard_normal((r + 1, k))
     fixed = 0.1 * np.eye(r + 1)
     chunks, rate = rng.permutation(-(-n // run)), 0.3
-    kernel = lanes.lane if k == 1 else lanes.lane_of_several
+    kernel = lanes.kernels(centred).lane if k == 1 else lanes.lane_of_several
     Z = np.column_stack(((X * scale - centre) @ T, np.full(n, level)))
     v = np.broadcast_to(weight, n)
     for steps, share, of in ((3, 2, fixed), (5, 1, np.zeros((0, 0)))):
@@ -384,13 +386,18 @@ def test_products_and_gradients_equal_their_slow_twins(n, d, weight, k):
     np.testing.assert_allclose(product, A.T @ (v[:, None] * (A @ w)), rtol=1e-11, atol=1e-11 * n)
     r = 0.5 * Y - (X * units.scale) @ w[:-1] - w[-1]
     probes = rng.standard_normal((16, d))
-    for gradient in (rows.plain_gradient, rows.wide_gradient):
+    as_they_stand = partial(rows.plain_gradient, centred=False)
+    for gradient in (rows.plain_gradient, as_they_stand, rows.wide_gradient):
         evidence, norms = gradient(units, mean, w, intercept=True, probes=probes)
         np.testing.assert_allclose(evidence.slopes, A[:, :d].T @ (v[:, None] * r), rtol=1e-11, atol=1e-11 * n)
         np.testing.assert_allclose(evidence.by_level, v @ r, rtol=1e-11, atol=1e-11 * n)
         np.testing.assert_allclose(evidence.squares, v @ (r * r), rtol=1e-11)
         np.testing.assert_allclose(norms, v * np.square(A[:, :d] @ probes.T).sum(axis=1), rtol=1e-11)
-    assert rows.passes == 3
+    far = units._replace(centre=2_000 * units.centre)  # what is summed as it stands is not beyond that
+    A[:, :d] -= far.centre - units.centre
+    product = rows.curvature(far, far.centre + mean, w)
+    np.testing.assert_allclose(product, A.T @ (v[:, None] * (A @ w)), rtol=1e-9, atol=1e-4)
+    assert rows.passes == 5
 
 
 def test_a_gradient_in_float64_is_as_good_as_it_says():
@@ -401,11 +408,11 @@ def test_a_gradient_in_float64_is_as_good_as_it_says():
     p = _drawn.drawn(rows, 0, alpha=0.0, intercept=True)
     for w in (p.solution(), p.solution() + 1e-3, np.zeros((d + 1, 1))):
         where = p.units, p.factor.mean, w
-        (plain, _), (wide, _) = (
-            gradient(*where, intercept=True) for gradient in (rows.plain_gradient, rows.wide_gradient)
-        )
-        off = plain._replace(slopes=plain.slopes - wide.slopes, by_level=plain.by_level - wide.by_level)
-        assert 0 < p.distance(off)[0] <= p.lost(plain, w)[0]
+        wide, _ = rows.wide_gradient(*where, intercept=True)
+        for centred in (True, False):
+            plain, _ = rows.plain_gradient(*where, intercept=True, centred=centred)
+            off = plain._replace(slopes=plain.slopes - wide.slopes, by_level=plain.by_level - wide.by_level)
+            assert 0 < p.distance(off)[0] <= p.lost(plain, w)[0]
 
 
 def test_every_row_is_dealt_once_and_by_shape_alone():
@@ -456,7 +463,8 @@ def test_epochs_that_stay_slow_end_in_conjugate_directions(monkeypatch):
     taken = []
     plain = cg.directions
     monkeypatch.setattr(sgd, "directions", lambda *arguments: taken.append(1) or plain(*arguments))
-    monkeypatch.setattr(lanes, "lane", lambda *arguments: arguments[-1].fill(0))  # which lead nowhere
+    nowhere = lanes.kernels(False)._replace(lane=lambda *arguments: arguments[-1].fill(0))
+    monkeypatch.setattr(lanes, "kernels", lambda centred: nowhere)
     fit = gs.fit(X, y, tol=1e-4)
     assert taken
     assert fit.stop is gs.Stop.CERTIFIED

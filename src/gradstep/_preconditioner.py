@@ -117,10 +117,11 @@ class Preconditioner:
     def lost(self, evidence: Evidence, w: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the distances (k,) that the rounding of the arithmetic behind a gradient may come to."""
         size, root = np.sqrt(evidence.squares), math.sqrt(self.total)
-        # In float64 columns and responses are taken about their means, and residuals are rounded too.
+        # In float64 columns and responses are taken about their means, or as they stand, and residuals are rounded too.
+        centred = np.asarray(evidence.about_means)
         about_means = float(self.spread @ (root * self.length)) + 1.0
-        in_scores = root * (self.length @ np.abs(w[:-1])) + size
-        of_sums = np.where(np.asarray(evidence.scores) > 0, about_means, self.in_gradient)
+        in_scores = np.where(centred, root * (self.length @ np.abs(w[:-1])), self.in_weights(w)) + size
+        of_sums = np.where(centred & (np.asarray(evidence.scores) > 0), about_means, self.in_gradient)
         return np.asarray(evidence.sums * of_sums * size + evidence.scores * in_scores)
 
     def in_weights(self, w: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -160,15 +161,15 @@ class Preconditioner:
         self, table: Table, w: NDArray[np.float64], tol: float, probes: NDArray[np.float64] | None
     ) -> tuple[Evidence | None, Any]:
         """Return a gradient taken in float64; None where that is too little, which it then stays."""
-        near = tol * _ROUNDED / math.sqrt(table.present)
         noise = self.factor.noise
-        foreseen = Evidence(np.zeros(0), np.zeros(1), np.square(noise), *roundings(table.d))
-        if (self.lost(foreseen, w) <= near * noise).all() and noise.all():  # before anything is read
-            found, norms = table.plain_gradient(
-                self.units, self.factor.mean, w, intercept=self.intercept, probes=probes
-            )
-            if self.suffices(found, w, tol, table.present):
-                return found, norms
+        for centred in (False, True):
+            foreseen = Evidence(np.zeros(0), np.zeros(1), np.square(noise), *roundings(table.d), centred)
+            if noise.all() and self.suffices(foreseen, w, tol, table.present):  # before anything is read
+                found, norms = table.plain_gradient(
+                    self.units, self.factor.mean, w, intercept=self.intercept, probes=probes, centred=centred
+                )
+                if self.suffices(found, w, tol, table.present):
+                    return found, norms
         self.__dict__["plain"] = False
         return None, None
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.formula import Formula, compilable
 from gradstep._kernels.prefetch import prefetch
-from gradstep._kernels.products import FOUR, add_four, add_one, aligned, both_of_four, dot_of_one
+from gradstep._kernels.products import FOUR, add_four, add_one, both_of_four, dot_of_one
+from gradstep._kernels.simd import aligned
 
 # Sums over the columns of a row may be reordered, which vectorises them. "ninf" and "nnan" stay out: with them a
 # compiled `isnan` is always false.
@@ -26,8 +27,6 @@ _AHEAD, _AHEAD_BYTES = 4, 8192  # rows between asking for one and reading it, an
 LONG = 64
 """Columns from which rows of one output are read in fours."""
 _HELD = 2 * FOUR  # rows in hand: those that are read and those before them
-
-_exact(aligned)
 
 Kernel = Callable[..., None]
 

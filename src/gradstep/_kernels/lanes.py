@@ -1,11 +1,13 @@
 """The squared loss's curvature along a direction, summed over rows; and a lane: an epoch of minibatch steps with it.
 
-Columns are ``x * scale - centre``, formed in register, so that rows far from zero keep the digits of what tells them
-apart. One output has kernels of its own: its sums run over the columns of a row, which vectorises them, those of
-several over the outputs.
+Columns are ``x * scale - centre``: of rows far from zero formed in register, so that they keep the digits of what tells
+them apart, of others by what the weights and sums of ``x`` come to. One output has kernels of its own: its sums run
+over the columns of a row, which vectorises them, those of several over the outputs.
 """
 
-from functools import partial
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import NamedTuple
 
 import numpy as np
 from numba import uint64
@@ -13,45 +15,12 @@ from numba import uint64
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.cpu import SUMS
 from gradstep._kernels.formula import compilable
-from gradstep._kernels.four_rows import add, add_one, ask_for, product, scores
+from gradstep._kernels.four_rows import four_rows, unforeseen
 from gradstep._kernels.prefetch import prefetch
-from gradstep._kernels.simd import WIDTH, all_of, entries, fused, sum_of
+from gradstep._kernels.simd import WIDTH, aligned, all_of, entries, fused, sum_of
 
 _sums = partial(compilable, fastmath=SUMS, forceinline=True, error_model="numpy")
 _inlined = partial(compilable, fastmath=False, forceinline=True, error_model="numpy")
-
-
-@_inlined
-def _add(X, weight, first, last, ahead, scale, minus, p, level, total):
-    """Add ``v (x p + level) x`` of rows `first` to `last` to `total`, and return the sum of ``v (x p + level)``.
-
-    Each row asks for the one that is `ahead` of it.
-    """
-    end = X.shape[0] - 1
-    alone = weight.size == 1
-    by_level = 0.0
-    row = first
-    while row < last:
-        if row + 4 <= last and (alone or min(weight[row], weight[row + 1], weight[row + 2], weight[row + 3]) > 0.0):
-            ask_for(X, row + ahead, end)
-            a, b, c, e = scores(X, row, scale, minus, p)
-            a, b, c, e = a + level, b + level, c + level, e + level
-            if alone:
-                v = weight[0]
-                a, b, c, e = v * a, v * b, v * c, v * e
-            else:
-                a, b, c, e = weight[row] * a, weight[row + 1] * b, weight[row + 2] * c, weight[row + 3] * e
-            by_level += (a + b) + (c + e)
-            add(X, row, scale, minus, a, b, c, e, total)
-            row += 4
-        else:
-            v = weight[0] if alone else weight[row]
-            if v > 0.0:
-                z = v * (product(X, row, scale, minus, p) + level)
-                by_level += z
-                add_one(X, row, scale, minus, z, total)
-            row += 1
-    return by_level
 
 
 @_sums
@@ -89,80 +58,165 @@ def _times(T, q, p):
         p[j] = z
 
 
-_NEXT = 4  # rows between asking for one and reading it, of rows in order
+class Sums(NamedTuple):
+    """What kernels of one output are made of: into the terms of the rows, sums over some, over chunks, and back."""
+
+    into_rows: Callable[..., float]
+    add_rows: Callable[..., float]
+    add_chunks: Callable[..., float]
+    from_rows: Callable[..., None]
 
 
-@kernel
-def curvature(X, weight, start, stop, scale, minus, p, level, total, by_level):
-    """Set ``total`` and ``by_level`` (1,) to ``sum_i v_i [x_i, 1] (x_i p + level)`` of rows `start` to `stop`.
+def sums(centred: bool) -> Sums:
+    """Return them for columns as they stand, or centred in register."""
+    scores, add, score, add_one = four_rows(centred)
 
-    Vectors of columns are padded to eights, ``minus`` is ``-centre``.
+    @_inlined
+    def into_rows(scale, minus, p, level):
+        """Make p the weights of rows as they are read, in place, and return their level."""
+        if not centred:
+            for j in range(p.size):
+                level += minus[j] * p[j]
+                p[j] *= scale[j]
+        return level
+
+    @_inlined
+    def from_rows(scale, minus, total, by_level):
+        """Make total the sums of columns about their centres, in place."""
+        if not centred:
+            for j in range(total.size):
+                total[j] = total[j] * scale[j] + minus[j] * by_level
+
+    @_inlined
+    def add_rows(X, weight, first, last, ahead, scale, minus, p, level, total):
+        """Add ``v (x p + level) x`` of rows `first` to `last` to `total`, and return the sum of ``v (x p + level)``.
+
+        Each row asks for the one that is `ahead` of it, if that is not 0.
+        """
+        alone = weight.size == 1
+        by_level = 0.0
+        row = first
+        while row < last:
+            if row + 4 <= last and (alone or min(weight[row], weight[row + 1], weight[row + 2], weight[row + 3]) > 0.0):
+                a, b, c, e = scores(X, row, scale, minus, p)
+                a, b, c, e = a + level, b + level, c + level, e + level
+                if alone:
+                    v = weight[0]
+                    a, b, c, e = v * a, v * b, v * c, v * e
+                else:
+                    a, b, c, e = weight[row] * a, weight[row + 1] * b, weight[row + 2] * c, weight[row + 3] * e
+                by_level += (a + b) + (c + e)
+                add(X, row, scale, minus, a, b, c, e, total, ahead)
+                row += 4
+            else:
+                v = weight[0] if alone else weight[row]
+                if v > 0.0:
+                    z = v * (score(X, row, scale, minus, p) + level)
+                    by_level += z
+                    add_one(X, row, scale, minus, z, total)
+                row += 1
+        return by_level
+
+    @_inlined
+    def add_chunks(X, weight, chunks, run, first, last, scale, minus, p, level, total):
+        """Do what `add_rows` does for the rows of some chunks, each of which asks for the next."""
+        n = X.shape[0]
+        by_level = 0.0
+        for s in range(first, last):
+            row = chunks[s] * run
+            ahead = chunks[min(s + 1, chunks.size - 1)] * run - row
+            by_level += add_rows(X, weight, row, min(row + run, n), ahead, scale, minus, p, level, total)
+        return by_level
+
+    return Sums(into_rows, add_rows, add_chunks, from_rows)
+
+
+class Kernels(NamedTuple):
+    """What reads the rows of one output."""
+
+    curvature: Callable[..., None]
+    part_of_batch: Callable[..., None]
+    lane: Callable[..., None]
+
+
+@lru_cache(maxsize=2)
+def kernels(centred: bool) -> Kernels:
+    """Return the kernels of one output for columns as they stand, or centred in register.
+
+    Either way what they are told and what they say is of columns ``x * scale + minus``.
     """
-    total[:] = 0.0
-    by_level[0] = _add(X, weight, start, stop, _NEXT, scale, minus, p, level, total)
+    into_rows, add_rows, add_chunks, from_rows = sums(centred)
 
+    @kernel
+    def curvature(X, weight, start, stop, scale, minus, p, level, total, by_level):
+        """Set ``total`` and ``by_level`` (1,) to ``sum_i v_i [x_i, 1] (x_i p + level)`` of rows `start` to `stop`.
 
-@_inlined
-def _batch(X, weight, chunks, run, first, last, scale, minus, p, level, total):
-    """Do what `_add` does for the rows of some chunks, each of which asks for the next."""
-    n = X.shape[0]
-    by_level = 0.0
-    for s in range(first, last):
-        row = chunks[s] * run
-        ahead = chunks[min(s + 1, chunks.size - 1)] * run - row
-        by_level += _add(X, weight, row, min(row + run, n), ahead, scale, minus, p, level, total)
-    return by_level
+        Vectors of columns are padded to eights, ``minus`` is ``-centre``.
+        """
+        own, found = aligned(p.size), aligned(p.size)
+        own[:] = p
+        level = into_rows(scale, minus, own, level)
+        by_level[0] = add_rows(X, weight, start, stop, unforeseen(X), scale, minus, own, level, found)
+        from_rows(scale, minus, found, by_level[0])
+        total[:] = found
 
+    @kernel
+    def part_of_batch(X, weight, chunks, run, first, last, scale, minus, p, level, total):
+        """Set `total` to the sums of some chunks of a batch of a lane that threads share, the level's last."""
+        own, found = aligned(p.size), aligned(p.size)
+        own[:] = p
+        level = into_rows(scale, minus, own, level)
+        by_level = add_chunks(X, weight, chunks, run, first, last, scale, minus, own, level, found)
+        from_rows(scale, minus, found, by_level)
+        total[: p.size], total[p.size] = found, by_level
 
-@kernel
-def part_of_batch(X, weight, chunks, run, first, last, scale, minus, p, level, total):
-    """Set `total` to the sums of some chunks of a batch of a lane that threads share, the level's last."""
-    total[:] = 0.0
-    total[total.size - 1] = _batch(X, weight, chunks, run, first, last, scale, minus, p, level, total)
+    @kernel
+    def lane(X, weight, chunks, run, batches, scale, minus, T, level, fixed, slope, lanes, rate, out):
+        """Take minibatch steps beside an anchor, with variance reduction, and set `out` (r + 1, 1) to where they lead.
 
+        In coordinates ``q`` of the basis ``T`` (d, r), the level's last, in units of ``1 / level``, each step is::
 
-@kernel
-def lane(X, weight, chunks, run, batches, scale, minus, T, level, fixed, slope, lanes, rate, out):
-    """Take minibatch steps beside an anchor, with variance reduction, and set `out` (r + 1, 1) to where they lead.
+            q <- q - rate (share B' B q + fixed q + slope)
 
-    In coordinates ``q`` of the basis ``T`` (d, r), the level's last, in units of ``1 / level``, each step is::
+        where ``B`` are the rows of a batch and `share` is how many batches there are in all `lanes`; `fixed` is the
+        part of the curvature that every step has whole, ``slope`` the gradient at the anchor. ``chunks`` are numbers of
+        runs of `run` rows, ``batches`` where each batch begins among them, and its end. Without an intercept `level`
+        is 0.
 
-        q <- q - rate (share B' B q + fixed q + slope)
-
-    where ``B`` are the rows of a batch and `share` is how many batches there are in all `lanes`; `fixed` is the part of
-    the curvature that every step has whole, ``slope`` the gradient at the anchor. ``chunks`` are numbers of runs of
-    `run` rows, ``batches`` where each batch begins among them, and its end. Without an intercept `level` is 0.
-
-    The first point is a whole step from the anchor, ``-slope``. As each row comes once, and with the same share, the
-    steps sum to the gradient at the mean of the points that they were taken at: from that mean it is about as far to
-    the optimum as their sum over their number and `rate`, which is taken too. So no steps need be left out of the mean
-    for the way that they had to go.
-    """
-    d, r = T.shape
-    q, step, mean = -slope[:, 0], np.empty(r + 1), np.zeros(r + 1)
-    p, total = np.zeros(scale.size), np.empty(scale.size)
-    share = float(lanes * (batches.size - 1))
-    for t in range(batches.size - 1):
-        for a in range(r + 1):
-            mean[a] += q[a]
-        _times(T, q, p)
-        total[:] = 0.0
-        by_level = _batch(X, weight, chunks, run, batches[t], batches[t + 1], scale, minus, p, level * q[r], total)
-        for a in range(r + 1):
-            step[a] = slope[a, 0]
-        for j in range(d):
-            u = total[j] * share
-            for a in range(r):
-                step[a] += T[j, a] * u
-        step[r] += level * by_level * share
-        if fixed.size > 0:
+        The first point is a whole step from the anchor, ``-slope``. As each row comes once, and with the same share,
+        the steps sum to the gradient at the mean of the points that they were taken at: from that mean it is about as
+        far to the optimum as their sum over their number and `rate`, which is taken too. So no steps need be left out
+        of the mean for the way that they had to go.
+        """
+        d, r = T.shape
+        q, step, mean = -slope[:, 0], np.empty(r + 1), np.zeros(r + 1)
+        p, total = aligned(scale.size), aligned(scale.size)
+        share = float(lanes * (batches.size - 1))
+        for t in range(batches.size - 1):
             for a in range(r + 1):
-                for b in range(r + 1):
-                    step[b] += fixed[a, b] * q[a]
+                mean[a] += q[a]
+            _times(T, q, p)
+            total[:] = 0.0
+            at = into_rows(scale, minus, p, level * q[r])
+            by_level = add_chunks(X, weight, chunks, run, batches[t], batches[t + 1], scale, minus, p, at, total)
+            from_rows(scale, minus, total, by_level)
+            for a in range(r + 1):
+                step[a] = slope[a, 0]
+            for j in range(d):
+                u = total[j] * share
+                for a in range(r):
+                    step[a] += T[j, a] * u
+            step[r] += level * by_level * share
+            if fixed.size > 0:
+                for a in range(r + 1):
+                    for b in range(r + 1):
+                        step[b] += fixed[a, b] * q[a]
+            for a in range(r + 1):
+                q[a] -= rate * step[a]
         for a in range(r + 1):
-            q[a] -= rate * step[a]
-    for a in range(r + 1):
-        out[a, 0] = (mean[a] + (q[a] + slope[a, 0]) / rate) / (batches.size - 1)
+            out[a, 0] = (mean[a] + (q[a] + slope[a, 0]) / rate) / (batches.size - 1)
+
+    return Kernels(curvature, part_of_batch, lane)
 
 
 @kernel

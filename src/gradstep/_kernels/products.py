@@ -11,7 +11,6 @@ long as four multiplications.
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.core import cgutils
@@ -25,14 +24,6 @@ _AHEAD = 8192  # bytes
 _INTEGER = ir.IntType(32)
 _BYTES = ir.IntType(8).as_pointer()
 _SECOND_CACHE = 1
-
-
-def aligned(size):
-    """Return zeros where vectors of eight are loaded fastest: from a multiple of 64 bytes on, and up to one."""
-    whole = -(-size // WIDTH) * WIDTH
-    numbers = np.zeros(whole + WIDTH)
-    first = (-(numbers.ctypes.data >> 3)) & (WIDTH - 1)
-    return numbers[first : first + whole]
 
 
 # Rows are X[at[new]] and the three behind it, or it alone; numbers[new] and so on are their products, numbers[new + 8]

@@ -15,6 +15,8 @@ from numba.core import cgutils
 from numba.core.datamodel.models import PrimitiveModel
 from numba.extending import intrinsic, overload, register_model
 
+from gradstep._kernels.formula import compilable
+
 WIDTH = 8
 VECTOR = ir.VectorType(ir.DoubleType(), WIDTH)
 _INTEGER = ir.IntType(32)
@@ -37,12 +39,20 @@ class _EightModel(PrimitiveModel):
         super().__init__(manager, kind, VECTOR)
 
 
+def aligned(size: Any) -> Any:
+    """Return zeros where vectors of eight are loaded fastest: from a multiple of 64 bytes on, and up to one."""
+    whole = -(-size // WIDTH) * WIDTH
+    numbers = np.zeros(whole + WIDTH)
+    first = (-(numbers.ctypes.data >> 3)) & (WIDTH - 1)
+    return numbers[first : first + whole]
+
+
+compilable(aligned, fastmath=False, forceinline=True, error_model="numpy")
+
+
 def padded(numbers: Any) -> Any:
     """Return numbers (d,) and zeros behind them up to a multiple of eight: what is read and written without a mask."""
-    whole = -(-numbers.size // WIDTH) * WIDTH
-    out = np.zeros(whole + WIDTH)
-    first = -(out.ctypes.data // out.itemsize) % WIDTH  # where a cache line begins: no vector is in two
-    out = out[first : first + whole]
+    out = aligned(numbers.size)
     out[: numbers.size] = numbers
     return out
 

@@ -1,13 +1,13 @@
 """The gradient of the squared loss in one read, in float64: what rounds are judged by that need no more digits."""
 
-from functools import partial
-
-import numpy as np
+from collections.abc import Callable
+from functools import lru_cache, partial
 
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.formula import compilable
-from gradstep._kernels.four_rows import add, add_one, product, scores
+from gradstep._kernels.four_rows import four_rows, unforeseen
 from gradstep._kernels.rows import EPS
+from gradstep._kernels.simd import aligned
 
 SHORT = 128
 """Rows whose sums are plain: between such blocks what rounding takes is kept."""
@@ -24,59 +24,66 @@ def roundings(d: int) -> tuple[float, float]:
     return (SHORT + 8) * EPS / 2, (d / 8 + 16) * EPS / 2
 
 
-@_inlined
-def _block(X, y, weight, first, last, scale, minus, p, level, rest, y_scale, total):
-    """Add ``v r x`` of some rows to `total`, and return the sums of ``v r`` and ``v r**2``."""
-    alone = weight.size == 1
-    by_level, squares = 0.0, 0.0
-    row = first
-    while row < last:
-        if row + 4 <= last and (alone or min(weight[row], weight[row + 1], weight[row + 2], weight[row + 3]) > 0.0):
-            a, b, c, e = scores(X, row, scale, minus, p)
-            a = (y[row, 0] * y_scale - level) - (rest + a)
-            b = (y[row + 1, 0] * y_scale - level) - (rest + b)
-            c = (y[row + 2, 0] * y_scale - level) - (rest + c)
-            e = (y[row + 3, 0] * y_scale - level) - (rest + e)
-            va, vb, vc, ve = a, b, c, e
-            if not alone:
-                va, vb, vc, ve = a * weight[row], b * weight[row + 1], c * weight[row + 2], e * weight[row + 3]
-            by_level += (va + vb) + (vc + ve)
-            squares += (va * a + vb * b) + (vc * c + ve * e)
-            add(X, row, scale, minus, va, vb, vc, ve, total)
-            row += 4
-        else:
-            v = 1.0 if alone else weight[row]
-            if v > 0.0:  # a row of weight zero is no row, whatever stands in it
-                r = (y[row, 0] * y_scale - level) - (rest + product(X, row, scale, minus, p))
-                by_level += v * r
-                squares += v * r * r
-                add_one(X, row, scale, minus, v * r, total)
-            row += 1
-    return by_level, squares
+@lru_cache(maxsize=2)
+def gradient_kernel(centred: bool) -> Callable[..., None]:
+    """Return the gradient of columns as they stand, or centred."""
+    scores, add, score, add_one = four_rows(centred)
 
+    @_inlined
+    def block(X, y, weight, first, last, scale, minus, p, level, rest, y_scale, total):
+        """Add ``v r x`` of some rows to `total`, and return the sums of ``v r`` and ``v r**2``."""
+        alone = weight.size == 1
+        by_level, squares = 0.0, 0.0
+        ahead = unforeseen(X)
+        row = first
+        while row < last:
+            if row + 4 <= last and (alone or min(weight[row], weight[row + 1], weight[row + 2], weight[row + 3]) > 0.0):
+                a, b, c, e = scores(X, row, scale, minus, p)
+                a = (y[row, 0] * y_scale - level) - (rest + a)
+                b = (y[row + 1, 0] * y_scale - level) - (rest + b)
+                c = (y[row + 2, 0] * y_scale - level) - (rest + c)
+                e = (y[row + 3, 0] * y_scale - level) - (rest + e)
+                va, vb, vc, ve = a, b, c, e
+                if not alone:
+                    va, vb, vc, ve = a * weight[row], b * weight[row + 1], c * weight[row + 2], e * weight[row + 3]
+                by_level += (va + vb) + (vc + ve)
+                squares += (va * a + vb * b) + (vc * c + ve * e)
+                add(X, row, scale, minus, va, vb, vc, ve, total, ahead)
+                row += 4
+            else:
+                v = 1.0 if alone else weight[row]
+                if v > 0.0:  # a row of weight zero is no row, whatever stands in it
+                    r = (y[row, 0] * y_scale - level) - (rest + score(X, row, scale, minus, p))
+                    by_level += v * r
+                    squares += v * r * r
+                    add_one(X, row, scale, minus, v * r, total)
+                row += 1
+        return by_level, squares
 
-@kernel
-def gradient(X, y, weight, start, stop, scale, minus, p, level, rest, y_scale, high, low, sums):
-    """Add to `high` and `low` the parts of ``X' v r`` over rows `start` to `stop`, to `sums` those of v r and v r**2.
+    @kernel
+    def gradient(X, y, weight, start, stop, scale, minus, p, level, rest, y_scale, high, low, sums):
+        """Add to `high` and `low` the parts of ``X' v r`` of rows `start` to `stop`, to `sums` those of v r and v r**2.
 
-    Columns are ``x * scale + minus``, residuals ``r = y * y_scale - level - rest - x p``, the level in two parts;
-    vectors of columns are padded to eights. ``sums`` is the sum of ``v r``, what rounding took from it, and the sum of
-    ``v r**2``.
-    """
-    total = np.empty(scale.size)
-    for first in range(start, stop, SHORT):
-        total[:] = 0.0
-        by_level, squares = _block(
-            X, y, weight, first, min(first + SHORT, stop), scale, minus, p, level, rest, y_scale, total
-        )
-        for j in range(total.size):
-            before = high[j]
-            after = before + total[j]
-            part = after - before
-            low[j] += (before - (after - part)) + (total[j] - part)
-            high[j] = after
-        after = sums[0] + by_level
-        part = after - sums[0]
-        sums[1] += (sums[0] - (after - part)) + (by_level - part)
-        sums[0] = after
-        sums[2] += squares
+        Columns are ``x``, or ``x * scale + minus``, residuals ``r = y * y_scale - level - rest - x p``, the level in
+        two parts; vectors of columns are padded to eights. ``sums`` is the sum of ``v r``, what rounding took from it,
+        and the sum of ``v r**2``.
+        """
+        total = aligned(scale.size)
+        for first in range(start, stop, SHORT):
+            total[:] = 0.0
+            by_level, squares = block(
+                X, y, weight, first, min(first + SHORT, stop), scale, minus, p, level, rest, y_scale, total
+            )
+            for j in range(total.size):
+                before = high[j]
+                after = before + total[j]
+                part = after - before
+                low[j] += (before - (after - part)) + (total[j] - part)
+                high[j] = after
+            after = sums[0] + by_level
+            part = after - sums[0]
+            sums[1] += (sums[0] - (after - part)) + (by_level - part)
+            sums[0] = after
+            sums[2] += squares
+
+    return gradient

@@ -30,7 +30,7 @@ from gradstep._table.terms import Deal, Model
 _BATCH_PER_COLUMN = 16  # a step's own work is then a sixteenth of reading its batch
 _LEAST_BATCH = 1024
 _STEPS = 16  # of a lane at least, and of an epoch
-_CHUNK, _CHUNK_BYTES = 16, 4096  # rows that are read in order at least, and bytes: less waits for memory
+_CHUNK, _CHUNK_BYTES = 16, 8192  # rows that are read in order at least, and bytes: less waits for memory
 _CACHED_BYTES, _FEW = 1 << 23, 4  # of a table up to which a cache holds it; rows, where nothing waits for memory
 _CHUNKS_A_BATCH = 16
 _WELL_MIXED = 1 / 30  # of the distance that a good epoch leaves at most
@@ -144,7 +144,8 @@ def chunk(table: Table, batch: int) -> int:
     """Return the rows of a chunk to begin with: few enough that a batch has chunks from all over the table."""
     row_bytes = table.d * table.bytes_per_entry
     run = _FEW if table.n * row_bytes <= _CACHED_BYTES else max(_CHUNK, _CHUNK_BYTES // row_bytes)
-    return max(1, min(batch // _CHUNKS_A_BATCH, run))
+    # As many chunks as columns: where the rows of a chunk are alike, a batch of fewer has no curvature in some direction.
+    return max(1, min(batch // max(_CHUNKS_A_BATCH, table.d + 1), run))
 
 
 def rate(p: Preconditioner, batch: int) -> float:

@@ -11,14 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradstep._dense_algebra import exact_dot, exact_sum, exact_total, product
-from gradstep._kernels import cpu, lanes, threads
+from gradstep._kernels import cpu, lanes, squares, threads
 from gradstep._kernels.first_call import first_call, interrupts_held
-from gradstep._kernels.lanes import part_of_batch
 from gradstep._kernels.looks import look_kernel
 from gradstep._kernels.plain import about_means, fill, statistics, wide_gradient
 from gradstep._kernels.simd import padded
-from gradstep._kernels.squares import SHORT, roundings
-from gradstep._kernels.squares import gradient as squares_gradient
+from gradstep._kernels.squares import roundings
 from gradstep._numbers import frozen
 from gradstep._table import shared_steps
 from gradstep._table.order import row_order
@@ -36,6 +34,8 @@ _ELEMENTS_PER_CALL = 1 << 25
 _CELLS_PER_PART = 1 << 20  # of scaled rows that threads share: a millisecond
 _CELLS_PER_CALL = 1 << 21  # of a gradient that threads share: a call from Python costs a twentieth of it
 _CELLS_NEAR = 1 << 16  # of rows that are read twice: 512 kB, which a processor's own cache holds
+_FAR = 1000.0  # of a mean, over the spread of its column
+_MODERATE = 300  # of the exponent of a scale
 _ROWS_OF_NUMBERS = 1 << 14  # of a sum over numbers of the rows that threads share
 
 
@@ -211,20 +211,24 @@ class Dense(Summed):
         *,
         intercept: bool,
         probes: NDArray[np.float64] | None = None,
+        centred: bool = True,
     ) -> tuple[Evidence, NDArray[np.float64]]:
-        """Return gradient and residual squares in float64, columns about their means; see `wide_gradient`."""
+        """Return gradient and residual squares in float64, columns about their means or not; see `wide_gradient`."""
         centre = units.centre + mean
-        level, rest = exact_dot(centre, w)
+        centred = centred or self.k > 1 or not _moderate(units.scale)
+        level, rest = exact_dot(centre, w) if centred else (w[-1], np.zeros(1))
         if self.k > 1:
             norms = np.empty(0) if probes is None else self.squared_norms(units, centre, probes)
             of_rows = units._replace(centre=centre, y_centre=level)
-            high, low, squares = self._of_blocks(of_rows, np.vstack((w[:-1], rest)), residuals=True)
+            high, low, size = self._of_blocks(of_rows, np.vstack((w[:-1], rest)), residuals=True)
             if probes is not None:
                 self.row_reads -= self.n  # the blocks are in the cache
             slopes = high + low
-            return Evidence(slopes[:-1], slopes[-1] * intercept, squares, *roundings(self.d)), norms
+            return Evidence(slopes[:-1], slopes[-1] * intercept, size, *roundings(self.d)), norms
         blocks = list(self._pieces((self.d + ROW_COST) // 2))
-        scale, minus, coefs = padded(units.scale), padded(-centre), padded(w[:-1, 0])
+        scale, minus = padded(units.scale), padded(-centre)
+        coefs = padded(w[:-1, 0] if centred else units.scale * w[:-1, 0])
+        gradient = squares.gradient_kernel(centred)
         highs, lows = np.zeros((2, len(blocks), scale.size))
         sums = np.zeros((len(blocks), 3))
         norms = np.empty(self.n if probes is not None else 0)
@@ -232,18 +236,18 @@ class Dense(Summed):
         numbers = float(level[0]), float(rest[0]), float(units.y_scale[0])
 
         def part(start: int, stop: int, piece: int) -> None:
-            near = max(SHORT, _CELLS_NEAR // (self.d + 1) // SHORT * SHORT)
+            near = max(squares.SHORT, _CELLS_NEAR // (self.d + 1) // squares.SHORT * squares.SHORT)
             rows = near if probes is not None else stop - start
             for first in range(start, stop, rows):
                 last = min(first + rows, stop)
-                squares_gradient(
+                gradient(
                     *self._host, first, last, scale, minus, coefs, *numbers, highs[piece], lows[piece], sums[piece]
                 )
                 if probes is not None:
                     of_rows = self._host.X, self._host.weight, first, last
                     lanes.squared_norms(*of_rows, units.scale, -centre, V, norms)
 
-        self._ready(part, 0, 1, 0, of=squares_gradient)
+        self._ready(part, 0, 1, 0, of=gradient)
         if probes is not None:
             self._ready(lanes.squared_norms, self._host.X, self._host.weight, 0, 0, units.scale, -centre, V, norms)
         highs[0], lows[0], sums[0] = 0.0, 0.0, 0.0
@@ -252,8 +256,10 @@ class Dense(Summed):
         self.row_reads += self.n
         slopes = (high + low)[: self.d, np.newaxis]
         by_level = math.fsum(sums[:, :2].reshape(-1)) if np.isfinite(sums).all() else math.nan
-        squares = np.array([sums[:, 2].sum()])
-        return Evidence(slopes, np.array([by_level * intercept]), squares, *roundings(self.d)), norms
+        if not centred:
+            slopes = (units.scale * slopes[:, 0] - centre * by_level)[:, np.newaxis]
+        size = np.array([sums[:, 2].sum()])
+        return Evidence(slopes, np.array([by_level * intercept]), size, *roundings(self.d), centred), norms
 
     def reweighted(self, weight: NDArray[np.float64]) -> Self:
         """Return a view of these rows with other weights, (n,) of mean 1 or one for all; its reads count in."""
@@ -345,15 +351,16 @@ class Dense(Summed):
             return self._of_blocks(units._replace(centre=centre), p)[0]
         blocks = list(self._pieces((self.d + ROW_COST) // 2))
         scale, minus, coefs, level = padded(units.scale), padded(-centre), padded(p[:-1, 0]), float(p[-1, 0])
+        curvature = lanes.kernels(_far_away(units.scale, centre)).curvature
         totals, by_level = np.empty((len(blocks), scale.size)), np.empty((len(blocks), 1))
 
         def part(start: int, stop: int, piece: int) -> None:
-            lanes.curvature(
+            curvature(
                 self._host.X, self._host.weight, start, stop, scale, minus, coefs, level, totals[piece],
                 by_level[piece],
             )  # fmt: skip
 
-        self._ready(part, 0, 0, 0, of=lanes.curvature)
+        self._ready(part, 0, 0, 0, of=curvature)
         threads.each(lambda piece: part(*blocks[piece], piece), len(blocks), alone=self._few)
         self.row_reads += self.n
         total: NDArray[np.float64] = np.add.reduce(np.hstack((totals[:, : self.d], by_level)))
@@ -395,11 +402,13 @@ class Dense(Summed):
         self, units: Units, deal: Deal, model: Model, slope: NDArray[np.float64], rate: float
     ) -> NDArray[np.float64]:
         """Return where an epoch of minibatch steps from an anchor leads to, (r + 1, k) in coordinates of the basis."""
+        of_one = lanes.kernels(_far_away(units.scale, model.centre))
         if shared_steps.are_better(self.d, self.k, deal):
             self.row_reads += model.rows
-            ready = partial(self._ready, of=part_of_batch)
-            return shared_steps.taken(self._host.X, units.scale, deal, model, slope, rate, ready)
-        kernel = lanes.lane if self.k == 1 else lanes.lane_of_several
+            ready = partial(self._ready, of=of_one.part_of_batch)
+            work = of_one.part_of_batch
+            return shared_steps.taken(work, self._host.X, units.scale, deal, model, slope, rate, ready)
+        kernel = of_one.lane if self.k == 1 else lanes.lane_of_several
         ends = np.zeros((len(deal.batches), *slope.shape))
 
         several = self.k > 1
@@ -419,3 +428,16 @@ class Dense(Summed):
         self.row_reads += model.rows
         mean: NDArray[np.float64] = np.add.reduce(ends) / len(ends)
         return mean
+
+
+def _moderate(scale: NDArray[np.float64]) -> bool:
+    """Whether entries can be multiplied and summed without it."""
+    return bool((np.abs(np.frexp(scale)[1]) <= _MODERATE).all())
+
+
+def _far_away(scale: NDArray[np.float64], centre: NDArray[np.float64]) -> bool:
+    """Whether columns are to be centred before anything else: as they stand, sums would lose too many of their digits.
+
+    Of steps and directions three digits fewer are enough: where they lead is looked at anew.
+    """
+    return bool(np.abs(centre).max(initial=0.0) > _FAR) or not _moderate(scale)

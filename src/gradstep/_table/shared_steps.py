@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradstep._kernels import threads
-from gradstep._kernels.lanes import part_of_batch
 from gradstep._kernels.simd import padded
 from gradstep._table.terms import Deal, Model
 
-_FEW_LANES = 2
+_FEW_LANES = 3
 _LONG = 256  # columns: a step of fewer is over before threads have it
 _PARTS = 4  # of a step
+_FEW_CELLS = 1 << 18  # of a basis: its product is made before threads have it
 
 
 def are_better(d: int, k: int, deal: Deal) -> bool:
@@ -27,15 +27,17 @@ def are_better(d: int, k: int, deal: Deal) -> bool:
 
 
 def taken(
-    X: NDArray[np.floating], column_scale: NDArray[np.float64], deal: Deal, model: Model, slope: NDArray[np.float64],
-    rate: float, ready: Callable[..., object],
+    part_of_batch: Callable[..., object], X: NDArray[np.floating], column_scale: NDArray[np.float64], deal: Deal,
+    model: Model, slope: NDArray[np.float64], rate: float, ready: Callable[..., object],
 ) -> NDArray[np.float64]:  # fmt: skip
     """Return where lanes lead to, (r + 1, 1) in coordinates of the basis: see `gradstep._kernels.lanes.lane`.
 
-    `ready` compiles what it is given, by calling it, where that is not compiled yet.
+    `part_of_batch` is the kernel that reads rows. `ready` compiles what it is given, by calling it, where that is not
+    compiled yet.
     """
     T, level = model.T, model.level
     d, r = T.shape
+    few = T.size < _FEW_CELLS
     scale, minus = padded(column_scale), padded(-model.centre)
     p, sums = np.zeros(scale.size), np.zeros((_PARTS, scale.size + 1))
     q, step, mean = np.empty(r + 1), np.empty(r + 1), np.zeros(r + 1)
@@ -61,10 +63,10 @@ def taken(
         for first, last in pairwise(batches.tolist()):
             points += q
             chunks = _cuts(first, last)
-            for work in (weights, rows):
-                threads.each(work, _PARTS)
+            threads.each(weights, _PARTS, alone=few)
+            threads.each(rows, _PARTS)
             sums[0] = np.add.reduce(sums) * (len(deal.batches) * (len(batches) - 1.0))
-            threads.each(back, _PARTS)
+            threads.each(back, _PARTS, alone=few)
             step[r] = level * sums[0, -1]
             step += slope[:, 0]
             if model.fixed.size:

@@ -214,9 +214,13 @@ class Table(abc.ABC):
         """
 
     def plain_gradient(
-        self, units: Units, mean: Matrix, w: Matrix, *, intercept: bool, probes: Matrix | None = None
-    ) -> tuple[Evidence, Any]:
-        """Return what `wide_gradient` does, in float64 where that takes less time: the evidence says how good it is."""
+        self, units: Units, mean: Matrix, w: Matrix, *, intercept: bool, probes: Matrix | None = None,
+        centred: bool = True,  # noqa: ARG002 - to whom it makes no difference
+    ) -> tuple[Evidence, Any]:  # fmt: skip
+        """Return what `wide_gradient` does, in float64 where that takes less time: the evidence says how good it is.
+
+        Columns are taken about their means where they are to be `centred`, else as they stand if that is quicker.
+        """
         return self.wide_gradient(units, mean, w, intercept=intercept, probes=probes)
 
     @abc.abstractmethod

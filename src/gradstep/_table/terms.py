@@ -78,6 +78,8 @@ class Evidence(NamedTuple):
     """Unit of rounding of the sums over rows, one or (k,)."""
     scores: Any = 0.0
     """Unit of rounding of the residuals in them: 0 where it is not felt, in double-double arithmetic."""
+    about_means: Any = True
+    """Whether their terms are of columns about their means, or as they stand."""
 
 
 class Look(NamedTuple):
