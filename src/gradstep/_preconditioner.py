@@ -161,10 +161,8 @@ class Preconditioner:
         self, table: Table, w: NDArray[np.float64], tol: float, probes: NDArray[np.float64] | None
     ) -> tuple[Evidence | None, Any]:
         """Return a gradient taken in float64; None where that is too little, which it then stays."""
-        noise = self.factor.noise
         for centred in (False, True):
-            foreseen = Evidence(np.zeros(0), np.zeros(1), np.square(noise), *roundings(table.d), centred)
-            if noise.all() and self.suffices(foreseen, w, tol, table.present):  # before anything is read
+            if self.foreseen(table, w, tol, centred=centred):
                 found, norms = table.plain_gradient(
                     self.units, self.factor.mean, w, intercept=self.intercept, probes=probes, centred=centred
                 )
@@ -172,6 +170,12 @@ class Preconditioner:
                     return found, norms
         self.__dict__["plain"] = False
         return None, None
+
+    def foreseen(self, table: Table, w: NDArray[np.float64], tol: float, *, centred: bool) -> bool:
+        """Whether a gradient in float64 will suffice, as far as that can be told before anything is read."""
+        noise = self.factor.noise
+        found = Evidence(np.zeros(0), np.zeros(1), np.square(noise), *roundings(table.d), centred)
+        return bool(noise.all()) and self.suffices(found, w, tol, table.present)
 
     def suffices(self, evidence: Evidence, w: NDArray[np.float64], tol: float, rows: int) -> bool:
         """Whether the rounding of a gradient is an eighth of `tol` standard errors at most."""

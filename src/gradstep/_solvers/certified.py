@@ -183,8 +183,11 @@ def refined(table: Table, state: State, tol: float = 0.0) -> State:
     Gradients are as good as `tol` standard errors need.
     """
     preconditioner = state.preconditioner
-    # A first look is for a step: that it is close matters less than what it costs.
-    evidence = state.evidence or preconditioner.evidence(table, state.scaled, max(tol, _LOOK) if tol > 0 else 0.0)
+    look = tol
+    if tol > 0 and not preconditioner.foreseen(table, state.scaled, tol, centred=True):
+        # What would take twice the precision is first looked at without: for a step that is close enough.
+        look = max(tol, _LOOK)
+    evidence = state.evidence or preconditioner.evidence(table, state.scaled, look)
     if state.evidence is None and tol > 0:
         far = preconditioner.distance(evidence)
         if (far <= _NO_STEP * tol * np.sqrt(evidence.squares / table.present)).all():

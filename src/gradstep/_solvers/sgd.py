@@ -144,7 +144,7 @@ def chunk(table: Table, batch: int) -> int:
     """Return the rows of a chunk to begin with: few enough that a batch has chunks from all over the table."""
     row_bytes = table.d * table.bytes_per_entry
     run = _FEW if table.n * row_bytes <= _CACHED_BYTES else max(_CHUNK, _CHUNK_BYTES // row_bytes)
-    # As many chunks as columns: where the rows of a chunk are alike, a batch of fewer has no curvature in some direction.
+    # As many chunks as columns: where the rows of one are alike, a batch of fewer has no curvature in some direction.
     return max(1, min(batch // max(_CHUNKS_A_BATCH, table.d + 1), run))
 
 
