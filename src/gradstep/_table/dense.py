@@ -34,6 +34,7 @@ _ELEMENTS_PER_CALL = 1 << 25
 _CELLS_PER_PART = 1 << 20  # of scaled rows that threads share: a millisecond
 _CELLS_PER_CALL = 1 << 21  # of a gradient that threads share: a call from Python costs a twentieth of it
 _CELLS_NEAR = 1 << 16  # of rows that are read twice: 512 kB, which a processor's own cache holds
+_APART = 16  # numbers: two cache lines
 _FAR = 1000.0  # of a mean, over the spread of its column
 _MODERATE = 300  # of the exponent of a scale
 _ROWS_OF_NUMBERS = 1 << 14  # of a sum over numbers of the rows that threads share
@@ -303,7 +304,8 @@ class Dense(Summed):
     ) -> None:  # fmt: skip
         """Set `sums` to what a kernel makes of responses, weights and further numbers of the rows, without a read."""
         blocks = [slice(start, start + _ROWS_OF_NUMBERS) for start in range(0, self.n, _ROWS_OF_NUMBERS)]
-        parts = [np.empty((len(blocks), len(of))) for of in sums]
+        # A thread's sums in cache lines of their own: kernels add to them row by row.
+        parts = [np.empty((len(blocks), len(of) + _APART))[:, : len(of)] for of in sums]
         y, weight = self.responses, self.weight
 
         def of(rows: slice, piece: int) -> None:
