@@ -470,3 +470,25 @@ def test_auto_asks_for_no_more_than_the_tolerance():
     assert auto.solver == exact.solver == "exact"
     assert auto.passes < exact.passes
     assert exact.certificate.bound < 1e-6 < auto.certificate.bound < 0.01
+
+
+@needs_jit  # of small tables it is another way
+@pytest.mark.parametrize("k", [1, 2])
+@pytest.mark.parametrize(("offset", "condition", "noise"), [(0, 1, 1), (1e4, 10, 0.1), (5, 1e3, 0.01), (0, 1e5, 1)])
+def test_what_a_gram_matrix_says_of_its_own_solution_is_true(offset, condition, noise, k):
+    rng = np.random.default_rng(2)
+    n, d = 60_000, 5
+    X = rng.standard_normal((n, d))
+    X[:, -1] = X[:, 0] + X[:, -1] / condition
+    X += offset
+    y = X @ rng.standard_normal((d, k)) + noise * rng.standard_normal((n, k))
+    fit, exact = gs.fit(X, y, solver="auto", check=False), gs.fit(X, y, solver="exact", tol=0.0, check=False)
+    assert fit.stop.name == "CERTIFIED"
+    assert (fit.passes < 1.2) == (condition <= 10)
+    by = (X - X.mean(axis=0)) @ (fit.coef - exact.coef)
+    by += X.mean(axis=0) @ (fit.coef - exact.coef) + fit.intercept - exact.intercept
+    deviation = np.sqrt(np.square(y - exact.predict(X)).sum(axis=0) / (n - d - 1))
+    distance = np.sqrt(np.square(by).sum(axis=0)) / deviation
+    assert (distance <= fit.certificate.bound + exact.certificate.bound).all()
+    np.testing.assert_allclose(fit.objective, exact.objective, rtol=1e-9)
+    np.testing.assert_allclose(fit.r2, exact.r2, rtol=0, atol=1e-9)

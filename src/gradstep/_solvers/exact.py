@@ -25,12 +25,13 @@ from gradstep._kernels.rows import EPS
 from gradstep._preconditioner import Factor, unexplained
 from gradstep._solvers.certified import State, is_small, refined, whole
 from gradstep._table.table import Table
-from gradstep._table.terms import NO_ORDER, Units
+from gradstep._table.terms import NO_ORDER, Evidence, Units
 
 _WELL_CONDITIONED = 1e5  # columns whose Gram matrix needs no preconditioning
 _TRUSTED = 1e-12  # reciprocal condition of a Gram matrix, down to which its factor makes refinement converge
 _BEYOND = 1e100  # of scaled entries: their squares and products would overflow
 CLOSELY = 1e-6  # standard errors, for who asks for this solver by name
+_CLEAR = 1e-6  # of the residuals' squares, which their rounding in a Gram matrix may come to
 _GRAMS = 3  # reads that may go into it
 
 
@@ -41,14 +42,21 @@ class Exact(NamedTuple):
     intercept: bool
     seed: int
     tol: float = 0.0
+    closely: bool = True
+    """Whether the answer is looked at by itself in any case; else the Gram matrix may say how good it is."""
 
     def start(self, table: Table, earlier: None = None) -> State:  # noqa: ARG002 - no state to go on from
         """Return the solution that the factor gives: one read of the rows, beside those of the sample."""
         if is_small(table):
             return whole(table, self.alpha, None, intercept=self.intercept)
-        units, factor = factor_by_gram(table, self.seed, self.alpha, intercept=self.intercept)
-        preconditioner = _preconditioner.preconditioner(table, units, factor, self.alpha, intercept=self.intercept)
-        return State(preconditioner, preconditioner.solution())
+        units, factor, gram = factor_by_gram(table, self.seed, self.alpha, intercept=self.intercept)
+        p = _preconditioner.preconditioner(table, units, factor, self.alpha, intercept=self.intercept)
+        scaled = p.solution()
+        if gram is not None and not (self.closely or p.ridged):
+            evidence = _said_by(gram, p, scaled, table.gram_rounding)
+            if p.suffices(evidence, scaled, self.tol, table.present):
+                return State(p, scaled, evidence, 1)
+        return State(p, scaled)
 
     def advance(self, table: Table, state: State) -> State:
         """Refine once: a read for the gradient where it is not known yet, a step, and a read at its end."""
@@ -70,8 +78,13 @@ class _Basis(NamedTuple):
     """(r,): directions in which nothing is known to be, but rounding."""
 
 
-def factor_by_gram(table: Table, seed: int, alpha: float, *, intercept: bool) -> tuple[Units, Factor]:
-    """Return the factor of all rows from their Gram matrix, of columns made nearly white where that is needed."""
+def factor_by_gram(
+    table: Table, seed: int, alpha: float, *, intercept: bool
+) -> tuple[Units, Factor, NDArray[np.float64] | None]:
+    """Return the factor of all rows from their Gram matrix, of columns made nearly white where that is needed.
+
+    Beside it comes the Gram matrix where it is that of the columns as they are, of all rows.
+    """
     rows = _preconditioner.SAMPLED_PER_COLUMN * (table.d + 1)
     # Of half the rows a sample saves nothing.
     order = NO_ORDER if table.n <= 2 * rows else _preconditioner.sample(table, rows, seed)
@@ -87,11 +100,34 @@ def factor_by_gram(table: Table, seed: int, alpha: float, *, intercept: bool) ->
         if factor is not None:
             break
         if order is NO_ORDER:
-            return units, _preconditioner.of_all_rows(table, units, constant, intercept=intercept, closely=True)
+            factor = _preconditioner.of_all_rows(table, units, constant, intercept=intercept, closely=True)
+            return units, factor, None
     assert factor is not None  # noqa: S101 - the last is taken as it is
     flat = _preconditioner.flat(table, units, factor)
     factor.R[:, flat] = 0.0
-    return units, factor
+    return units, factor, gram if basis is None and len(heavy) == 0 and not flat.any() else None
+
+
+def _said_by(
+    gram: NDArray[np.float64], p: _preconditioner.Preconditioner, w: NDArray[np.float64], rounding: float
+) -> Evidence:
+    """Return what ``A' A`` of the rows ``A = [1, z, y]`` says of some weights: their residuals are products of A.
+
+    An entry is off by `rounding`, and what the products here add, times the norms of its two columns.
+    """
+    d = len(w) - 1
+    k = w.shape[1]
+    level = (w[-1] - p.units.y_centre) + p.units.centre @ w[:-1]
+    by = np.vstack((-level, -w[:-1], np.eye(k)))
+    found = gram @ by
+    squares = np.maximum(np.einsum("ij,ij->j", by, found), 0.0)
+    terms = np.sqrt(gram.diagonal()) @ np.abs(by)
+    unit = 2 * (rounding + (d + k + 8) * EPS)  # columns are not quite about their means here
+    clear = squares * _CLEAR > unit * np.square(terms)
+    sums = np.divide(unit * terms, np.sqrt(squares), out=np.full(k, np.inf), where=clear)
+    by_level = found[0] * p.intercept
+    slopes = found[1 : 1 + d] - p.factor.mean[:, np.newaxis] * by_level
+    return Evidence(slopes, by_level, squares, sums, np.full(k, EPS))
 
 
 def _of_sample(table: Table, units: Units, order: NDArray[np.int64], *, intercept: bool) -> _Basis | None:

@@ -121,7 +121,7 @@ def of_squares(table: Table, seed: int, alpha: float, *, intercept: bool, whole:
         factor = _preconditioner.of_all_rows(table, units, constant, intercept=intercept)
         p = _preconditioner.preconditioner(table, units, factor, 0.0, intercept=intercept)
     elif table.d <= _FEW_COLUMNS:
-        units, factor = factor_by_gram(table, seed, 0.0, intercept=intercept)
+        units, factor, _ = factor_by_gram(table, seed, 0.0, intercept=intercept)
         p = _preconditioner.preconditioner(table, units, factor, 0.0, intercept=intercept)
     else:
         p = _drawn.drawn(table, seed, alpha=0.0, intercept=intercept)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from gradstep._dense_algebra import exact_sum, gram, product
 from gradstep._kernels import threads
 from gradstep._kernels.gram import add_gram, in_panels
-from gradstep._kernels.rows import deviations, fill, fill_part, scatter
+from gradstep._kernels.rows import EPS, deviations, fill, fill_part, scatter
 from gradstep._kernels.simd import WIDTH, padded
 from gradstep._numbers import frozen, stream
 from gradstep._table.table import Table
@@ -105,6 +105,15 @@ class Summed(Table):
         self.see(whole)
         return whole
 
+    def _blocks_of_gram(self, size: int) -> Iterator[tuple[int, int]]:
+        return self._blocks(_CELLS_PER_GRAM, 4 * size)
+
+    @property
+    def gram_rounding(self) -> float:  # type: ignore[override]
+        """By how much an entry of `gram` may be off, over the norms of its columns: sums within a block are plain."""
+        start, stop = next(iter(self._blocks_of_gram(1 + self.d + self.k)))
+        return float((min(stop, self.n) - start + 8) * EPS / 2)
+
     def gram(
         self, units: Units, T: NDArray[np.float64] | None = None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -114,7 +123,7 @@ class Summed(Table):
         wide = padded(np.zeros(size)).size
         limit, number = HEAVY * size, min(_GRAMS, max(2, _GRAM_CELLS // (size * size)))
         scale, minus, basis = padded(units.scale), padded(-units.centre), np.empty(0) if T is None else in_panels(T)
-        blocks = list(self._blocks(_CELLS_PER_GRAM, 4 * size))
+        blocks = list(self._blocks_of_gram(size))
         sums, found = np.zeros((number, 2, wide, wide)), np.zeros((number, 1), dtype=np.int64)
         heavy = np.empty((number, MOST_HEAVY), dtype=np.int64)
 

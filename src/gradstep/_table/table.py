@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import copy
+import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -46,6 +47,8 @@ class Table(abc.ABC):
     """
 
     device: str
+    gram_rounding: float = math.inf
+    """By how much an entry of `gram` without T may be off, over the norms of its two columns."""
 
     def __init__(self, rows: Rows, loss: Loss, penalty: Penalty | None) -> None:
         self.n, self.d = int(rows.X.shape[0]), int(rows.X.shape[1])
