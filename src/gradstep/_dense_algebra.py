@@ -135,7 +135,9 @@ def well_conditioned(R: Matrix, most: float) -> float | None:
     In half the time that singular vectors take; of a condition c it is right but for about ``c**2 eps``, and of a
     thousand columns or more, whose eigenvalues would take longer than all else, to a hundredth.
     """
-    if R.shape[0] != R.shape[1] or not len(R) or not lapack.dtrcon(R)[0] * most > 1 or np.tril(R, -1).any():
+    if R.shape[0] != R.shape[1] or not len(R) or np.tril(R, -1).any():
+        return None
+    if not lapack.dtrcon(R)[0] * len(R) * most > 1:  # which is of sums, and d times that of singular values at most
         return None
     if len(R) >= _MANY:
         R = np.asfortranarray(R)

@@ -40,8 +40,9 @@ PROJECTIONS = 16
 _LARGEST_ROOT = 300  # exponent of the root of a ridge in scaled units, so that its squares do not overflow
 _UNSEEN = 1e-13  # of squares, whose differences below that are rounding
 _ROUNDED = 1 / 8  # of the tolerance that rounding of a gradient may take
-_WELL_CONDITIONED = 1e5  # columns of unit length: a Gram matrix tells their condition to a millionth
+_WELL_CONDITIONED = 3e6  # columns of unit length: a Gram matrix tells their condition to half a hundredth
 _TRUSTED = 1e-10  # reciprocal condition of a Gram matrix, down to which its factor is good to a ten-thousandth
+_ROUGHLY = 1e-14  # the same to a third, where a factor stretches by more in any case: that of a sample
 _NO_NOISE = 100 * EPS  # residuals below this, relative to the fitted values, are rounding
 _NOTHING = 1e-12  # of a unit vector
 _TALL = 8  # times the columns: of fewer rows the sums of blocks would take more memory than the rows do
@@ -364,7 +365,7 @@ def factor_of_some(
 ) -> Factor:  # fmt: skip
     """Return the factor of some rows of a table, each times its share, (rows,) or one for all: see `factor_of_rows`."""
     if not constant.any():
-        factor = _of_gram(table, units, order, share, constant, intercept=intercept)
+        factor = _of_gram(table, units, order, share, constant, intercept=intercept, trusted=_ROUGHLY)
         if factor is not None:
             return factor
     rows = table.scaled(units, order, 0, len(order))
@@ -374,7 +375,7 @@ def factor_of_some(
 
 def _of_gram(
     table: Table, units: Units, order: NDArray[np.int64], share: NDArray[np.float64], constant: NDArray[np.bool_],
-    *, intercept: bool,
+    *, intercept: bool, trusted: float = _TRUSTED,
 ) -> Factor | None:  # fmt: skip
     """Return the factor of some rows, or of all, by their Gram matrix; None where that is too ill conditioned."""
     if (len(order) or table.n) < 2 * (table.d + table.k + 1):
@@ -382,7 +383,7 @@ def _of_gram(
     first = 1 - int(intercept)
     with np.errstate(over="ignore", invalid="ignore"):
         G = table.gram_of(units, order, share)[first:, first:]
-        found = triangle_of_gram(G, table.d + intercept, _TRUSTED)
+        found = triangle_of_gram(G, table.d + intercept, trusted)
     if found is None:
         return None
     return _factor(*found, G.diagonal()[table.d + intercept :], constant, intercept=intercept)
