@@ -468,13 +468,15 @@ def test_auto_asks_for_no_more_than_the_tolerance():
     y = X[:, 0] + rng.standard_normal(len(X))
     auto, exact = (gs.fit(X, y, solver=solver, check=False) for solver in ("auto", "exact"))
     assert auto.solver == exact.solver == "exact"
-    assert auto.passes < exact.passes
+    assert auto.passes <= exact.passes
     assert exact.certificate.bound < 1e-6 < auto.certificate.bound < 0.01
 
 
 @needs_jit  # of small tables it is another way
 @pytest.mark.parametrize("k", [1, 2])
-@pytest.mark.parametrize(("offset", "condition", "noise"), [(0, 1, 1), (1e4, 10, 0.1), (5, 1e3, 0.01), (0, 1e5, 1)])
+@pytest.mark.parametrize(
+    ("offset", "condition", "noise"), [(0, 1, 1), (1e4, 10, 0.1), (5, 1e3, 0.01), (0, 1e5, 1), (3, 2e6, 1)]
+)
 def test_what_a_gram_matrix_says_of_its_own_solution_is_true(offset, condition, noise, k):
     rng = np.random.default_rng(2)
     n, d = 60_000, 5

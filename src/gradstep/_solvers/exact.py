@@ -27,12 +27,22 @@ from gradstep._solvers.certified import State, is_small, refined, whole
 from gradstep._table.table import Table
 from gradstep._table.terms import NO_ORDER, Evidence, Units
 
-_WELL_CONDITIONED = 1e5  # columns whose Gram matrix needs no preconditioning
-_TRUSTED = 1e-12  # reciprocal condition of a Gram matrix, down to which its factor makes refinement converge
 _BEYOND = 1e100  # of scaled entries: their squares and products would overflow
 CLOSELY = 1e-6  # standard errors, for who asks for this solver by name
 _CLEAR = 1e-6  # of the residuals' squares, which their rounding in a Gram matrix may come to
 _GRAMS = 3  # reads that may go into it
+
+
+class _Trusted(NamedTuple):
+    """What a Gram matrix is trusted with."""
+
+    condition: float
+    """Of columns, as a sample has it, up to which they are taken as they are."""
+    reciprocal: float
+    """Condition of the matrix, down to which its factor makes refinement converge."""
+
+
+_CLOSELY, _ROUGHLY = _Trusted(1e5, 1e-12), _Trusted(3e6, 1e-13)
 
 
 class Exact(NamedTuple):
@@ -49,7 +59,8 @@ class Exact(NamedTuple):
         """Return the solution that the factor gives: one read of the rows, beside those of the sample."""
         if is_small(table):
             return whole(table, self.alpha, None, intercept=self.intercept)
-        units, factor, gram = factor_by_gram(table, self.seed, self.alpha, intercept=self.intercept)
+        trusted = _CLOSELY if self.closely or self.alpha > 0 else _ROUGHLY
+        units, factor, gram = factor_by_gram(table, self.seed, self.alpha, trusted, intercept=self.intercept)
         p = _preconditioner.preconditioner(table, units, factor, self.alpha, intercept=self.intercept)
         scaled = p.solution()
         if gram is not None and not (self.closely or p.ridged):
@@ -79,7 +90,7 @@ class _Basis(NamedTuple):
 
 
 def factor_by_gram(
-    table: Table, seed: int, alpha: float, *, intercept: bool
+    table: Table, seed: int, alpha: float, trusted: _Trusted = _CLOSELY, *, intercept: bool
 ) -> tuple[Units, Factor, NDArray[np.float64] | None]:
     """Return the factor of all rows from their Gram matrix, of columns made nearly white where that is needed.
 
@@ -89,14 +100,15 @@ def factor_by_gram(
     # Of half the rows a sample saves nothing.
     order = NO_ORDER if table.n <= 2 * rows else _preconditioner.sample(table, rows, seed)
     units, constant = _preconditioner.units_of(table, order, intercept=intercept, alpha=alpha)
-    basis = None if order is NO_ORDER else _of_sample(table, units, order, intercept=intercept)
+    basis = None if order is NO_ORDER else _of_sample(table, units, order, trusted.condition, intercept=intercept)
     for number in range(_GRAMS):
         gram, heavy = table.gram(units, None if basis is None else basis.T)
         if not np.isfinite(gram).all() or (len(heavy) and not np.abs(heavy).max() < _BEYOND):
             # An entry beyond anything in the sample: units of the largest of all rows, and no coordinates.
             units, basis = _of_largest(table, units), None
             gram, heavy = table.gram(units)
-        factor, basis = _factor(gram, heavy, table, basis, intercept=intercept, last=number == _GRAMS - 1)
+        last = number == _GRAMS - 1
+        factor, basis = _factor(gram, heavy, table, basis, trusted.reciprocal, intercept=intercept, last=last)
         if factor is not None:
             break
         if order is NO_ORDER:
@@ -130,8 +142,10 @@ def _said_by(
     return Evidence(slopes, by_level, squares, sums, np.full(k, EPS))
 
 
-def _of_sample(table: Table, units: Units, order: NDArray[np.int64], *, intercept: bool) -> _Basis | None:
-    """Return coordinates in which a sample is white; None where its columns do as they are."""
+def _of_sample(
+    table: Table, units: Units, order: NDArray[np.int64], most: float, *, intercept: bool
+) -> _Basis | None:  # fmt: skip
+    """Return coordinates in which a sample is white; None where its columns do as they are, of `most` condition."""
     d, none = table.d, np.zeros(table.d, dtype=bool)
     rows = table.scaled(units, order, 0, len(order))
     R = _preconditioner.factor_of_rows(rows, none, intercept=intercept).R
@@ -141,10 +155,10 @@ def _of_sample(table: Table, units: Units, order: NDArray[np.int64], *, intercep
     if len(known) == 0:
         return None
     unit = R[:, known] / (length[known] * math.sqrt(weight))
-    if well_conditioned(unit, _WELL_CONDITIONED) is not None:
+    if well_conditioned(unit, most) is not None:
         return None
     _, values, vectors = singular(unit)
-    if values[-1] * _WELL_CONDITIONED > values[0]:
+    if values[-1] * most > values[0]:
         return None
     empty = values <= len(order) * EPS * values[0]
     values = np.where(empty, values[0], values)
@@ -157,8 +171,8 @@ def _of_sample(table: Table, units: Units, order: NDArray[np.int64], *, intercep
 
 
 def _factor(
-    gram: NDArray[np.float64], heavy: NDArray[np.float64], table: Table, basis: _Basis | None, *, intercept: bool,
-    last: bool,
+    gram: NDArray[np.float64], heavy: NDArray[np.float64], table: Table, basis: _Basis | None, trusted: float, *,
+    intercept: bool, last: bool,
 ) -> tuple[Factor | None, _Basis | None]:  # fmt: skip
     """Return the factor of a Gram matrix; or None, and coordinates in which the next one is better conditioned."""
     r, total = gram.shape[0] - 1 - table.k, float(gram[0, 0])
@@ -179,10 +193,10 @@ def _factor(
         return Factor(np.zeros((0, table.d)), none, np.zeros(table.d), mean[r:], 0.0, left), None
     U, failed = lapack.dpotrf(C, lower=0, clean=1)
     trust = 0.0 if failed else float(lapack.dpocon(U, np.abs(C).sum(axis=0).max())[0])
-    if trust < _TRUSTED and len(heavy):
+    if trust < trusted and len(heavy):
         none = heavy[:0]
-        return _factor(gram + heavy.T @ heavy, none, table, basis, intercept=intercept, last=last)
-    if trust >= _TRUSTED:
+        return _factor(gram + heavy.T @ heavy, none, table, basis, trusted, intercept=intercept, last=last)
+    if trust >= trusted:
         Q = lapack.dtrtrs(U, c, trans=1)[0]
     else:
         values, vectors = symmetric(C)
