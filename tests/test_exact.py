@@ -475,7 +475,7 @@ def test_auto_asks_for_no_more_than_the_tolerance():
 @needs_jit  # of small tables it is another way
 @pytest.mark.parametrize("k", [1, 2])
 @pytest.mark.parametrize(
-    ("offset", "condition", "noise"), [(0, 1, 1), (1e4, 10, 0.1), (5, 1e3, 0.01), (0, 1e5, 1), (3, 2e6, 1)]
+    ("offset", "condition", "noise"), [(0, 1, 1), (1e4, 10, 0.1), (5, 1e3, 0.01), (0, 1e5, 1), (3, 2e6, 1), (1e9, 1, 1)]
 )
 def test_what_a_gram_matrix_says_of_its_own_solution_is_true(offset, condition, noise, k):
     rng = np.random.default_rng(2)

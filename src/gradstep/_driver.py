@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol
@@ -293,11 +294,13 @@ def drive(
     """Advance a solver until there is a reason to stop."""
     run = Run(method, table, limits, began)
     try:
-        run.begin(method.start(table, earlier))
+        with _quiet(table):
+            run.begin(method.start(table, earlier))
         told = run.certificate is not None  # a look at where it begins is a round
         while run.stop is None or told:
             if not told:
-                run.take(method.advance(table, run.state))
+                with _quiet(table):
+                    run.take(method.advance(table, run.state))
             told = False
             if callbacks and run.stop is not Stop.DIVERGED and run.moved:
                 now = run.progress()
@@ -308,6 +311,11 @@ def drive(
         run.stop = Stop.INTERRUPTED
         run.record()
     return run
+
+
+def _quiet(table: Table) -> np.errstate | nullcontext[None]:
+    """Warn of no arithmetic where entries may not be finite: they are named instead."""
+    return nullcontext() if table.unseen is None else np.errstate(over="ignore", invalid="ignore")
 
 
 def intercept_of(w: NDArray[np.float64]) -> float | NDArray[np.float64]:

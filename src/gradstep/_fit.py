@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
@@ -121,7 +121,7 @@ def fit(
         near as float64 can be, which may take a larger ``max_passes``.
     max_passes : int, optional
         Without a ``step``, passes over the rows: a round that would take it beyond is not begun. The first round is, in
-        any case; it takes two or three passes, up to six where a sample of rows misjudges the units or ``start`` is
+        any case; it takes one to three passes, up to six where a sample of rows misjudges the units or ``start`` is
         far away, and nine of quantiles. 20 unless given, 40 with l1, 60 for `quantile` and `epsilon_insensitive`, for
         each output or level of those, which are fitted one after the other.
     sample_weight : array_like (n,), optional
@@ -283,8 +283,7 @@ def _looked_at_where_it_fails(table: Table) -> Iterator[None]:
     Solvers that certify read all rows in any case, and what is not finite shows in what they find.
     """
     try:
-        with np.errstate(over="ignore", invalid="ignore") if table.unseen else nullcontext():
-            yield
+        yield
     except Exception:
         table.see()
         raise

@@ -122,7 +122,10 @@ class Preconditioner:
         centred = np.asarray(evidence.about_means)
         about_means = float(self.spread @ (root * self.length)) + 1.0
         in_scores = np.where(centred, root * (self.length @ np.abs(w[:-1])), self.in_weights(w)) + size
-        of_sums = np.where(centred & (np.asarray(evidence.scores) > 0), about_means, self.in_gradient)
+        # The sums of columns as they stand are then taken about the means, which rounds once more.
+        of_sums = np.where(
+            np.asarray(evidence.scores) > 0, np.where(centred, about_means, 2 * self.in_gradient), self.in_gradient
+        )
         return np.asarray(evidence.sums * of_sums * size + evidence.scores * in_scores)
 
     def in_weights(self, w: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -169,6 +172,8 @@ class Preconditioner:
                 )
                 if self.suffices(found, w, tol, table.present):
                     return found, norms
+                if np.all(found.about_means):  # it cannot be taken in another way
+                    break
         self.__dict__["plain"] = False
         return None, None
 
@@ -402,7 +407,12 @@ def _factor(
         constant = constant | (norms(columns) <= 8 * EPS * np.abs(R[0, 1 : 1 + d]))
     columns[:, constant] = 0.0
     left = unexplained(squares, R[: first + d, first + d :])
-    return Factor(columns, R[first : first + d, first + d :].copy(), mean, y_mean, 16 * EPS / trust, left)
+    return Factor(columns, R[first : first + d, first + d :].copy(), mean, y_mean, rounding_of(trust), left)
+
+
+def rounding_of(trust: float) -> float:
+    """Return by how much a factor may stretch that is made of a Gram matrix of a reciprocal condition."""
+    return (16 if trust >= _TRUSTED else 64) * EPS / max(trust, EPS)
 
 
 def unexplained(squares: NDArray[np.float64], Q: NDArray[np.float64]) -> NDArray[np.float64]:

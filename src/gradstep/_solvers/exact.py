@@ -2,12 +2,12 @@
 
 A sample of rows tells units and condition; one read forms the Gram matrix of the columns, times the inverse of the
 sample's factor where they are ill conditioned, which leaves it as well conditioned as the sample is good; its Cholesky
-factor gives solution and R. Each further read takes residual and gradient in double-double arithmetic, and the step
-that they call for: A. J. Higgins, D. B. Szyld, E. G. Boman and I. Yamazaki, Analysis of randomized Householder-Cholesky
-QR factorization with multisketching, 2023 (arXiv 2309.05868); I. C. F. Ipsen, Solution of least squares problems with
-randomized preconditioned normal equations, 2025 (arXiv 2507.18466); J. Demmel, Y. Hida, E. J. Riedy and X. S. Li,
-Extra-precise iterative refinement for overdetermined least squares problems, *ACM Transactions on Mathematical
-Software* 35 (2009) 28.
+factor gives solution and R. Each further read takes residual and gradient, in double-double arithmetic where float64
+does not do, and the step that they call for: A. J. Higgins, D. B. Szyld, E. G. Boman and I. Yamazaki, Analysis of
+randomized Householder-Cholesky QR factorization with multisketching, 2023 (arXiv 2309.05868); I. C. F. Ipsen, Solution
+of least squares problems with randomized preconditioned normal equations, 2025 (arXiv 2507.18466); J. Demmel, Y. Hida,
+E. J. Riedy and X. S. Li, Extra-precise iterative refinement for overdetermined least squares problems, *ACM
+Transactions on Mathematical Software* 35 (2009) 28.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 
 from gradstep import _preconditioner
-from gradstep._dense_algebra import norms, product, singular, symmetric, triangle, well_conditioned
+from gradstep._dense_algebra import exact_dot, norms, product, singular, symmetric, triangle, well_conditioned
 from gradstep._kernels.rows import EPS
 from gradstep._preconditioner import Factor, unexplained
 from gradstep._solvers.certified import State, is_small, refined, whole
@@ -65,7 +65,7 @@ class Exact(NamedTuple):
         scaled = p.solution()
         if gram is not None and not (self.closely or p.ridged):
             evidence = _said_by(gram, p, scaled, table.gram_rounding)
-            if p.suffices(evidence, scaled, self.tol, table.present):
+            if evidence is not None and p.suffices(evidence, scaled, self.tol, table.present):
                 return State(p, scaled, evidence, 1)
         return State(p, scaled)
 
@@ -122,21 +122,24 @@ def factor_by_gram(
 
 def _said_by(
     gram: NDArray[np.float64], p: _preconditioner.Preconditioner, w: NDArray[np.float64], rounding: float
-) -> Evidence:
+) -> Evidence | None:
     """Return what ``A' A`` of the rows ``A = [1, z, y]`` says of some weights: their residuals are products of A.
 
-    An entry is off by `rounding`, and what the products here add, times the norms of its two columns.
+    None where their squares are not clear of rounding. An entry is off by `rounding`, and what the products here add,
+    times the norms of its two columns.
     """
     d = len(w) - 1
     k = w.shape[1]
-    level = (w[-1] - p.units.y_centre) + p.units.centre @ w[:-1]
+    far, rest = exact_dot(p.units.centre, w)  # far from zero the levels nearly cancel
+    level = (far - p.units.y_centre) + rest
     by = np.vstack((-level, -w[:-1], np.eye(k)))
     found = gram @ by
     squares = np.maximum(np.einsum("ij,ij->j", by, found), 0.0)
     terms = np.sqrt(gram.diagonal()) @ np.abs(by)
     unit = 2 * (rounding + (d + k + 8) * EPS)  # columns are not quite about their means here
-    clear = squares * _CLEAR > unit * np.square(terms)
-    sums = np.divide(unit * terms, np.sqrt(squares), out=np.full(k, np.inf), where=clear)
+    if not (squares * _CLEAR > unit * np.square(terms)).all():
+        return None
+    sums = unit * terms / np.sqrt(squares)
     by_level = found[0] * p.intercept
     slopes = found[1 : 1 + d] - p.factor.mean[:, np.newaxis] * by_level
     return Evidence(slopes, by_level, squares, sums, np.full(k, EPS))
@@ -221,7 +224,7 @@ def _factor(
         R, mean_of_columns = whole, mean[:r]
     else:
         R, mean_of_columns = product(R, basis.inverse[at]), basis.inverse.T @ mean[:r]
-    return Factor(R, Q, mean_of_columns, mean[r:], 16 * EPS / max(trust, EPS), left), basis
+    return Factor(R, Q, mean_of_columns, mean[r:], _preconditioner.rounding_of(trust), left), basis
 
 
 def _with_rows(

@@ -385,11 +385,12 @@ class Dense(Summed):
             rows = np.empty((stop - start, 1 + self.d + self.k))
             fill(*self._host, NO_ORDER, start, stop, *units, rows)
             z = np.ascontiguousarray(rows[:, : 1 + self.d])
-            r = product(z, weights)
-            if residuals:
-                r = rows[:, 1 + self.d :] - r
-            squares[piece] = np.einsum("ij,ij->j", r, r)
-            totals[piece] = np.roll(product(z.T, r), -1, axis=0)
+            with np.errstate(over="ignore", invalid="ignore"):  # a thread's own; what is not finite is seen
+                r = product(z, weights)
+                if residuals:
+                    r = rows[:, 1 + self.d :] - r
+                squares[piece] = np.einsum("ij,ij->j", r, r)
+                totals[piece] = np.roll(product(z.T, r), -1, axis=0)
 
         self._ready(part, 0, of=fill)
         threads.each(part, len(blocks), alone=self._few)
