@@ -183,7 +183,7 @@ class Run:
         """Take a round's state with its certificate, and stop where it is time."""
         assert not isinstance(self._method, Textbook)  # noqa: S101 - which certifies nothing
         assert state.evidence is not None  # noqa: S101 - a round ends with it
-        self._table.see(state.evidence.slopes, state.evidence.squares)
+        self._table.refuse_unless_finite(state.evidence.slopes, state.evidence.squares)
         self.moved = not state.unchanged
         settled = self._keep(state) or state.unchanged
         self.record()

@@ -285,7 +285,7 @@ def _looked_at_where_it_fails(table: Table) -> Iterator[None]:
     try:
         yield
     except Exception:
-        table.see()
+        table.refuse_unless_finite()
         raise
 
 

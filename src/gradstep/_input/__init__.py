@@ -244,7 +244,7 @@ def rows(
 ) -> Rows:  # fmt: skip
     """Return the caller's table as the kernels of a device read it; the caller's arrays are never written to.
 
-    Without a `look` a large X is not searched for what is not finite: `Table.see` does so where that shows.
+    Without a `look` a large X is not searched for what is not finite: `Table.refuse_unless_finite` does so later.
     """
     if device != "cpu" and on_cuda(X):
         from gradstep._input import on_device  # noqa: PLC0415 - X lies on one

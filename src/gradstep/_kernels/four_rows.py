@@ -110,6 +110,6 @@ def four_rows(centred: bool) -> FourRows:
 
 
 @_inlined
-def unforeseen(X):
+def rows_ahead(X):
     """Return how far ahead rows in order are to be asked for: 0 but for long ones, which are foreseen too late."""
     return 4 if X.shape[1] * X.itemsize >= _LONG else 0

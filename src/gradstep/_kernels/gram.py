@@ -28,7 +28,7 @@ from gradstep._kernels.prefetch import prefetch, prefetch_line
 from gradstep._kernels.simd import WIDTH, all_of, eight, entries, fused, put, sum_of
 
 ROWS = 64  # of a block: it stays in the second cache up to 1000 columns, four panels of it in the first
-_AHEAD = 2 * ROWS
+_AHEAD = 2 * ROWS  # rows between asking for one and reading it
 _SHORT = 64  # columns: a block's rows stay in the first cache while all of them are scaled, eight columns at a time
 PANEL = (ROWS + 1) * WIDTH  # entries, by one row more than there is: panels 4096 bytes apart would share cache lines
 _called = partial(compilable, fastmath=False, error_model="numpy")

@@ -15,7 +15,7 @@ from numba import uint64
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.cpu import SUMS
 from gradstep._kernels.formula import compilable
-from gradstep._kernels.four_rows import four_rows, unforeseen
+from gradstep._kernels.four_rows import four_rows, rows_ahead
 from gradstep._kernels.prefetch import prefetch
 from gradstep._kernels.simd import WIDTH, aligned, all_of, entries, fused, sum_of
 
@@ -156,7 +156,7 @@ def kernels(centred: bool) -> Kernels:
         own, found = aligned(p.size), aligned(p.size)
         own[:] = p
         level = into_rows(scale, minus, own, level)
-        by_level[0] = add_rows(X, weight, start, stop, unforeseen(X), scale, minus, own, level, found)
+        by_level[0] = add_rows(X, weight, start, stop, rows_ahead(X), scale, minus, own, level, found)
         from_rows(scale, minus, found, by_level[0])
         total[:] = found
 

@@ -5,7 +5,7 @@ from functools import lru_cache, partial
 
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.formula import compilable
-from gradstep._kernels.four_rows import four_rows, unforeseen
+from gradstep._kernels.four_rows import four_rows, rows_ahead
 from gradstep._kernels.rows import EPS
 from gradstep._kernels.simd import aligned
 
@@ -34,7 +34,7 @@ def gradient_kernel(centred: bool) -> Callable[..., None]:
         """Add ``v r x`` of some rows to `total`, and return the sums of ``v r`` and ``v r**2``."""
         alone = weight.size == 1
         by_level, squares = 0.0, 0.0
-        ahead = unforeseen(X)
+        ahead = rows_ahead(X)
         row = first
         while row < last:
             if row + 4 <= last and (alone or min(weight[row], weight[row + 1], weight[row + 2], weight[row + 3]) > 0.0):

@@ -142,8 +142,7 @@ class Dense(Summed):
         self._ready(fill, *self._host, order, start, start, *units, out)
         threads.each(part, len(cuts) - 1, alone=len(cuts) == 2)
         self.count(order, stop - start)
-        if self.unseen is not None:
-            self.see(out)
+        self.refuse_unless_finite(out)
         return out
 
     def squared_norms(self, units: Units, centre: NDArray[np.float64], V: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -353,7 +352,7 @@ class Dense(Summed):
             return self._of_blocks(units._replace(centre=centre), p)[0]
         blocks = list(self._pieces((self.d + ROW_COST) // 2))
         scale, minus, coefs, level = padded(units.scale), padded(-centre), padded(p[:-1, 0]), float(p[-1, 0])
-        curvature = lanes.kernels(_far_away(units.scale, centre)).curvature
+        curvature = lanes.kernels(_to_be_centred(units.scale, centre)).curvature
         totals, by_level = np.empty((len(blocks), scale.size)), np.empty((len(blocks), 1))
 
         def part(start: int, stop: int, piece: int) -> None:
@@ -405,11 +404,11 @@ class Dense(Summed):
         self, units: Units, deal: Deal, model: Model, slope: NDArray[np.float64], rate: float
     ) -> NDArray[np.float64]:
         """Return where an epoch of minibatch steps from an anchor leads to, (r + 1, k) in coordinates of the basis."""
-        of_one = lanes.kernels(_far_away(units.scale, model.centre))
+        of_one = lanes.kernels(_to_be_centred(units.scale, model.centre))
         if shared_steps.are_better(self.d, self.k, deal):
             self.row_reads += model.rows
-            ready = partial(self._ready, of=of_one.part_of_batch)
             work = of_one.part_of_batch
+            ready = partial(self._ready, of=work)
             return shared_steps.taken(work, self._host.X, units.scale, deal, model, slope, rate, ready)
         kernel = of_one.lane if self.k == 1 else lanes.lane_of_several
         ends = np.zeros((len(deal.batches), *slope.shape))
@@ -438,7 +437,7 @@ def _moderate(scale: NDArray[np.float64]) -> bool:
     return bool((np.abs(np.frexp(scale)[1]) <= _MODERATE).all())
 
 
-def _far_away(scale: NDArray[np.float64], centre: NDArray[np.float64]) -> bool:
+def _to_be_centred(scale: NDArray[np.float64], centre: NDArray[np.float64]) -> bool:
     """Whether columns are to be centred before anything else: as they stand, sums would lose too many of their digits.
 
     Of steps and directions three digits fewer are enough: where they lead is looked at anew.

@@ -102,7 +102,7 @@ class Summed(Table):
         threads.each(part, _PIECES_OF_SOME, alone=count * size < _CELLS_PER_BLOCK)
         self.count(order, count)
         whole: NDArray[np.float64] = np.add.reduce(sums)
-        self.see(whole)
+        self.refuse_unless_finite(whole)
         return whole
 
     def _blocks_of_gram(self, size: int) -> Iterator[tuple[int, int]]:
@@ -149,7 +149,7 @@ class Summed(Table):
                 rest += lost + rest_of_lane
             upper = np.triu(total + rest)
             whole = (upper + np.triu(upper, 1).T)[np.ix_(order, order)]
-            self.see(whole)
+            self.refuse_unless_finite(whole)
             apart = np.sort(np.concatenate([rows[:count] for rows, (count,) in zip(heavy, found, strict=True)]))
             rows = [self._times(units, T, apart[at : at + MOST_HEAVY]) for at in range(0, len(apart) or 1, MOST_HEAVY)]
             for further in rows[1:]:
@@ -196,7 +196,7 @@ class Summed(Table):
         self.row_reads += self.n
         parts = np.add.reduce(out.reshape(groups, quarters, STRIPES * buckets, width), axis=1)
         whole: NDArray[np.float64] = np.hstack(tuple(parts))[:, :size]
-        self.see(whole)
+        self.refuse_unless_finite(whole)
         return whole
 
     @property

@@ -62,9 +62,9 @@ class Table(abc.ABC):
         """Of a part of a table, the numbers that its rows have there."""
         self._dtype = np.dtype(rows.X.dtype)
         self.unseen: Callable[[], None] | None = None
-        """What refuses entries that are no finite numbers, where nobody has looked for them: see `see`."""
+        """What refuses entries that are not finite, where nobody has looked: see `refuse_unless_finite`."""
 
-    def see(self, *found: Matrix) -> None:
+    def refuse_unless_finite(self, *found: Matrix) -> None:
         """Refuse entries that are not finite, if what was found from them is not.
 
         That saves a read of the rows beforehand: sums over all rows are finite only if they are.
