@@ -92,7 +92,7 @@ def fit(
         ``step`` any, also one of your own. The intercept is never penalised.
     solver : {"sgd", "cg", "exact", "auto"} or Sgd, default "sgd"
         ``"sgd"`` without a ``step``: minibatch SGD in the coordinates of a sketch's triangular factor, with variance
-        reduction and averaging: six to eight passes over the rows of most tables, of any condition. ``"cg"``: conjugate
+        reduction and averaging: five passes over the rows of most tables, of any condition. ``"cg"``: conjugate
         gradients in the same coordinates, some ten passes of which most are cheaper. ``"exact"``: a streamed Gram
         matrix, refined in double-double arithmetic, to 1e-6 standard errors whatever ``tol`` allows, in two or three
         passes; quick up to a hundred columns or so. ``"auto"``: the cheapest of the three by a cost model, which is

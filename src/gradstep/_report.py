@@ -98,7 +98,8 @@ def _method(fit: Fit) -> str:
 
 
 def _shares(fit: Fit) -> str:
-    parts = [f"{fit.passes:.4g} passes over the rows, {fit.row_reads} row reads"]
+    passes = f"{fit.passes:.4g}"
+    parts = [f"{passes} pass{'' if passes == '1' else 'es'} over the rows, {fit.row_reads} row reads"]
     if isinstance(fit.solver, Sgd) and len(fit.history):
         parts.insert(0, f"last running objective {fit.history.objective[-1]:.6g}")
     r2 = np.ravel(fit.r2)
