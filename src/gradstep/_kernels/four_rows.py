@@ -11,14 +11,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from numba import uint64
 
 from gradstep._kernels.formula import compilable
 from gradstep._kernels.prefetch import prefetch_line
-from gradstep._kernels.simd import WIDTH, all_of, eight, entries, fused, put, sum_of
+from gradstep._kernels.simd import (
+    FOUR,
+    WIDTH,
+    aligned,
+    all_of,
+    column_of_four,
+    eight,
+    entries,
+    four,
+    four_of,
+    fused,
+    one_of_four,
+    put,
+    put_four,
+    sum_of,
+    sums_of,
+)
 
+TINY = 8
+"""Columns up to which kernels are made for so many of them alone."""
 _SHORT, _LONG = 200, 2600  # bytes of a row
 
 _inlined = partial(compilable, fastmath=False, forceinline=True, error_model="numpy")
@@ -27,10 +45,10 @@ _inlined = partial(compilable, fastmath=False, forceinline=True, error_model="nu
 class FourRows(NamedTuple):
     """What is summed over the columns of rows ``x``, or of ``x * scale - centre``."""
 
-    scores: Callable[..., tuple[float, float, float, float]]
-    """Of ``X, i, scale, minus, p``: ``x p`` of rows `i` to `i` + 3."""
+    scores: Callable[..., Any]
+    """Of ``X, i, scale, minus, p``: ``x p`` of rows `i` to `i` + 3, a vector of four."""
     add: Callable[..., None]
-    """Of ``X, i, scale, minus, ra, rb, rc, re, total, ahead``: add ``r x`` of rows `i` to `i` + 3 to `total`.
+    """Of ``X, i, scale, minus, r, total, ahead``: add ``r x`` of rows `i` to `i` + 3 to `total`, r a vector of four.
 
     The rows are in the cache by then and memory would have nothing to do: those `ahead` of them are asked for, none
     with 0."""
@@ -38,55 +56,143 @@ class FourRows(NamedTuple):
     """Of ``X, i, scale, minus, p``: ``x p`` of row `i`."""
     add_one: Callable[..., None]
     """Of ``X, i, scale, minus, r, total``: add ``r x`` of row `i` to `total`."""
+    zeros: Callable[..., Any]
+    """Of ``scale``: a total to add to."""
+    joined: Callable[..., None]
+    """Of ``total``: make it the sums of columns, in place."""
 
 
-@lru_cache(maxsize=2)
-def four_rows(centred: bool) -> FourRows:
-    """Return the sums over columns as they stand, or centred."""
+def four_rows(centred: bool, d: int) -> FourRows:
+    """Return the sums over d columns as they stand, or centred: of up to `TINY` of so many alone, else of any number."""
+    tiny = d if d <= TINY else 0
+    return _of_cells(centred, tiny) if 0 < tiny <= FOUR else _of_vectors(centred, tiny)
+
+
+@lru_cache(maxsize=2 * FOUR)
+def _of_cells(centred: bool, d: int) -> FourRows:
+    """Return the sums of so few columns that a vector has a column's cells of four rows, and so do totals."""
+
+    @_inlined
+    def none(X, i, scale, minus, p):  # noqa: ARG001
+        return four_of(0.0)
+
+    @_inlined
+    def nothing(X, i, scale, minus, r, total):
+        pass
+
+    scores, add = none, nothing
+    for j in range(d):
+        scores, add = _with_column(centred, d, j, scores, add)
+
+    @_inlined
+    def add_four(X, i, scale, minus, r, total, ahead):
+        if ahead != 0:
+            prefetch_line(X, uint64(i + ahead), uint64(0))
+            prefetch_line(X, uint64(i + ahead + 2), uint64(0))
+        add(X, i, scale, minus, r, total)
+
+    @_inlined
+    def score(X, i, scale, minus, p):
+        z = 0.0
+        for j in range(d):
+            x = X[i, j] * scale[j] + minus[j] if centred else X[i, j]
+            z += x * p[j]
+        return z
+
+    @_inlined
+    def add_one(X, i, scale, minus, r, total):
+        for j in range(d):
+            x = X[i, j] * scale[j] + minus[j] if centred else X[i, j]
+            total[FOUR * j] += r * x
+
+    @_inlined
+    def zeros(scale):  # noqa: ARG001
+        return aligned(FOUR * d)
+
+    @_inlined
+    def joined(total):
+        for j in range(d):
+            total[j] = sum_of(four(total, FOUR * j))
+
+    return FourRows(scores, add_four, score, add_one, zeros, joined)
+
+
+def _with_column(centred: bool, d: int, j: int, scores: Any, add: Any) -> tuple[Any, Any]:
+    """Return scores and sums of one column more."""
+    column = column_of_four(d, j)
+
+    @_inlined
+    def cells(X, i, scale, minus):
+        x = column(X, i)
+        return fused(x, four_of(scale[j]), four_of(minus[j])) if centred else x
+
+    @_inlined
+    def more_scores(X, i, scale, minus, p):
+        return fused(cells(X, i, scale, minus), four_of(p[j]), scores(X, i, scale, minus, p))
+
+    @_inlined
+    def more_sums(X, i, scale, minus, r, total):
+        add(X, i, scale, minus, r, total)
+        put_four(total, FOUR * j, fused(cells(X, i, scale, minus), r, four(total, FOUR * j)))
+
+    return more_scores, more_sums
+
+
+@lru_cache(maxsize=2 * (TINY + 1))
+def _of_vectors(centred: bool, tiny: int) -> FourRows:
+    """Return the sums of rows of vectors of eight: of so many columns alone, or of any number."""
+
+    @_inlined
+    def columns(X):
+        return tiny if tiny else X.shape[1]
 
     @_inlined
     def of(x, scale, minus):
         return fused(x, scale, minus) if centred else x
 
     @_inlined
-    def four(X, i, scale, minus, p):
+    def side_by_side(X, i, scale, minus, p):
         a, b, c, e = uint64(i), uint64(i + 1), uint64(i + 2), uint64(i + 3)
         of_a = all_of(0.0)
         of_b, of_c, of_e = of_a, of_a, of_a
-        for first in range(0, X.shape[1], WIDTH):
+        for first in range(0, columns(X), WIDTH):
             j = uint64(first)
             s, m, q = eight(scale, j), eight(minus, j), eight(p, j)
-            of_a = fused(of(entries(X, a, j), s, m), q, of_a)
-            of_b = fused(of(entries(X, b, j), s, m), q, of_b)
-            of_c = fused(of(entries(X, c, j), s, m), q, of_c)
-            of_e = fused(of(entries(X, e, j), s, m), q, of_e)
-        return sum_of(of_a), sum_of(of_b), sum_of(of_c), sum_of(of_e)
+            of_a = fused(of(entries(X, a, j, tiny), s, m), q, of_a)
+            of_b = fused(of(entries(X, b, j, tiny), s, m), q, of_b)
+            of_c = fused(of(entries(X, c, j, tiny), s, m), q, of_c)
+            of_e = fused(of(entries(X, e, j, tiny), s, m), q, of_e)
+        return sums_of(of_a, of_b, of_c, of_e)
+
+    @_inlined
+    def products(X, i, scale, minus, p):
+        row = uint64(i)
+        of_row = all_of(0.0)
+        for first in range(0, columns(X), WIDTH):
+            j = uint64(first)
+            of_row = fused(of(entries(X, row, j, tiny), eight(scale, j), eight(minus, j)), eight(p, j), of_row)
+        return of_row
 
     @_inlined
     def score(X, i, scale, minus, p):
-        row = uint64(i)
-        of_row = all_of(0.0)
-        for first in range(0, X.shape[1], WIDTH):
-            j = uint64(first)
-            of_row = fused(of(entries(X, row, j), eight(scale, j), eight(minus, j)), eight(p, j), of_row)
-        return sum_of(of_row)
+        return sum_of(products(X, i, scale, minus, p))
 
     @_inlined
     def scores(X, i, scale, minus, p):
         # Processors foresee what is read in order: rows of some hundred bytes to a page take half the time one after
         # the other that they take all at once. Shorter ones come several at once, longer ones are asked for.
-        if _SHORT <= X.shape[1] * X.itemsize < _LONG:
-            a, b = score(X, i, scale, minus, p), score(X, i + 1, scale, minus, p)
-            c, e = score(X, i + 2, scale, minus, p), score(X, i + 3, scale, minus, p)
-            return a, b, c, e
-        return four(X, i, scale, minus, p)
+        if _SHORT <= columns(X) * X.itemsize < _LONG:
+            a, b = products(X, i, scale, minus, p), products(X, i + 1, scale, minus, p)
+            return sums_of(a, b, products(X, i + 2, scale, minus, p), products(X, i + 3, scale, minus, p))
+        return side_by_side(X, i, scale, minus, p)
 
     @_inlined
-    def add(X, i, scale, minus, ra, rb, rc, re, total, ahead):
+    def add(X, i, scale, minus, r, total, ahead):
         a, b, c, e = uint64(i), uint64(i + 1), uint64(i + 2), uint64(i + 3)
         then = uint64(i + ahead)
-        va, vb, vc, ve = all_of(ra), all_of(rb), all_of(rc), all_of(re)
-        for first in range(0, X.shape[1], WIDTH):
+        va, vb = all_of(one_of_four(r, 0)), all_of(one_of_four(r, 1))
+        vc, ve = all_of(one_of_four(r, 2)), all_of(one_of_four(r, 3))
+        for first in range(0, columns(X), WIDTH):
             j = uint64(first)
             if ahead != 0:
                 prefetch_line(X, then, j)
@@ -94,19 +200,27 @@ def four_rows(centred: bool) -> FourRows:
                 prefetch_line(X, then + uint64(2), j)
                 prefetch_line(X, then + uint64(3), j)
             s, m, t = eight(scale, j), eight(minus, j), eight(total, j)
-            t = fused(of(entries(X, a, j), s, m), va, t)
-            t = fused(of(entries(X, b, j), s, m), vb, t)
-            t = fused(of(entries(X, c, j), s, m), vc, t)
-            put(total, j, fused(of(entries(X, e, j), s, m), ve, t))
+            t = fused(of(entries(X, a, j, tiny), s, m), va, t)
+            t = fused(of(entries(X, b, j, tiny), s, m), vb, t)
+            t = fused(of(entries(X, c, j, tiny), s, m), vc, t)
+            put(total, j, fused(of(entries(X, e, j, tiny), s, m), ve, t))
 
     @_inlined
     def add_one(X, i, scale, minus, r, total):
         row, v = uint64(i), all_of(r)
-        for first in range(0, X.shape[1], WIDTH):
+        for first in range(0, columns(X), WIDTH):
             j = uint64(first)
-            put(total, j, fused(of(entries(X, row, j), eight(scale, j), eight(minus, j)), v, eight(total, j)))
+            put(total, j, fused(of(entries(X, row, j, tiny), eight(scale, j), eight(minus, j)), v, eight(total, j)))
 
-    return FourRows(scores, add, score, add_one)
+    @_inlined
+    def zeros(scale):
+        return aligned(scale.size)
+
+    @_inlined
+    def joined(total):
+        pass
+
+    return FourRows(scores, add, score, add_one, zeros, joined)
 
 
 @_inlined

@@ -12,12 +12,13 @@ from typing import NamedTuple
 import numpy as np
 from numba import uint64
 
+from gradstep._kernels.borrowed import borrowed, keep
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.cpu import SUMS
 from gradstep._kernels.formula import compilable
-from gradstep._kernels.four_rows import four_rows, rows_ahead
+from gradstep._kernels.four_rows import FourRows, four_rows, rows_ahead
 from gradstep._kernels.prefetch import prefetch
-from gradstep._kernels.simd import WIDTH, aligned, all_of, entries, fused, sum_of
+from gradstep._kernels.simd import WIDTH, aligned, all_of, entries, four, four_of, fused, least_of, sum_of
 
 _sums = partial(compilable, fastmath=SUMS, forceinline=True, error_model="numpy")
 _inlined = partial(compilable, fastmath=False, forceinline=True, error_model="numpy")
@@ -67,9 +68,9 @@ class Sums(NamedTuple):
     from_rows: Callable[..., None]
 
 
-def sums(centred: bool) -> Sums:
+def sums(centred: bool, sums_of_rows: FourRows) -> Sums:
     """Return them for columns as they stand, or centred in register."""
-    scores, add, score, add_one = four_rows(centred)
+    scores, add, score, add_one, *_ = sums_of_rows
 
     @_inlined
     def into_rows(scale, minus, p, level):
@@ -84,7 +85,7 @@ def sums(centred: bool) -> Sums:
     def from_rows(scale, minus, total, by_level):
         """Make total the sums of columns about their centres, in place."""
         if not centred:
-            for j in range(total.size):
+            for j in range(scale.size):
                 total[j] = total[j] * scale[j] + minus[j] * by_level
 
     @_inlined
@@ -95,18 +96,13 @@ def sums(centred: bool) -> Sums:
         """
         alone = weight.size == 1
         by_level = 0.0
+        by_levels, levels, alike = four_of(0.0), four_of(level), four_of(weight[0])
         row = first
         while row < last:
-            if row + 4 <= last and (alone or min(weight[row], weight[row + 1], weight[row + 2], weight[row + 3]) > 0.0):
-                a, b, c, e = scores(X, row, scale, minus, p)
-                a, b, c, e = a + level, b + level, c + level, e + level
-                if alone:
-                    v = weight[0]
-                    a, b, c, e = v * a, v * b, v * c, v * e
-                else:
-                    a, b, c, e = weight[row] * a, weight[row + 1] * b, weight[row + 2] * c, weight[row + 3] * e
-                by_level += (a + b) + (c + e)
-                add(X, row, scale, minus, a, b, c, e, total, ahead)
+            if row + 4 <= last and (alone or least_of(four(weight, row)) > 0.0):
+                z = (scores(X, row, scale, minus, p) + levels) * (alike if alone else four(weight, row))
+                by_levels = by_levels + z
+                add(X, row, scale, minus, z, total, ahead)
                 row += 4
             else:
                 v = weight[0] if alone else weight[row]
@@ -115,7 +111,7 @@ def sums(centred: bool) -> Sums:
                     by_level += z
                     add_one(X, row, scale, minus, z, total)
                 row += 1
-        return by_level
+        return by_level + sum_of(by_levels)
 
     @_inlined
     def add_chunks(X, weight, chunks, run, first, last, scale, minus, p, level, total):
@@ -139,13 +135,18 @@ class Kernels(NamedTuple):
     lane: Callable[..., None]
 
 
-@lru_cache(maxsize=2)
-def kernels(centred: bool) -> Kernels:
-    """Return the kernels of one output for columns as they stand, or centred in register.
+def kernels(centred: bool, d: int) -> Kernels:
+    """Return the kernels of one output for d columns as they stand, or centred in register.
 
     Either way what they are told and what they say is of columns ``x * scale + minus``.
     """
-    into_rows, add_rows, add_chunks, from_rows = sums(centred)
+    return _kernels_of(centred, four_rows(centred, d))
+
+
+@lru_cache(maxsize=64)
+def _kernels_of(centred: bool, sums_of_rows: FourRows) -> Kernels:
+    into_rows, add_rows, add_chunks, from_rows = sums(centred, sums_of_rows)
+    zeros, joined = sums_of_rows.zeros, sums_of_rows.joined
 
     @kernel
     def curvature(X, weight, start, stop, scale, minus, p, level, total, by_level):
@@ -153,22 +154,30 @@ def kernels(centred: bool) -> Kernels:
 
         Vectors of columns are padded to eights, ``minus`` is ``-centre``.
         """
-        own, found = aligned(p.size), aligned(p.size)
+        held = aligned(p.size), zeros(scale)
+        own, found = borrowed(held[0]), borrowed(held[1])
+        X, weight, scale, minus = borrowed(X), borrowed(weight), borrowed(scale), borrowed(minus)
         own[:] = p
         level = into_rows(scale, minus, own, level)
         by_level[0] = add_rows(X, weight, start, stop, rows_ahead(X), scale, minus, own, level, found)
+        joined(found)
         from_rows(scale, minus, found, by_level[0])
-        total[:] = found
+        total[:] = found[: total.size]
+        keep(held)
 
     @kernel
     def part_of_batch(X, weight, chunks, run, first, last, scale, minus, p, level, total):
         """Set `total` to the sums of some chunks of a batch of a lane that threads share, the level's last."""
-        own, found = aligned(p.size), aligned(p.size)
+        held = aligned(p.size), zeros(scale)
+        own, found = borrowed(held[0]), borrowed(held[1])
+        X, weight, scale, minus = borrowed(X), borrowed(weight), borrowed(scale), borrowed(minus)
         own[:] = p
         level = into_rows(scale, minus, own, level)
-        by_level = add_chunks(X, weight, chunks, run, first, last, scale, minus, own, level, found)
+        by_level = add_chunks(X, weight, borrowed(chunks), run, first, last, scale, minus, own, level, found)
+        joined(found)
         from_rows(scale, minus, found, by_level)
-        total[: p.size], total[p.size] = found, by_level
+        total[: p.size], total[p.size] = found[: p.size], by_level
+        keep(held)
 
     @kernel
     def lane(X, weight, chunks, run, batches, scale, minus, T, level, fixed, slope, lanes, rate, out):
@@ -190,7 +199,10 @@ def kernels(centred: bool) -> Kernels:
         """
         d, r = T.shape
         q, step, mean = -slope[:, 0], np.empty(r + 1), np.zeros(r + 1)
-        p, total = aligned(scale.size), aligned(scale.size)
+        held = aligned(scale.size), zeros(scale)
+        p, total = borrowed(held[0]), borrowed(held[1])
+        X, weight, chunks, T = borrowed(X), borrowed(weight), borrowed(chunks), borrowed(T)
+        scale, minus = borrowed(scale), borrowed(minus)
         share = float(lanes * (batches.size - 1))
         for t in range(batches.size - 1):
             for a in range(r + 1):
@@ -199,6 +211,7 @@ def kernels(centred: bool) -> Kernels:
             total[:] = 0.0
             at = into_rows(scale, minus, p, level * q[r])
             by_level = add_chunks(X, weight, chunks, run, batches[t], batches[t + 1], scale, minus, p, at, total)
+            joined(total)
             from_rows(scale, minus, total, by_level)
             for a in range(r + 1):
                 step[a] = slope[a, 0]
@@ -215,6 +228,7 @@ def kernels(centred: bool) -> Kernels:
                 q[a] -= rate * step[a]
         for a in range(r + 1):
             out[a, 0] = (mean[a] + (q[a] + slope[a, 0]) / rate) / (batches.size - 1)
+        keep(held)
 
     return Kernels(curvature, part_of_batch, lane)
 

@@ -1,11 +1,14 @@
-"""Eight float64 numbers at once, the width of the largest registers: what loops over the columns of rows are made of.
+"""Eight float64 numbers at once, the width of the largest registers, and four: what loops over cells of rows are made of.
 
 LLVM makes vectors of plain loops by itself, but unrolls them so far that rows of ten columns never come to the fast
 part, and checks before each loop that no array overlaps another. Here loops are written in eights: of d columns the
-last ``d % 8`` are read under a mask. Processors with smaller registers take two or four for each.
+last ``d % 8`` are read under a mask. Processors with smaller registers take two or four for each. Vectors of four hold a
+number of each of four rows.
 """
 
+import operator
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,25 +21,63 @@ from numba.extending import intrinsic, overload, register_model
 from gradstep._kernels.formula import compilable
 
 WIDTH = 8
+FOUR = 4
 VECTOR = ir.VectorType(ir.DoubleType(), WIDTH)
+_FOUR = ir.VectorType(ir.DoubleType(), FOUR)
 _INTEGER = ir.IntType(32)
 _INTEGERS = ir.VectorType(_INTEGER, WIDTH)
 
 
-class _Eight(types.Type):
+@cache
+def column_of_four(d: int, j: int) -> Any:
+    """Return what takes column `j` of a C-ordered array of d columns, in rows `i` to `i` + 3, out of their cells."""
+
+    def column(X, i):
+        return X[i : i + FOUR, j].astype(np.float64)
+
+    @intrinsic
+    def compiled(context: Any, X: Any, i: Any) -> Any:  # noqa: ARG001 - Numba's form
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            kind = signature.args[0]
+            zero = arguments[1].type(0)
+            place = place_of(context, builder, kind, arguments[0], [arguments[1], zero], FOUR)
+            cells = [divmod(j + d * row, FOUR) for row in range(FOUR)]
+            vectors = {
+                number: builder.load(builder.gep(place, [_INTEGER(number)]), align=kind.dtype.bitwidth // 8)
+                for number in sorted({number for number, _ in cells})
+            }
+            (first, found), *others = vectors.items()
+            entries = [entry if number == first else 0 for number, entry in cells]
+            for number, vector in others:
+                entries = [FOUR + entry if at == number else of for of, (at, entry) in zip(entries, cells, strict=True)]
+                found = mixed(builder, found, vector, entries)
+                entries = list(range(FOUR))
+            return as_double(builder, found if others else mixed(builder, found, found, entries))
+
+        return _four(X, i), generate
+
+    @_inlined(column)
+    def of_column(X, i):  # noqa: ARG001
+        return lambda X, i: compiled(X, i)  # type: ignore[call-arg] # noqa: PLW0108 - to Numba it is not
+
+    return column
+
+
+class _Vector(types.Type):
     """Numba's type of a vector."""
 
-    def __init__(self) -> None:
-        super().__init__(name="gradstep.eight")
+    def __init__(self, width: int) -> None:
+        super().__init__(name=f"gradstep.vector{width}")
+        self.width = width
 
 
-_eight = _Eight()
+_eight, _four = _Vector(WIDTH), _Vector(FOUR)
 
 
-@register_model(_Eight)
-class _EightModel(PrimitiveModel):
+@register_model(_Vector)
+class _VectorModel(PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, VECTOR)
+        super().__init__(manager, kind, ir.VectorType(ir.DoubleType(), kind.width))
 
 
 def aligned(size: Any) -> Any:
@@ -60,7 +101,7 @@ def padded(numbers: Any) -> Any:
 # In plain Python, with the JIT off, a vector is an array.
 
 
-def entries(X, i, j):
+def entries(X, i, j, columns=0):  # noqa: ARG001 - a constant where it is known
     """Return the entries of row `i` of a C-ordered array from column `j` on, zeros beyond its end."""
     out = np.zeros(WIDTH)
     some = X[i, j : j + WIDTH]
@@ -84,13 +125,43 @@ def fused(a, b, c):
 
 
 def all_of(x):
-    """Return a vector of one number."""
+    """Return eight times one number."""
     return np.full(WIDTH, x)
+
+
+def four_of(x):
+    """Return four times one number."""
+    return np.full(FOUR, x)
+
+
+def four(a, i):
+    """Return four neighbours in a vector of any floats."""
+    return a[i : i + FOUR].astype(np.float64)
+
+
+def put_four(a, i, v):
+    """Set four neighbours in a vector of float64."""
+    a[i : i + FOUR] = v
+
+
+def one_of_four(v, i):
+    """Return one of four numbers; `i` is constant once loops are unrolled."""
+    return v[i]
+
+
+def least_of(v):
+    """Return the least of four numbers."""
+    return v.min()
 
 
 def sum_of(v):
     """Return the sum of a vector."""
     return v.sum()
+
+
+def sums_of(a, b, c, e):
+    """Return the sums of four vectors of eight."""
+    return np.array([a.sum(), b.sum(), c.sum(), e.sum()])
 
 
 def _inlined(function: Any) -> Callable[[Any], Any]:
@@ -102,11 +173,11 @@ def call(builder: Any, name: str, result: Any, arguments: list[Any], **flags: An
     return builder.call(cgutils.get_or_insert_function(builder.module, form, name), arguments, **flags)
 
 
-def _place(context: Any, builder: Any, kind: Any, array: Any, indices: list[Any]) -> Any:
+def place_of(context: Any, builder: Any, kind: Any, array: Any, indices: list[Any], width: int = WIDTH) -> Any:
     """Return the address of an entry, as that of a vector of such."""
     made = context.make_array(kind)(context, builder, array)
     place = cgutils.get_item_pointer(context, builder, kind, made, indices, wraparound=False)
-    return builder.bitcast(place, ir.VectorType(context.get_value_type(kind.dtype), WIDTH).as_pointer())
+    return builder.bitcast(place, ir.VectorType(context.get_value_type(kind.dtype), width).as_pointer())
 
 
 def spread(builder: Any, number: Any, width: int = WIDTH) -> Any:
@@ -116,16 +187,23 @@ def spread(builder: Any, number: Any, width: int = WIDTH) -> Any:
     return builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), zeros)
 
 
-def _as_double(builder: Any, vector: Any) -> Any:
-    return vector if vector.type == VECTOR else builder.fpext(vector, VECTOR)
+def as_double(builder: Any, vector: Any) -> Any:
+    double = ir.VectorType(ir.DoubleType(), vector.type.count)
+    return vector if vector.type == double else builder.fpext(vector, double)
+
+
+def mixed(builder: Any, x: Any, y: Any, numbers: list[int]) -> Any:
+    """Return the vector of some entries of x and y, one behind the other."""
+    kind = ir.VectorType(_INTEGER, len(numbers))
+    return builder.shuffle_vector(x, y, ir.Constant(kind, [ir.Constant(_INTEGER, n) for n in numbers]))
 
 
 @intrinsic
 def _whole(context: Any, X: Any, i: Any, j: Any) -> Any:  # noqa: ARG001 - Numba's form
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = signature.args[0]
-        place = _place(context, builder, kind, arguments[0], list(arguments[1:]))
-        return _as_double(builder, builder.load(place, align=kind.dtype.bitwidth // 8))
+        place = place_of(context, builder, kind, arguments[0], list(arguments[1:]))
+        return as_double(builder, builder.load(place, align=kind.dtype.bitwidth // 8))
 
     return _eight(X, i, j), generate
 
@@ -135,13 +213,13 @@ def _some(context: Any, X: Any, i: Any, j: Any, count: Any) -> Any:  # noqa: ARG
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = signature.args[0]
         bits = kind.dtype.bitwidth
-        place = _place(context, builder, kind, arguments[0], list(arguments[1:3]))
+        place = place_of(context, builder, kind, arguments[0], list(arguments[1:3]))
         numbers = ir.Constant(_INTEGERS, [ir.Constant(_INTEGER, number) for number in range(WIDTH)])
         mask = builder.icmp_signed("<", numbers, spread(builder, builder.trunc(arguments[3], _INTEGER)))
         vector = place.type.pointee
         zero = ir.Constant(vector, [ir.Constant(vector.element, 0.0)] * WIDTH)
         rest = [place, ir.Constant(_INTEGER, bits // 8), mask, zero]
-        return _as_double(builder, call(builder, f"llvm.masked.load.v{WIDTH}f{bits}.p0", vector, rest))
+        return as_double(builder, call(builder, f"llvm.masked.load.v{WIDTH}f{bits}.p0", vector, rest))
 
     return _eight(X, i, j, count), generate
 
@@ -149,7 +227,7 @@ def _some(context: Any, X: Any, i: Any, j: Any, count: Any) -> Any:  # noqa: ARG
 @intrinsic
 def _at(context: Any, a: Any, j: Any) -> Any:  # noqa: ARG001 - Numba's form
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.load(_place(context, builder, signature.args[0], arguments[0], [arguments[1]]), align=8)
+        return builder.load(place_of(context, builder, signature.args[0], arguments[0], [arguments[1]]), align=8)
 
     return _eight(a, j), generate
 
@@ -157,7 +235,7 @@ def _at(context: Any, a: Any, j: Any) -> Any:  # noqa: ARG001 - Numba's form
 @intrinsic
 def _put(context: Any, a: Any, j: Any, v: Any) -> Any:  # noqa: ARG001 - Numba's form
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        builder.store(arguments[2], _place(context, builder, signature.args[0], arguments[0], [arguments[1]]), align=8)
+        builder.store(arguments[2], place_of(context, builder, signature.args[0], arguments[0], [arguments[1]]), align=8)
         return context.get_dummy_value()
 
     return types.void(a, j, v), generate
@@ -166,9 +244,9 @@ def _put(context: Any, a: Any, j: Any, v: Any) -> Any:  # noqa: ARG001 - Numba's
 @intrinsic
 def _fused(context: Any, a: Any, b: Any, c: Any) -> Any:  # noqa: ARG001 - Numba's form
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
-        return call(builder, f"llvm.fma.v{WIDTH}f64", VECTOR, list(arguments))
+        return call(builder, f"llvm.fma.v{a.width}f64", arguments[0].type, list(arguments))
 
-    return _eight(a, b, c), generate
+    return a(a, b, c), generate
 
 
 @intrinsic
@@ -186,7 +264,7 @@ def _sum_of(context: Any, v: Any) -> Any:  # noqa: ARG001 - Numba's form
         # In pairs, not one after the other: the order is the same everywhere, and so are the bits.
         return call(
             builder,
-            f"llvm.vector.reduce.fadd.v{WIDTH}f64",
+            f"llvm.vector.reduce.fadd.v{v.width}f64",
             ir.DoubleType(),
             [zero, arguments[0]],
             fastmath=("reassoc",),
@@ -195,10 +273,89 @@ def _sum_of(context: Any, v: Any) -> Any:  # noqa: ARG001 - Numba's form
     return types.float64(v), generate
 
 
+@intrinsic
+def _sums_of(context: Any, a: Any, b: Any, c: Any, e: Any) -> Any:  # noqa: ARG001 - Numba's form
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        def added(x: Any, y: Any, firsts: list[int], seconds: list[int]) -> Any:
+            return builder.fadd(mixed(builder, x, y, firsts), mixed(builder, x, y, seconds))
+
+        # Halves of two vectors side by side, then quarters of four, then what is left of each.
+        halves = [0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15]
+        ac, be = added(arguments[0], arguments[2], *halves), added(arguments[1], arguments[3], *halves)
+        quarters = added(ac, be, [0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15])
+        return added(quarters, quarters, [0, 2, 4, 6], [1, 3, 5, 7])
+
+    return _four(a, b, c, e), generate
+
+
+@intrinsic
+def _four_of(context: Any, x: Any) -> Any:  # noqa: ARG001 - Numba's form
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        return spread(builder, arguments[0], FOUR)
+
+    return _four(types.float64), generate
+
+
+@intrinsic
+def _four_at(context: Any, a: Any, i: Any) -> Any:  # noqa: ARG001 - Numba's form
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = place_of(context, builder, signature.args[0], arguments[0], [arguments[1]], FOUR)
+        return as_double(builder, builder.load(place, align=signature.args[0].dtype.bitwidth // 8))
+
+    return _four(a, i), generate
+
+
+@intrinsic
+def _put_four(context: Any, a: Any, i: Any, v: Any) -> Any:  # noqa: ARG001 - Numba's form
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = place_of(context, builder, signature.args[0], arguments[0], [arguments[1]], FOUR)
+        builder.store(arguments[2], place, align=8)
+        return context.get_dummy_value()
+
+    return types.void(a, i, v), generate
+
+
+@intrinsic
+def _one_of(context: Any, v: Any, i: Any) -> Any:  # noqa: ARG001 - Numba's form
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        return builder.extract_element(arguments[0], builder.trunc(arguments[1], _INTEGER))
+
+    return types.float64(v, types.int64), generate
+
+
+@intrinsic
+def _least_of(context: Any, v: Any) -> Any:  # noqa: ARG001 - Numba's form
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        return call(builder, f"llvm.vector.reduce.fmin.v{v.width}f64", ir.DoubleType(), [arguments[0]])
+
+    return types.float64(v), generate
+
+
+def _operator(instruction: str, function: Any) -> None:
+    """Let compiled code write ``a + b`` and the like of two vectors."""
+
+    @intrinsic
+    def of_vectors(context: Any, a: Any, b: Any) -> Any:  # noqa: ARG001 - Numba's form
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+            return getattr(builder, instruction)(*arguments)
+
+        return a(a, b), generate
+
+    @_inlined(function)
+    def of_two(a, b):
+        if isinstance(a, _Vector) and isinstance(b, _Vector) and a.width == b.width:
+            return lambda a, b: of_vectors(a, b)  # type: ignore[call-arg] # noqa: PLW0108
+        return None
+
+
+for _instruction, _function in (("fadd", operator.add), ("fsub", operator.sub), ("fmul", operator.mul)):
+    _operator(_instruction, _function)
+
+
 @_inlined(entries)
-def _entries(X, i, j):  # noqa: ARG001
-    def whole_or_some(X, i, j):
-        left = X.shape[1] - j
+def _entries(X, i, j, columns=0):  # noqa: ARG001
+    def whole_or_some(X, i, j, columns=0):
+        left = (columns if columns > 0 else X.shape[1]) - j
         return _whole(X, i, j) if left >= WIDTH else _some(X, i, j, left)  # type: ignore[call-arg]
 
     return whole_or_some
@@ -227,3 +384,33 @@ def _all(x):  # noqa: ARG001
 @_inlined(sum_of)
 def _sum(v):  # noqa: ARG001
     return lambda v: _sum_of(v)  # type: ignore[call-arg] # noqa: PLW0108 - to Numba it is not
+
+
+@_inlined(four_of)
+def _four_times(x):  # noqa: ARG001
+    return lambda x: _four_of(x)  # type: ignore[call-arg] # noqa: PLW0108 - to Numba it is not
+
+
+@_inlined(four)
+def _four_of_vector(a, i):  # noqa: ARG001
+    return lambda a, i: _four_at(a, i)  # type: ignore[call-arg] # noqa: PLW0108 - to Numba it is not
+
+
+@_inlined(put_four)
+def _put_four_there(a, i, v):  # noqa: ARG001
+    return lambda a, i, v: _put_four(a, i, v)  # type: ignore[call-arg] # noqa: PLW0108 - to Numba it is not
+
+
+@_inlined(one_of_four)
+def _one(v, i):  # noqa: ARG001
+    return lambda v, i: _one_of(v, i)  # type: ignore[call-arg] # noqa: PLW0108 - to Numba it is not
+
+
+@_inlined(least_of)
+def _least(v):  # noqa: ARG001
+    return lambda v: _least_of(v)  # type: ignore[call-arg] # noqa: PLW0108 - to Numba it is not
+
+
+@_inlined(sums_of)
+def _sums(a, b, c, e):  # noqa: ARG001
+    return lambda a, b, c, e: _sums_of(a, b, c, e)  # type: ignore[call-arg] # noqa: PLW0108 - to Numba it is not

@@ -228,7 +228,7 @@ class Dense(Summed):
         blocks = list(self._pieces((self.d + ROW_COST) // 2))
         scale, minus = padded(units.scale), padded(-centre)
         coefs = padded(w[:-1, 0] if centred else units.scale * w[:-1, 0])
-        gradient = squares.gradient_kernel(centred)
+        gradient = squares.gradient_kernel(centred, self.d)
         highs, lows = np.zeros((2, len(blocks), scale.size))
         sums = np.zeros((len(blocks), 3))
         norms = np.empty(self.n if probes is not None else 0)
@@ -352,7 +352,7 @@ class Dense(Summed):
             return self._of_blocks(units._replace(centre=centre), p)[0]
         blocks = list(self._pieces((self.d + ROW_COST) // 2))
         scale, minus, coefs, level = padded(units.scale), padded(-centre), padded(p[:-1, 0]), float(p[-1, 0])
-        curvature = lanes.kernels(_to_be_centred(units.scale, centre)).curvature
+        curvature = lanes.kernels(_to_be_centred(units.scale, centre), self.d).curvature
         totals, by_level = np.empty((len(blocks), scale.size)), np.empty((len(blocks), 1))
 
         def part(start: int, stop: int, piece: int) -> None:
@@ -404,7 +404,7 @@ class Dense(Summed):
         self, units: Units, deal: Deal, model: Model, slope: NDArray[np.float64], rate: float
     ) -> NDArray[np.float64]:
         """Return where an epoch of minibatch steps from an anchor leads to, (r + 1, k) in coordinates of the basis."""
-        of_one = lanes.kernels(_to_be_centred(units.scale, model.centre))
+        of_one = lanes.kernels(_to_be_centred(units.scale, model.centre), self.d)
         if shared_steps.are_better(self.d, self.k, deal):
             self.row_reads += model.rows
             work = of_one.part_of_batch
