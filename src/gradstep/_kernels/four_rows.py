@@ -35,9 +35,10 @@ from gradstep._kernels.simd import (
     sums_of,
 )
 
+_AHEAD = 16384
 TINY = 8
 """Columns up to which kernels are made for so many of them alone."""
-_SHORT, _LONG = 200, 2600  # bytes of a row
+_SHORT, _LONG = 100000, 200  # bytes of a row
 
 _inlined = partial(compilable, fastmath=False, forceinline=True, error_model="numpy")
 
@@ -73,7 +74,7 @@ def _of_cells(centred: bool, d: int) -> FourRows:
     """Return the sums of so few columns that a vector has a column's cells of four rows, and so do totals."""
 
     @_inlined
-    def none(X, i, scale, minus, p):  # noqa: ARG001
+    def none(X, i, scale, minus, p, ahead):  # noqa: ARG001
         return four_of(0.0)
 
     @_inlined
@@ -127,8 +128,8 @@ def _with_column(centred: bool, d: int, j: int, scores: Any, add: Any) -> tuple[
         return fused(x, four_of(scale[j]), four_of(minus[j])) if centred else x
 
     @_inlined
-    def more_scores(X, i, scale, minus, p):
-        return fused(cells(X, i, scale, minus), four_of(p[j]), scores(X, i, scale, minus, p))
+    def more_scores(X, i, scale, minus, p, ahead):
+        return fused(cells(X, i, scale, minus), four_of(p[j]), scores(X, i, scale, minus, p, ahead))
 
     @_inlined
     def more_sums(X, i, scale, minus, r, total):
@@ -151,13 +152,17 @@ def _of_vectors(centred: bool, tiny: int) -> FourRows:
         return fused(x, scale, minus) if centred else x
 
     @_inlined
-    def side_by_side(X, i, scale, minus, p):
+    def side_by_side(X, i, scale, minus, p, ahead):
         a, b, c, e = uint64(i), uint64(i + 1), uint64(i + 2), uint64(i + 3)
         of_a = all_of(0.0)
         of_b, of_c, of_e = of_a, of_a, of_a
+        then = uint64(i + ahead)
         for first in range(0, columns(X), WIDTH):
             j = uint64(first)
             s, m, q = eight(scale, j), eight(minus, j), eight(p, j)
+            if ahead != 0:
+                prefetch_line(X, then, j)
+                prefetch_line(X, then + uint64(1), j)
             of_a = fused(of(entries(X, a, j, tiny), s, m), q, of_a)
             of_b = fused(of(entries(X, b, j, tiny), s, m), q, of_b)
             of_c = fused(of(entries(X, c, j, tiny), s, m), q, of_c)
@@ -165,26 +170,28 @@ def _of_vectors(centred: bool, tiny: int) -> FourRows:
         return sums_of(of_a, of_b, of_c, of_e)
 
     @_inlined
-    def products(X, i, scale, minus, p):
-        row = uint64(i)
+    def products(X, i, scale, minus, p, ahead):
+        row, then = uint64(i), uint64(i + ahead)
         of_row = all_of(0.0)
         for first in range(0, columns(X), WIDTH):
             j = uint64(first)
+            if ahead != 0:
+                prefetch_line(X, then, j)
             of_row = fused(of(entries(X, row, j, tiny), eight(scale, j), eight(minus, j)), eight(p, j), of_row)
         return of_row
 
     @_inlined
     def score(X, i, scale, minus, p):
-        return sum_of(products(X, i, scale, minus, p))
+        return sum_of(products(X, i, scale, minus, p, 0))
 
     @_inlined
-    def scores(X, i, scale, minus, p):
+    def scores(X, i, scale, minus, p, ahead):
         # Processors foresee what is read in order: rows of some hundred bytes to a page take half the time one after
         # the other that they take all at once. Shorter ones come several at once, longer ones are asked for.
         if _SHORT <= columns(X) * X.itemsize < _LONG:
-            a, b = products(X, i, scale, minus, p), products(X, i + 1, scale, minus, p)
-            return sums_of(a, b, products(X, i + 2, scale, minus, p), products(X, i + 3, scale, minus, p))
-        return side_by_side(X, i, scale, minus, p)
+            a, b = products(X, i, scale, minus, p, ahead), products(X, i + 1, scale, minus, p, ahead)
+            return sums_of(a, b, products(X, i + 2, scale, minus, p, 0), products(X, i + 3, scale, minus, p, 0))
+        return side_by_side(X, i, scale, minus, p, ahead)
 
     @_inlined
     def add(X, i, scale, minus, r, total, ahead):
@@ -195,8 +202,6 @@ def _of_vectors(centred: bool, tiny: int) -> FourRows:
         for first in range(0, columns(X), WIDTH):
             j = uint64(first)
             if ahead != 0:
-                prefetch_line(X, then, j)
-                prefetch_line(X, then + uint64(1), j)
                 prefetch_line(X, then + uint64(2), j)
                 prefetch_line(X, then + uint64(3), j)
             s, m, t = eight(scale, j), eight(minus, j), eight(total, j)
@@ -226,4 +231,5 @@ def _of_vectors(centred: bool, tiny: int) -> FourRows:
 @_inlined
 def rows_ahead(X):
     """Return how far ahead rows in order are to be asked for: 0 but for long ones, which are foreseen too late."""
-    return 4 if X.shape[1] * X.itemsize >= _LONG else 0
+    size = X.shape[1] * X.itemsize
+    return max(4, -(-_AHEAD // size)) if size >= _LONG else 0

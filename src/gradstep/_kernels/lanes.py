@@ -100,7 +100,7 @@ def sums(centred: bool, sums_of_rows: FourRows) -> Sums:
         row = first
         while row < last:
             if row + 4 <= last and (alone or least_of(four(weight, row)) > 0.0):
-                z = (scores(X, row, scale, minus, p) + levels) * (alike if alone else four(weight, row))
+                z = (scores(X, row, scale, minus, p, ahead) + levels) * (alike if alone else four(weight, row))
                 by_levels = by_levels + z
                 add(X, row, scale, minus, z, total, ahead)
                 row += 4

@@ -45,7 +45,7 @@ def _gradient_of(sums_of_rows: FourRows) -> Callable[..., None]:
         row = first
         while row < last:
             if row + 4 <= last and (alone or least_of(four(weight, row)) > 0.0):
-                r = (four(y, row) * units - levels) - (rests + scores(X, row, scale, minus, p))
+                r = (four(y, row) * units - levels) - (rests + scores(X, row, scale, minus, p, ahead))
                 of_row = r if alone else r * four(weight, row)
                 by_levels = by_levels + of_row
                 of_squares = fused(of_row, r, of_squares)

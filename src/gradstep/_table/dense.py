@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradstep._dense_algebra import exact_dot, exact_sum, exact_total, product
-from gradstep._kernels import cpu, lanes, squares, threads
+from gradstep._kernels import cpu, lanes, loss_gradient, squares, threads
 from gradstep._kernels.first_call import first_call, interrupts_held
 from gradstep._kernels.looks import look_kernel
 from gradstep._kernels.plain import about_means, fill, statistics, wide_gradient
@@ -95,21 +95,26 @@ class Dense(Summed):
         rows = max(64, _CELLS_PER_CALL // (self._elements_per_row + ROW_COST))
         if self.n < 2 * rows:
             return super().gradient(w)
-        pieces = [(start, min(start + rows, self.n)) for start in range(0, self.n, rows)]
-        tables = [self._rows_alone(*piece) for piece in pieces]
-        losses, slopes = np.empty((len(pieces), self.k)), np.empty((len(pieces), *w.shape))
+        short = self.k == 1 and self.d < loss_gradient.SHORTER
+        kernel = loss_gradient.kernel_of(self._loss.value, self._loss.slope, self.d) if short else self._kernel
+        tables = [self._rows_alone(start, min(start + rows, self.n)) for start in range(0, self.n, rows)]
+        losses, sums = np.empty((len(tables), self.k)), np.empty((len(tables), *w.shape))
 
         def part(piece: int) -> None:
-            losses[piece], slopes[piece] = Table.gradient(tables[piece], w)
+            table = tables[piece]
+            if short:
+                kernel(*table._rows, w.reshape(-1), sums[piece].reshape(-1), losses[piece], self._loss.params)
+            else:
+                losses[piece], sums[piece] = (of * table.n for of in Table.gradient(table, w))
 
-        if self._dtype not in compiled_for.get(self._kernel, ()):
-            part(0)
-        threads.each(part, len(pieces))
+        compiled = compiled_for.setdefault(kernel, set())
+        if self._dtype not in compiled:
+            with first_call(self._loss):
+                part(0)
+            compiled.add(self._dtype)
+        threads.each(part, len(tables))
         self.row_reads += self.n
-        for table, loss, slope in zip(tables, losses, slopes, strict=True):
-            loss *= table.n / self.n  # noqa: PLW2901 - in place
-            slope *= table.n / self.n  # noqa: PLW2901
-        return np.add.reduce(losses), np.add.reduce(slopes)
+        return np.add.reduce(losses) / self.n, np.add.reduce(sums) / self.n
 
     def _rows_alone(self, start: int, stop: int) -> Self:
         """Return rows `start` to `stop` as a table whose reads count apart."""
