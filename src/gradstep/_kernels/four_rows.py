@@ -35,24 +35,23 @@ from gradstep._kernels.simd import (
     sums_of,
 )
 
-_AHEAD = 16384
-TINY = 8
+TINY = 16
 """Columns up to which kernels are made for so many of them alone."""
-_SHORT, _LONG = 100000, 200  # bytes of a row
+MOST = 32
+"""Rows whose scores are made at once."""
+_BYTES = 16384  # of such rows
+_SHORT, _AHEAD = 200, 16384  # bytes of a row, and between asking for one and reading it
 
 _inlined = partial(compilable, fastmath=False, forceinline=True, error_model="numpy")
 
 
-class FourRows(NamedTuple):
+class _FourRows(NamedTuple):
     """What is summed over the columns of rows ``x``, or of ``x * scale - centre``."""
 
     scores: Callable[..., Any]
-    """Of ``X, i, scale, minus, p``: ``x p`` of rows `i` to `i` + 3, a vector of four."""
+    """Of ``X, i, scale, minus, p, ahead``: ``x p`` of rows `i` to `i` + 3, a vector of four."""
     add: Callable[..., None]
-    """Of ``X, i, scale, minus, r, total, ahead``: add ``r x`` of rows `i` to `i` + 3 to `total`, r a vector of four.
-
-    The rows are in the cache by then and memory would have nothing to do: those `ahead` of them are asked for, none
-    with 0."""
+    """Of ``X, i, scale, minus, r, total, ahead``: add ``r x`` of rows `i` to `i` + 3 to `total`, r a vector of four."""
     score: Callable[..., float]
     """Of ``X, i, scale, minus, p``: ``x p`` of row `i`."""
     add_one: Callable[..., None]
@@ -63,14 +62,69 @@ class FourRows(NamedTuple):
     """Of ``total``: make it the sums of columns, in place."""
 
 
-def four_rows(centred: bool, d: int) -> FourRows:
+class Sums(NamedTuple):
+    """What is summed over the columns of some rows, at most `MOST`, and over the rows: see `rows_at_once`."""
+
+    scores: Callable[..., None]
+    """Of ``X, first, count, scale, minus, p, z, ahead``: set `z` to ``x p`` of so many rows."""
+    add: Callable[..., None]
+    """Of ``X, weight, first, count, scale, minus, r, total, ahead``: add ``r x`` of rows of weight to `total`."""
+    zeros: Callable[..., Any]
+    """Of ``scale``: a total to add to."""
+    joined: Callable[..., None]
+    """Of ``total``: make it the sums of columns, in place."""
+
+
+@lru_cache(maxsize=2 * (TINY + 1))
+def _sums(centred: bool, tiny: int) -> Sums:
+    four_rows = _of_cells(centred, tiny) if 0 < tiny <= FOUR else _of_vectors(centred, tiny)
+    scores_of_four, add_four, score, add_one, zeros, joined = four_rows
+
+    @_inlined
+    def scores(X, first, count, scale, minus, p, z, ahead):
+        whole = count // FOUR * FOUR
+        for t in range(0, whole, FOUR):
+            put_four(z, t, scores_of_four(X, first + t, scale, minus, p, ahead))
+        for t in range(whole, count):
+            z[uint64(t)] = score(X, first + t, scale, minus, p)
+
+    @_inlined
+    def add(X, weight, first, count, scale, minus, r, total, ahead):
+        every = all_count(weight, first, count)
+        whole = count // FOUR * FOUR if every else 0
+        for t in range(0, whole, FOUR):
+            add_four(X, first + t, scale, minus, four(r, t), total, ahead)
+        for t in range(whole, count):
+            if every or weight[uint64(first + t)] > 0.0:
+                add_one(X, first + t, scale, minus, r[uint64(t)], total)
+
+    return Sums(scores, add, zeros, joined)
+
+
+@_inlined
+def all_count(weight, first, count):
+    """Whether all of some rows have a weight: one of weight zero is no row, whatever stands in it."""
+    if weight.size == 1:
+        return True
+    least = 1.0
+    for t in range(count):
+        least = min(least, weight[uint64(first + t)])
+    return least > 0.0
+
+
+def sums_of_rows(centred: bool, d: int) -> Sums:
     """Return the sums over d columns as they stand, or centred: of up to `TINY` of so many alone, else of any number."""
-    tiny = d if d <= TINY else 0
-    return _of_cells(centred, tiny) if 0 < tiny <= FOUR else _of_vectors(centred, tiny)
+    return _sums(centred, d if d <= TINY else 0)
+
+
+@_inlined
+def rows_at_once(X):
+    """Return of how many rows scores are best made before any is added: they are still in the first cache."""
+    return max(FOUR, min(MOST, _BYTES // max(1, X.shape[1] * X.itemsize)) // FOUR * FOUR)
 
 
 @lru_cache(maxsize=2 * FOUR)
-def _of_cells(centred: bool, d: int) -> FourRows:
+def _of_cells(centred: bool, d: int) -> _FourRows:
     """Return the sums of so few columns that a vector has a column's cells of four rows, and so do totals."""
 
     @_inlined
@@ -115,7 +169,7 @@ def _of_cells(centred: bool, d: int) -> FourRows:
         for j in range(d):
             total[j] = sum_of(four(total, FOUR * j))
 
-    return FourRows(scores, add_four, score, add_one, zeros, joined)
+    return _FourRows(scores, add_four, score, add_one, zeros, joined)
 
 
 def _with_column(centred: bool, d: int, j: int, scores: Any, add: Any) -> tuple[Any, Any]:
@@ -140,7 +194,7 @@ def _with_column(centred: bool, d: int, j: int, scores: Any, add: Any) -> tuple[
 
 
 @lru_cache(maxsize=2 * (TINY + 1))
-def _of_vectors(centred: bool, tiny: int) -> FourRows:
+def _of_vectors(centred: bool, tiny: int) -> _FourRows:
     """Return the sums of rows of vectors of eight: of so many columns alone, or of any number."""
 
     @_inlined
@@ -152,7 +206,7 @@ def _of_vectors(centred: bool, tiny: int) -> FourRows:
         return fused(x, scale, minus) if centred else x
 
     @_inlined
-    def side_by_side(X, i, scale, minus, p, ahead):
+    def scores(X, i, scale, minus, p, ahead):
         a, b, c, e = uint64(i), uint64(i + 1), uint64(i + 2), uint64(i + 3)
         of_a = all_of(0.0)
         of_b, of_c, of_e = of_a, of_a, of_a
@@ -170,28 +224,13 @@ def _of_vectors(centred: bool, tiny: int) -> FourRows:
         return sums_of(of_a, of_b, of_c, of_e)
 
     @_inlined
-    def products(X, i, scale, minus, p, ahead):
-        row, then = uint64(i), uint64(i + ahead)
+    def score(X, i, scale, minus, p):
+        row = uint64(i)
         of_row = all_of(0.0)
         for first in range(0, columns(X), WIDTH):
             j = uint64(first)
-            if ahead != 0:
-                prefetch_line(X, then, j)
             of_row = fused(of(entries(X, row, j, tiny), eight(scale, j), eight(minus, j)), eight(p, j), of_row)
-        return of_row
-
-    @_inlined
-    def score(X, i, scale, minus, p):
-        return sum_of(products(X, i, scale, minus, p, 0))
-
-    @_inlined
-    def scores(X, i, scale, minus, p, ahead):
-        # Processors foresee what is read in order: rows of some hundred bytes to a page take half the time one after
-        # the other that they take all at once. Shorter ones come several at once, longer ones are asked for.
-        if _SHORT <= columns(X) * X.itemsize < _LONG:
-            a, b = products(X, i, scale, minus, p, ahead), products(X, i + 1, scale, minus, p, ahead)
-            return sums_of(a, b, products(X, i + 2, scale, minus, p, 0), products(X, i + 3, scale, minus, p, 0))
-        return side_by_side(X, i, scale, minus, p, ahead)
+        return sum_of(of_row)
 
     @_inlined
     def add(X, i, scale, minus, r, total, ahead):
@@ -225,11 +264,11 @@ def _of_vectors(centred: bool, tiny: int) -> FourRows:
     def joined(total):
         pass
 
-    return FourRows(scores, add, score, add_one, zeros, joined)
+    return _FourRows(scores, add, score, add_one, zeros, joined)
 
 
 @_inlined
 def rows_ahead(X):
-    """Return how far ahead rows in order are to be asked for: 0 but for long ones, which are foreseen too late."""
+    """Return how far ahead rows in order are to be asked for: 0 for short ones, which the processor foresees."""
     size = X.shape[1] * X.itemsize
-    return max(4, -(-_AHEAD // size)) if size >= _LONG else 0
+    return max(FOUR, -(-_AHEAD // size)) if size >= _SHORT else 0

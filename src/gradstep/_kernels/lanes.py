@@ -16,9 +16,9 @@ from gradstep._kernels.borrowed import borrowed, keep
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.cpu import SUMS
 from gradstep._kernels.formula import compilable
-from gradstep._kernels.four_rows import FourRows, four_rows, rows_ahead
+from gradstep._kernels.four_rows import MOST, Sums, rows_ahead, rows_at_once, sums_of_rows
 from gradstep._kernels.prefetch import prefetch
-from gradstep._kernels.simd import WIDTH, aligned, all_of, entries, four, four_of, fused, least_of, sum_of
+from gradstep._kernels.simd import WIDTH, aligned, all_of, entries, fused, sum_of
 
 _sums = partial(compilable, fastmath=SUMS, forceinline=True, error_model="numpy")
 _inlined = partial(compilable, fastmath=False, forceinline=True, error_model="numpy")
@@ -59,7 +59,7 @@ def _times(T, q, p):
         p[j] = z
 
 
-class Sums(NamedTuple):
+class _Parts(NamedTuple):
     """What kernels of one output are made of: into the terms of the rows, sums over some, over chunks, and back."""
 
     into_rows: Callable[..., float]
@@ -68,9 +68,9 @@ class Sums(NamedTuple):
     from_rows: Callable[..., None]
 
 
-def sums(centred: bool, sums_of_rows: FourRows) -> Sums:
+def _parts(centred: bool, sums: Sums) -> _Parts:
     """Return them for columns as they stand, or centred in register."""
-    scores, add, score, add_one, *_ = sums_of_rows
+    scores, add, *_ = sums
 
     @_inlined
     def into_rows(scale, minus, p, level):
@@ -89,42 +89,48 @@ def sums(centred: bool, sums_of_rows: FourRows) -> Sums:
                 total[j] = total[j] * scale[j] + minus[j] * by_level
 
     @_inlined
-    def add_rows(X, weight, first, last, ahead, scale, minus, p, level, total):
-        """Add ``v (x p + level) x`` of rows `first` to `last` to `total`, and return the sum of ``v (x p + level)``.
+    def add_rows(X, weight, start, stop, ahead, scale, minus, p, level, z, total):
+        """Add ``v (x p + level) x`` of rows `start` to `stop` to `total`, and return the sum of ``v (x p + level)``.
 
         Each row asks for the one that is `ahead` of it, if that is not 0.
         """
-        alone = weight.size == 1
-        by_level = 0.0
-        by_levels, levels, alike = four_of(0.0), four_of(level), four_of(weight[0])
-        row = first
-        while row < last:
-            if row + 4 <= last and (alone or least_of(four(weight, row)) > 0.0):
-                z = (scores(X, row, scale, minus, p, ahead) + levels) * (alike if alone else four(weight, row))
-                by_levels = by_levels + z
-                add(X, row, scale, minus, z, total, ahead)
-                row += 4
-            else:
-                v = weight[0] if alone else weight[row]
-                if v > 0.0:
-                    z = v * (score(X, row, scale, minus, p) + level)
-                    by_level += z
-                    add_one(X, row, scale, minus, z, total)
-                row += 1
-        return by_level + sum_of(by_levels)
+        by_level, rows = 0.0, rows_at_once(X)
+        for first in range(start, stop, rows):
+            count = min(rows, stop - first)
+            scores(X, first, count, scale, minus, p, z, ahead)
+            by_level += _weighted(weight, first, z[:count], level)
+            add(X, weight, first, count, scale, minus, z, total, ahead)
+        return by_level
 
     @_inlined
-    def add_chunks(X, weight, chunks, run, first, last, scale, minus, p, level, total):
+    def add_chunks(X, weight, chunks, run, first, last, scale, minus, p, level, z, total):
         """Do what `add_rows` does for the rows of some chunks, each of which asks for the next."""
         n = X.shape[0]
         by_level = 0.0
         for s in range(first, last):
             row = chunks[s] * run
             ahead = chunks[min(s + 1, chunks.size - 1)] * run - row
-            by_level += add_rows(X, weight, row, min(row + run, n), ahead, scale, minus, p, level, total)
+            by_level += add_rows(X, weight, row, min(row + run, n), ahead, scale, minus, p, level, z, total)
         return by_level
 
-    return Sums(into_rows, add_rows, add_chunks, from_rows)
+    return _Parts(into_rows, add_rows, add_chunks, from_rows)
+
+
+@_sums
+def _weighted(weight, first, z, level):
+    """Make products of some rows ``v (z + level)``, in place, and return their sum."""
+    by_level = 0.0
+    if weight.size == 1:
+        v = weight[0]
+        for t in range(z.size):
+            z[t] = v * (z[t] + level)
+            by_level += z[t]
+    else:
+        for t in range(z.size):
+            v = weight[uint64(first + t)]
+            z[t] = v * (z[t] + level) if v > 0.0 else 0.0  # a row of weight zero is no row, whatever stands in it
+            by_level += z[t]
+    return by_level
 
 
 class Kernels(NamedTuple):
@@ -140,13 +146,13 @@ def kernels(centred: bool, d: int) -> Kernels:
 
     Either way what they are told and what they say is of columns ``x * scale + minus``.
     """
-    return _kernels_of(centred, four_rows(centred, d))
+    return _kernels_of(centred, sums_of_rows(centred, d))
 
 
 @lru_cache(maxsize=64)
-def _kernels_of(centred: bool, sums_of_rows: FourRows) -> Kernels:
-    into_rows, add_rows, add_chunks, from_rows = sums(centred, sums_of_rows)
-    zeros, joined = sums_of_rows.zeros, sums_of_rows.joined
+def _kernels_of(centred: bool, sums: Sums) -> Kernels:
+    into_rows, add_rows, add_chunks, from_rows = _parts(centred, sums)
+    zeros, joined = sums.zeros, sums.joined
 
     @kernel
     def curvature(X, weight, start, stop, scale, minus, p, level, total, by_level):
@@ -154,12 +160,12 @@ def _kernels_of(centred: bool, sums_of_rows: FourRows) -> Kernels:
 
         Vectors of columns are padded to eights, ``minus`` is ``-centre``.
         """
-        held = aligned(p.size), zeros(scale)
-        own, found = borrowed(held[0]), borrowed(held[1])
+        held = aligned(p.size), zeros(scale), aligned(MOST)
+        own, found, z = borrowed(held[0]), borrowed(held[1]), borrowed(held[2])
         X, weight, scale, minus = borrowed(X), borrowed(weight), borrowed(scale), borrowed(minus)
         own[:] = p
         level = into_rows(scale, minus, own, level)
-        by_level[0] = add_rows(X, weight, start, stop, rows_ahead(X), scale, minus, own, level, found)
+        by_level[0] = add_rows(X, weight, start, stop, rows_ahead(X), scale, minus, own, level, z, found)
         joined(found)
         from_rows(scale, minus, found, by_level[0])
         total[:] = found[: total.size]
@@ -168,12 +174,12 @@ def _kernels_of(centred: bool, sums_of_rows: FourRows) -> Kernels:
     @kernel
     def part_of_batch(X, weight, chunks, run, first, last, scale, minus, p, level, total):
         """Set `total` to the sums of some chunks of a batch of a lane that threads share, the level's last."""
-        held = aligned(p.size), zeros(scale)
-        own, found = borrowed(held[0]), borrowed(held[1])
+        held = aligned(p.size), zeros(scale), aligned(MOST)
+        own, found, z = borrowed(held[0]), borrowed(held[1]), borrowed(held[2])
         X, weight, scale, minus = borrowed(X), borrowed(weight), borrowed(scale), borrowed(minus)
         own[:] = p
         level = into_rows(scale, minus, own, level)
-        by_level = add_chunks(X, weight, borrowed(chunks), run, first, last, scale, minus, own, level, found)
+        by_level = add_chunks(X, weight, borrowed(chunks), run, first, last, scale, minus, own, level, z, found)
         joined(found)
         from_rows(scale, minus, found, by_level)
         total[: p.size], total[p.size] = found[: p.size], by_level
@@ -199,8 +205,8 @@ def _kernels_of(centred: bool, sums_of_rows: FourRows) -> Kernels:
         """
         d, r = T.shape
         q, step, mean = -slope[:, 0], np.empty(r + 1), np.zeros(r + 1)
-        held = aligned(scale.size), zeros(scale)
-        p, total = borrowed(held[0]), borrowed(held[1])
+        held = aligned(scale.size), zeros(scale), aligned(MOST)
+        p, total, z = borrowed(held[0]), borrowed(held[1]), borrowed(held[2])
         X, weight, chunks, T = borrowed(X), borrowed(weight), borrowed(chunks), borrowed(T)
         scale, minus = borrowed(scale), borrowed(minus)
         share = float(lanes * (batches.size - 1))
@@ -210,7 +216,7 @@ def _kernels_of(centred: bool, sums_of_rows: FourRows) -> Kernels:
             _times(T, q, p)
             total[:] = 0.0
             at = into_rows(scale, minus, p, level * q[r])
-            by_level = add_chunks(X, weight, chunks, run, batches[t], batches[t + 1], scale, minus, p, at, total)
+            by_level = add_chunks(X, weight, chunks, run, batches[t], batches[t + 1], scale, minus, p, at, z, total)
             joined(total)
             from_rows(scale, minus, total, by_level)
             for a in range(r + 1):

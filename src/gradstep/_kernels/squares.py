@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from functools import lru_cache, partial
 
+from numba import uint64
+
 from gradstep._kernels.borrowed import borrowed, keep
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.formula import compilable
-from gradstep._kernels.four_rows import FourRows, four_rows, rows_ahead
+from gradstep._kernels.four_rows import MOST, Sums, all_count, rows_ahead, rows_at_once, sums_of_rows
 from gradstep._kernels.rows import EPS
-from gradstep._kernels.simd import four, four_of, fused, least_of, sum_of
+from gradstep._kernels.simd import FOUR, aligned, four, four_of, fused, put_four, sum_of
 
 SHORT = 128
 """Rows whose sums are plain: between such blocks what rounding takes is kept."""
@@ -27,39 +29,51 @@ def roundings(d: int) -> tuple[float, float]:
 
 def gradient_kernel(centred: bool, d: int) -> Callable[..., None]:
     """Return the gradient of d columns as they stand, or centred."""
-    return _gradient_of(four_rows(centred, d))
+    return _gradient_of(sums_of_rows(centred, d))
+
+
+@_inlined
+def _residuals(y, weight, first, count, level, rest, y_scale, z):
+    """Make scores of some rows ``v r``, in place, and return the sums of ``v r`` and ``v r**2``."""
+    alone, every = weight.size == 1, all_count(weight, first, count)
+    by_level, squares = 0.0, 0.0
+    by_levels, of_squares = four_of(0.0), four_of(0.0)
+    units, levels, rests = four_of(y_scale), four_of(level), four_of(rest)
+    whole = count // FOUR * FOUR if every else 0
+    for t in range(0, whole, FOUR):
+        r = (four(y, first + t) * units - levels) - (rests + four(z, t))
+        of_row = r if alone else r * four(weight, first + t)
+        by_levels = by_levels + of_row
+        of_squares = fused(of_row, r, of_squares)
+        put_four(z, t, of_row)
+    for t in range(whole, count):
+        i, row = uint64(t), uint64(first + t)
+        v = 1.0 if alone else weight[row]
+        if v > 0.0:
+            r = (y[row] * y_scale - level) - (rest + z[i])
+            by_level += v * r
+            squares += v * r * r
+            z[i] = v * r
+    return by_level + sum_of(by_levels), squares + sum_of(of_squares)
 
 
 @lru_cache(maxsize=64)
-def _gradient_of(sums_of_rows: FourRows) -> Callable[..., None]:
-    scores, add, score, add_one, zeros, joined = sums_of_rows
+def _gradient_of(sums: Sums) -> Callable[..., None]:
+    scores, add, zeros, joined = sums
 
     @_inlined
-    def block(X, y, weight, first, last, scale, minus, p, level, rest, y_scale, total):
+    def block(X, y, weight, start, stop, scale, minus, p, level, rest, y_scale, z, total):
         """Add ``v r x`` of some rows to `total`, and return the sums of ``v r`` and ``v r**2``."""
-        alone = weight.size == 1
         by_level, squares = 0.0, 0.0
-        by_levels, of_squares = four_of(0.0), four_of(0.0)
-        units, levels, rests = four_of(y_scale), four_of(level), four_of(rest)
-        ahead = rows_ahead(X)
-        row = first
-        while row < last:
-            if row + 4 <= last and (alone or least_of(four(weight, row)) > 0.0):
-                r = (four(y, row) * units - levels) - (rests + scores(X, row, scale, minus, p, ahead))
-                of_row = r if alone else r * four(weight, row)
-                by_levels = by_levels + of_row
-                of_squares = fused(of_row, r, of_squares)
-                add(X, row, scale, minus, of_row, total, ahead)
-                row += 4
-            else:
-                v = 1.0 if alone else weight[row]
-                if v > 0.0:  # a row of weight zero is no row, whatever stands in it
-                    r = (y[row] * y_scale - level) - (rest + score(X, row, scale, minus, p))
-                    by_level += v * r
-                    squares += v * r * r
-                    add_one(X, row, scale, minus, v * r, total)
-                row += 1
-        return by_level + sum_of(by_levels), squares + sum_of(of_squares)
+        ahead, rows = rows_ahead(X), rows_at_once(X)
+        for first in range(start, stop, rows):
+            count = min(rows, stop - first)
+            scores(X, first, count, scale, minus, p, z, ahead)
+            of_level, of_squares = _residuals(y, weight, first, count, level, rest, y_scale, z)
+            by_level += of_level
+            squares += of_squares
+            add(X, weight, first, count, scale, minus, z, total, ahead)
+        return by_level, squares
 
     @kernel
     def gradient(X, y, weight, start, stop, scale, minus, p, level, rest, y_scale, high, low, sums):
@@ -69,13 +83,13 @@ def _gradient_of(sums_of_rows: FourRows) -> Callable[..., None]:
         two parts; vectors of columns are padded to eights. ``sums`` is the sum of ``v r``, what rounding took from it,
         and the sum of ``v r**2``.
         """
-        own = zeros(scale)
-        total, y = borrowed(own), borrowed(y.reshape(y.size))
+        held = zeros(scale), aligned(MOST)
+        total, z, y = borrowed(held[0]), borrowed(held[1]), borrowed(y.reshape(y.size))
         X, weight, scale, minus, p = borrowed(X), borrowed(weight), borrowed(scale), borrowed(minus), borrowed(p)
         for first in range(start, stop, SHORT):
             total[:] = 0.0
             by_level, squares = block(
-                X, y, weight, first, min(first + SHORT, stop), scale, minus, p, level, rest, y_scale, total
+                X, y, weight, first, min(first + SHORT, stop), scale, minus, p, level, rest, y_scale, z, total
             )
             joined(total)
             for j in range(X.shape[1]):
@@ -89,6 +103,6 @@ def _gradient_of(sums_of_rows: FourRows) -> Callable[..., None]:
             sums[1] += (sums[0] - (after - part)) + (by_level - part)
             sums[0] = after
             sums[2] += squares
-        keep(own)
+        keep(held)
 
     return gradient

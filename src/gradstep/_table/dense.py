@@ -95,15 +95,16 @@ class Dense(Summed):
         rows = max(64, _CELLS_PER_CALL // (self._elements_per_row + ROW_COST))
         if self.n < 2 * rows:
             return super().gradient(w)
-        short = self.k == 1 and self.d < loss_gradient.SHORTER
-        kernel = loss_gradient.kernel_of(self._loss.value, self._loss.slope, self.d) if short else self._kernel
+        alone = self.k == 1
+        kernel = loss_gradient.kernel_of(self._loss.value, self._loss.slope, self.d) if alone else self._kernel
         tables = [self._rows_alone(start, min(start + rows, self.n)) for start in range(0, self.n, rows)]
         losses, sums = np.empty((len(tables), self.k)), np.empty((len(tables), *w.shape))
 
         def part(piece: int) -> None:
             table = tables[piece]
-            if short:
-                kernel(*table._rows, w.reshape(-1), sums[piece].reshape(-1), losses[piece], self._loss.params)
+            if alone:
+                kernel(*table._rows,  # noqa: SLF001 - its own kind
+                       w.reshape(-1), sums[piece].reshape(-1), losses[piece], self._loss.params)
             else:
                 losses[piece], sums[piece] = (of * table.n for of in Table.gradient(table, w))
 
