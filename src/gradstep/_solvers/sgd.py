@@ -145,7 +145,8 @@ def chunk(table: Table, batch: int) -> int:
     row_bytes = table.d * table.bytes_per_entry
     run = _FEW if table.n * row_bytes <= _CACHED_BYTES else max(_CHUNK, _CHUNK_BYTES // row_bytes)
     # As many chunks as columns: where the rows of one are alike, a batch of fewer has no curvature in some direction.
-    return max(1, min(batch // max(_CHUNKS_A_BATCH, table.d + 1), run))
+    rows = max(1, min(batch // max(_CHUNKS_A_BATCH, table.d + 1), run))
+    return rows // _FEW * _FEW if rows > _FEW else rows  # rows are summed in fours
 
 
 def rate(p: Preconditioner, batch: int) -> float:

@@ -43,10 +43,13 @@ def taken(
     q, step, mean = np.empty(r + 1), np.empty(r + 1), np.zeros(r + 1)
     columns, coordinates = _cuts(0, d), _cuts(0, r)
     chunks = _cuts(0, 0)
+    # Of a triangle, which most bases are, half need not be read.
+    since = [0 if T[first:last, :first].any() else first for first, last in pairwise(columns)]
+    until = [d if T[last:, first:last].any() else last for first, last in pairwise(coordinates)]
 
     def weights(piece: int) -> None:
-        some = slice(columns[piece], columns[piece + 1])
-        np.dot(T[some], q[:r], out=p[some])
+        some, rest = slice(columns[piece], columns[piece + 1]), slice(since[piece], r)
+        np.dot(T[some, rest], q[rest], out=p[some])
 
     def rows(piece: int) -> None:
         first, last = chunks[piece], chunks[piece + 1]
@@ -54,7 +57,7 @@ def taken(
 
     def back(piece: int) -> None:
         some = slice(coordinates[piece], coordinates[piece + 1])
-        step[some] = sums[0, :d] @ T[:, some]
+        step[some] = sums[0, : until[piece]] @ T[: until[piece], some]
 
     ready(rows, 0)
     for batches in deal.batches:
