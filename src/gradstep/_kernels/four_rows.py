@@ -113,7 +113,7 @@ def all_count(weight, first, count):
 
 
 def sums_of_rows(centred: bool, d: int) -> Sums:
-    """Return the sums over d columns as they stand, or centred: of up to `TINY` of so many alone, else of any number."""
+    """Return the sums over d columns as they stand, or centred: kernels of up to `TINY` know of so many alone."""
     return _sums(centred, d if d <= TINY else 0)
 
 
@@ -199,7 +199,7 @@ def _of_vectors(centred: bool, tiny: int) -> _FourRows:
 
     @_inlined
     def columns(X):
-        return tiny if tiny else X.shape[1]
+        return tiny or X.shape[1]
 
     @_inlined
     def of(x, scale, minus):

@@ -15,17 +15,14 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types, uint64
-from numba.core import cgutils
 from numba.extending import intrinsic, overload
-from numpy.lib.stride_tricks import as_strided
 
-from gradstep._kernels import simd
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.formula import compilable
 from gradstep._kernels.prefetch import prefetch, prefetch_line
 from gradstep._kernels.simd import WIDTH, all_of, eight, entries, fused, put, sum_of
+from gradstep._kernels.tiles import add_products, add_tiles
 
 ROWS = 64  # of a block: it stays in the second cache up to 1000 columns, four panels of it in the first
 _AHEAD = 2 * ROWS  # rows between asking for one and reading it
@@ -40,82 +37,6 @@ def in_panels(T: Any) -> Any:
     wide = np.zeros((d, -(-r // WIDTH) * WIDTH))
     wide[:, :r] = T
     return np.ascontiguousarray(wide.reshape(d, -1, WIDTH).transpose(1, 0, 2)).reshape(-1)
-
-
-def _tile(height: int, width: int) -> Callable[..., None]:
-    """Return what adds products to a tile of `height` rows and `width` vectors of a matrix: ``C += A' B``.
-
-    Its last argument is a tuple of places, in entries. Row t of A has its entries, `a_across` apart, at ``a + t
-    a_step``; row t of B its vectors, `b_across` apart, at ``b + 8 t``; rows of C are `c_down` apart, its vectors
-    `c_across`.
-    """
-
-    def tile(A, B, C, places):
-        a, a_step, a_across, b, b_across, c, c_down, c_across, count = places
-        of_a = as_strided(A[a:], (count, height), (8 * a_step, 8 * a_across))
-        of_b = as_strided(B[b:], (count, width, WIDTH), (8 * WIDTH, 8 * b_across, 8))
-        of_c = as_strided(C[c:], (height, width, WIDTH), (8 * c_down, 8 * c_across, 8))
-        of_c += np.tensordot(of_a, of_b, (0, 0))
-
-    @intrinsic
-    def compiled(context: Any, A: Any, B: Any, C: Any, places: Any) -> Any:  # noqa: ARG001 - Numba's form
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            arrays = zip(signature.args[:3], arguments[:3], strict=True)
-            A, B, C = (context.make_array(kind)(context, builder, array).data for kind, array in arrays)
-            _generate(builder, A, B, C, cgutils.unpack_tuple(builder, arguments[3]), height, width)
-            return context.get_dummy_value()
-
-        return types.void(A, B, C, places), generate
-
-    @overload(tile, jit_options={"forceinline": True, "error_model": "numpy"}, strict=False)
-    def of_tile(A, B, C, places):  # noqa: ARG001
-        return lambda A, B, C, places: compiled(A, B, C, places)  # type: ignore[call-arg] # noqa: PLW0108
-
-    return tile
-
-
-def _generate(builder: Any, A: Any, B: Any, C: Any, places: Any, height: int, width: int) -> None:
-    a, a_step, a_across, b, b_across, c, c_down, c_across, count = places
-
-    def place(of: Any, first: Any, stride: Any, number: int) -> Any:
-        return builder.gep(of, [builder.add(first, builder.mul(stride, stride.type(number)))])
-
-    def factor(turn: Any, row: int) -> Any:
-        return place(A, builder.add(a, builder.mul(turn, a_step)), a_across, row)
-
-    def vector(turn: Any, v: int) -> Any:
-        return place(B, builder.add(b, builder.mul(turn, count.type(WIDTH))), b_across, v)
-
-    tile = {
-        (row, v): place(C, builder.add(c, builder.mul(c_down, c.type(row))), c_across, v)
-        for row in range(height)
-        for v in range(width)
-    }
-    _add_products(builder, count, factor, vector, tile, WIDTH)
-
-
-def _add_products(
-    builder: Any, count: Any, factor: Callable[[Any, int], Any], vector: Callable[[Any, int], Any],
-    tile: dict[tuple[int, int], Any], wide: int,
-) -> None:  # fmt: skip
-    """Add to each cell of a tile, `wide` numbers, the products of its row's factor and its vector, turn by turn."""
-    kind = ir.VectorType(ir.DoubleType(), wide)
-
-    def whole(place: Any) -> Any:
-        return builder.bitcast(place, kind.as_pointer())
-
-    sums = {cell: cgutils.alloca_once(builder, kind) for cell in tile}  # registers, to LLVM
-    for cell, place in tile.items():
-        builder.store(builder.load(whole(place), align=8), sums[cell])
-    with cgutils.for_range(builder, count, intp=count.type) as loop:
-        vectors = {v: builder.load(whole(vector(loop.index, v)), align=8) for v in sorted({v for _, v in tile})}
-        for row in sorted({row for row, _ in tile}):
-            spread = simd.spread(builder, builder.load(factor(loop.index, row)), wide)
-            for v in (v for at, v in tile if at == row):
-                added = [spread, vectors[v], builder.load(sums[row, v])]
-                builder.store(simd.call(builder, f"llvm.fma.v{wide}f64", kind, added), sums[row, v])
-    for cell, place in tile.items():
-        builder.store(builder.load(sums[cell]), whole(place), align=8)
 
 
 def _triangle(fours: int) -> Callable[..., None]:
@@ -146,7 +67,7 @@ def _triangle(fours: int) -> Callable[..., None]:
                 for row in range(4 * fours)
                 for v in range(row // 4, fours)
             }
-            _add_products(builder, size.type(ROWS), entry, lambda turn, v: entry(turn, 4 * v), tile, 4)
+            add_products(builder, size.type(ROWS), entry, lambda turn, v: entry(turn, 4 * v), tile, 4)
             return context.get_dummy_value()
 
         return types.void(panels, C, size), generate
@@ -159,25 +80,6 @@ def _triangle(fours: int) -> Callable[..., None]:
 
 
 _four, _eight, _twelve = _triangle(1), _triangle(2), _triangle(3)
-_half, _one, _two, _three = _tile(4, 1), _tile(8, 1), _tile(8, 2), _tile(8, 3)
-
-
-@_called
-def _tiles(A, B, C, places, vectors):
-    """Add products to tiles of 8 rows and so many vectors; of none, to one of 4 rows and a vector."""
-    a, a_step, a_across, b, b_across, c, c_down, c_across, count = places
-    if vectors == 0:
-        _half(A, B, C, places)
-    while vectors > 0:
-        at = (a, a_step, a_across, b, b_across, c, c_down, c_across, count)
-        if vectors == 1:
-            _one(A, B, C, at)
-        elif vectors == 2:
-            _two(A, B, C, at)
-        else:
-            _three(A, B, C, at)
-        b, c = b + uint64(3) * b_across, c + uint64(3) * c_across
-        vectors -= 3
 
 
 @_called
@@ -288,8 +190,8 @@ def add_gram(X, y, weight, start, stop, scale, minus, y_scale, y_centre, T, colu
             panels[:] = 0.0
             for t in range(0, ROWS, WIDTH):
                 row, to = uint64(t) * wide, uint64(t) * eights
-                places = (row, one, wide, uint64(0), d * eights, to, eights, panel, d)
-                _tiles(before, T, panels, places, (columns + WIDTH - 1) // WIDTH)
+                places = (row, one, wide, uint64(0), eights, d * eights, to, eights, panel, d)
+                add_tiles(before, T, panels, places, (columns + WIDTH - 1) // WIDTH)
         else:
             _fill(X, weight, first, last, scale, minus, panels, eights, panel, roots)
         _fill_rest(y, first, last, y_scale, y_centre, roots, columns, panels)
@@ -303,8 +205,8 @@ def add_gram(X, y, weight, start, stop, scale, minus, y_scale, y_centre, T, colu
             _twelve(panels, sums, size)
         for a in range(vectors if used > 12 else 0):
             of, to = uint64(a) * panel, uint64(a) * eights * (size + one)
-            places = (of, eights, one, of, panel, to, size, eights, uint64(ROWS))
-            _tiles(panels, panels, sums, places, vectors - a if used - a * WIDTH > 4 else 0)
+            places = (of, eights, one, of, eights, panel, to, size, eights, uint64(ROWS))
+            add_tiles(panels, panels, sums, places, vectors - a if used - a * WIDTH > 4 else 0)
     to, errors = total.reshape(-1), rest.reshape(-1)
     for at in range(sums.size):
         after = to[at] + sums[at]

@@ -17,36 +17,10 @@ from gradstep._kernels.cache import kernel
 from gradstep._kernels.cpu import SUMS
 from gradstep._kernels.formula import compilable
 from gradstep._kernels.four_rows import MOST, Sums, rows_ahead, rows_at_once, sums_of_rows
-from gradstep._kernels.prefetch import prefetch
 from gradstep._kernels.simd import WIDTH, aligned, all_of, entries, fused, sum_of
 
 _sums = partial(compilable, fastmath=SUMS, forceinline=True, error_model="numpy")
 _inlined = partial(compilable, fastmath=False, forceinline=True, error_model="numpy")
-
-
-@_sums
-def _add_of_several(X, weight, first, last, ahead, scale, centre, p, level, z, total):
-    n, d = X.shape
-    k = p.shape[1]
-    stride = uint64(0 if weight.size == 1 else 1)
-    for row in range(first, last):
-        i = uint64(row)
-        prefetch(X, uint64(min(row + ahead, n - 1)))
-        v = weight[i * stride]
-        if v > 0.0:
-            for c in range(k):
-                z[c] = level[c]
-            for j in range(d):
-                x = X[i, j] * scale[j] - centre[j]
-                for c in range(k):
-                    z[c] += x * p[j, c]
-            for c in range(k):
-                z[c] *= v
-                total[d, c] += z[c]
-            for j in range(d):
-                x = X[i, j] * scale[j] - centre[j]
-                for c in range(k):
-                    total[j, c] += x * z[c]
 
 
 @_sums
@@ -187,7 +161,7 @@ def _kernels_of(centred: bool, sums: Sums) -> Kernels:
 
     @kernel
     def lane(X, weight, chunks, run, batches, scale, minus, T, level, fixed, slope, lanes, rate, out):
-        """Take minibatch steps beside an anchor, with variance reduction, and set `out` (r + 1, 1) to where they lead.
+        """Take minibatch steps beside an anchor, with variance reduction, and set `out` (r + 1,) to where they lead.
 
         In coordinates ``q`` of the basis ``T`` (d, r), the level's last, in units of ``1 / level``, each step is::
 
@@ -233,51 +207,10 @@ def _kernels_of(centred: bool, sums: Sums) -> Kernels:
             for a in range(r + 1):
                 q[a] -= rate * step[a]
         for a in range(r + 1):
-            out[a, 0] = (mean[a] + (q[a] + slope[a, 0]) / rate) / (batches.size - 1)
+            out[a] = (mean[a] + (q[a] + slope[a, 0]) / rate) / (batches.size - 1)
         keep(held)
 
     return Kernels(curvature, part_of_batch, lane)
-
-
-@kernel
-def lane_of_several(  # noqa: C901 - loops over columns, coordinates and outputs
-    X, weight, chunks, run, batches, scale, centre, T, level, fixed, slope, lanes, rate, out
-):
-    """Do what `lane` does for k outputs: ``slope`` and ``out`` are (r + 1, k)."""
-    n = X.shape[0]
-    d, r = T.shape
-    k = slope.shape[1]
-    q, step, mean = -slope, np.empty((r + 1, k)), np.zeros((r + 1, k))
-    p, total, at_level, z = np.empty((d, k)), np.empty((d + 1, k)), np.empty(k), np.empty(k)
-    share = float(lanes * (batches.size - 1))
-    for t in range(batches.size - 1):
-        mean += q
-        p[:] = 0.0
-        for j in range(d):
-            for a in range(r):
-                for c in range(k):
-                    p[j, c] += T[j, a] * q[a, c]
-        for c in range(k):
-            at_level[c] = level * q[r, c]
-        total[:] = 0.0
-        for s in range(batches[t], batches[t + 1]):
-            first = chunks[s] * run
-            ahead = chunks[min(s + 1, chunks.size - 1)] * run - first
-            _add_of_several(X, weight, first, min(first + run, n), ahead, scale, centre, p, at_level, z, total)
-        step[:] = slope
-        for j in range(d):
-            for a in range(r):
-                for c in range(k):
-                    step[a, c] += T[j, a] * total[j, c] * share
-        for c in range(k):
-            step[r, c] += level * total[d, c] * share
-        if fixed.size > 0:
-            for a in range(r + 1):
-                for b in range(r + 1):
-                    for c in range(k):
-                        step[b, c] += fixed[a, b] * q[a, c]
-        q -= rate * step
-    out[:] = (mean + (q + slope) / rate) / (batches.size - 1)
 
 
 @kernel

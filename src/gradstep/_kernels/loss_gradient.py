@@ -12,7 +12,6 @@ from gradstep._kernels.formula import Formula, compilable
 from gradstep._kernels.four_rows import MOST, Sums, rows_ahead, rows_at_once, sums_of_rows
 from gradstep._kernels.simd import aligned
 
-
 _sums = partial(compilable, fastmath=SUMS, forceinline=True, error_model="numpy")
 
 

@@ -1,9 +1,9 @@
-"""Eight float64 numbers at once, the width of the largest registers, and four: what loops over cells of rows are made of.
+"""Eight float64 numbers at once, the width of the largest registers, and four: what loops over rows are made of.
 
 LLVM makes vectors of plain loops by itself, but unrolls them so far that rows of ten columns never come to the fast
 part, and checks before each loop that no array overlaps another. Here loops are written in eights: of d columns the
-last ``d % 8`` are read under a mask. Processors with smaller registers take two or four for each. Vectors of four hold a
-number of each of four rows.
+last ``d % 8`` are read under a mask. Processors with smaller registers take two or four for each. Vectors of four hold
+a number of each of four rows.
 """
 
 import operator
@@ -235,7 +235,9 @@ def _at(context: Any, a: Any, j: Any) -> Any:  # noqa: ARG001 - Numba's form
 @intrinsic
 def _put(context: Any, a: Any, j: Any, v: Any) -> Any:  # noqa: ARG001 - Numba's form
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        builder.store(arguments[2], place_of(context, builder, signature.args[0], arguments[0], [arguments[1]]), align=8)
+        builder.store(
+            arguments[2], place_of(context, builder, signature.args[0], arguments[0], [arguments[1]]), align=8
+        )
         return context.get_dummy_value()
 
     return types.void(a, j, v), generate

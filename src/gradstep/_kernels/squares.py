@@ -18,13 +18,14 @@ SHORT = 128
 _inlined = partial(compilable, fastmath=False, forceinline=True, error_model="numpy")
 
 
-def roundings(d: int) -> tuple[float, float]:
+def roundings(d: int, k: int = 1) -> tuple[float, float]:
     """Return the units of rounding of its sums over rows, and of the residuals that they are made of.
 
     A sum of m terms is off by m units at most (N. J. Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd
-    edition 2002, section 4.2): of rows in a block, and of d columns in eight lanes and their own sum.
+    edition 2002, section 4.2): of rows in a block, and of d columns in eight lanes and their own sum; those of
+    several outputs are summed one column after the other.
     """
-    return (SHORT + 8) * EPS / 2, (d / 8 + 16) * EPS / 2
+    return (SHORT + 8) * EPS / 2, ((d / 8 if k == 1 else d) + 16) * EPS / 2
 
 
 def gradient_kernel(centred: bool, d: int) -> Callable[..., None]:

@@ -10,8 +10,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from gradstep._dense_algebra import exact_dot, exact_sum, exact_total, product
-from gradstep._kernels import cpu, lanes, loss_gradient, squares, threads
+from gradstep._dense_algebra import exact_dot, exact_total
+from gradstep._kernels import cpu, lanes, loss_gradient, outputs, squares, threads
 from gradstep._kernels.first_call import first_call, interrupts_held
 from gradstep._kernels.looks import look_kernel
 from gradstep._kernels.plain import about_means, fill, statistics, wide_gradient
@@ -22,7 +22,7 @@ from gradstep._table import shared_steps
 from gradstep._table.order import row_order
 from gradstep._table.summed import ROW_COST, Summed
 from gradstep._table.table import Counts, Table, compiled_for
-from gradstep._table.terms import NO_ORDER, Deal, Evidence, Look, Model, Path, Rows, Settings, Units
+from gradstep._table.terms import Deal, Evidence, Look, Model, Path, Rows, Settings, Units
 from gradstep.losses import Loss
 from gradstep.penalties import Penalty
 
@@ -103,8 +103,13 @@ class Dense(Summed):
         def part(piece: int) -> None:
             table = tables[piece]
             if alone:
-                kernel(*table._rows,  # noqa: SLF001 - its own kind
-                       w.reshape(-1), sums[piece].reshape(-1), losses[piece], self._loss.params)
+                kernel(
+                    *table._rows,  # noqa: SLF001 - its own kind
+                    w.reshape(-1),
+                    sums[piece].reshape(-1),
+                    losses[piece],
+                    self._loss.params,
+                )
             else:
                 losses[piece], sums[piece] = (of * table.n for of in Table.gradient(table, w))
 
@@ -223,32 +228,27 @@ class Dense(Summed):
         centre = units.centre + mean
         centred = centred or self.k > 1 or not _moderate(units.scale)
         level, rest = exact_dot(centre, w) if centred else (w[-1], np.zeros(1))
-        if self.k > 1:
-            norms = np.empty(0) if probes is None else self.squared_norms(units, centre, probes)
-            of_rows = units._replace(centre=centre, y_centre=level)
-            high, low, size = self._of_blocks(of_rows, np.vstack((w[:-1], rest)), residuals=True)
-            if probes is not None:
-                self.row_reads -= self.n  # the blocks are in the cache
-            slopes = high + low
-            return Evidence(slopes[:-1], slopes[-1] * intercept, size, *roundings(self.d)), norms
-        blocks = list(self._pieces((self.d + ROW_COST) // 2))
-        scale, minus = padded(units.scale), padded(-centre)
-        coefs = padded(w[:-1, 0] if centred else units.scale * w[:-1, 0])
-        gradient = squares.gradient_kernel(centred, self.d)
-        highs, lows = np.zeros((2, len(blocks), scale.size))
-        sums = np.zeros((len(blocks), 3))
+        blocks = list(self._pieces((self.d + ROW_COST) // 2 if self.k == 1 else self.d * self.k))
+        scale, minus, unit = padded(units.scale), padded(-centre), np.broadcast_to(units.y_scale, self.k)
+        if self.k == 1:
+            gradient, width = squares.gradient_kernel(centred, self.d), 1
+            coefs = padded(w[:-1, 0] if centred else units.scale * w[:-1, 0])
+            numbers: tuple[object, ...] = float(level[0]), float(rest[0]), float(unit[0])
+        else:
+            gradient, width = outputs.gradient, outputs.width_of(self.k)
+            coefs, numbers = outputs.in_rows(w[:-1]), (padded(level), padded(rest), padded(unit))
+        highs, lows = np.zeros((2, len(blocks), scale.size * width))
+        sums = np.zeros((len(blocks), 3, width))
         norms = np.empty(self.n if probes is not None else 0)
         V = np.ascontiguousarray(np.zeros((self.d, 0)) if probes is None else probes.T)
-        numbers = float(level[0]), float(rest[0]), float(units.y_scale[0])
 
         def part(start: int, stop: int, piece: int) -> None:
             near = max(squares.SHORT, _CELLS_NEAR // (self.d + 1) // squares.SHORT * squares.SHORT)
             rows = near if probes is not None else stop - start
             for first in range(start, stop, rows):
                 last = min(first + rows, stop)
-                gradient(
-                    *self._host, first, last, scale, minus, coefs, *numbers, highs[piece], lows[piece], sums[piece]
-                )
+                of_piece = sums[piece, :, 0] if width == 1 else sums[piece]
+                gradient(*self._host, first, last, scale, minus, coefs, *numbers, highs[piece], lows[piece], of_piece)
                 if probes is not None:
                     of_rows = self._host.X, self._host.weight, first, last
                     lanes.squared_norms(*of_rows, units.scale, -centre, V, norms)
@@ -260,12 +260,12 @@ class Dense(Summed):
         threads.each(lambda piece: part(*blocks[piece], piece), len(blocks), alone=self._few)
         high, low = exact_total(highs, lows)
         self.row_reads += self.n
-        slopes = (high + low)[: self.d, np.newaxis]
-        by_level = math.fsum(sums[:, :2].reshape(-1)) if np.isfinite(sums).all() else math.nan
+        slopes = (high + low).reshape(-1, width)[: self.d, : self.k]
+        by_level = np.array([_sum_of_parts(sums[:, :2, c]) for c in range(self.k)])
         if not centred:
-            slopes = (units.scale * slopes[:, 0] - centre * by_level)[:, np.newaxis]
-        size = np.array([sums[:, 2].sum()])
-        return Evidence(slopes, np.array([by_level * intercept]), size, *roundings(self.d), centred), norms
+            slopes = units.scale[:, np.newaxis] * slopes - centre[:, np.newaxis] * by_level
+        size = sums[:, 2].sum(axis=0)[: self.k]
+        return Evidence(slopes, by_level * intercept, size, *roundings(self.d, self.k), centred), norms
 
     def reweighted(self, weight: NDArray[np.float64]) -> Self:
         """Return a view of these rows with other weights, (n,) of mean 1 or one for all; its reads count in."""
@@ -354,57 +354,28 @@ class Dense(Summed):
 
     def curvature(self, units: Units, centre: NDArray[np.float64], p: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``sum_i v_i [z_i, 1] (z_i p + level)`` (d + 1, k) in one read, the columns about `centre`."""
-        if self.k > 1:
-            return self._of_blocks(units._replace(centre=centre), p)[0]
-        blocks = list(self._pieces((self.d + ROW_COST) // 2))
-        scale, minus, coefs, level = padded(units.scale), padded(-centre), padded(p[:-1, 0]), float(p[-1, 0])
-        curvature = lanes.kernels(_to_be_centred(units.scale, centre), self.d).curvature
-        totals, by_level = np.empty((len(blocks), scale.size)), np.empty((len(blocks), 1))
+        blocks = list(self._pieces((self.d + ROW_COST) // 2 if self.k == 1 else self.d * self.k))
+        scale, minus = padded(units.scale), padded(-centre)
+        if self.k == 1:
+            curvature, width = lanes.kernels(_to_be_centred(units.scale, centre), self.d).curvature, 1
+            direction: tuple[object, ...] = padded(p[:-1, 0]), float(p[-1, 0])
+        else:
+            curvature, width = outputs.curvature, outputs.width_of(self.k)
+            direction = outputs.in_rows(p[:-1]), padded(p[-1]), self.k
+        totals, by_level = np.empty((len(blocks), scale.size * width)), np.empty((len(blocks), width))
 
         def part(start: int, stop: int, piece: int) -> None:
             curvature(
-                self._host.X, self._host.weight, start, stop, scale, minus, coefs, level, totals[piece],
-                by_level[piece],
+                self._host.X, self._host.weight, start, stop, scale, minus, *direction, totals[piece], by_level[piece]
             )  # fmt: skip
 
         self._ready(part, 0, 0, 0, of=curvature)
         threads.each(lambda piece: part(*blocks[piece], piece), len(blocks), alone=self._few)
         self.row_reads += self.n
-        total: NDArray[np.float64] = np.add.reduce(np.hstack((totals[:, : self.d], by_level)))
-        return total[:, np.newaxis]
-
-    def _of_blocks(
-        self, units: Units, p: NDArray[np.float64], *, residuals: bool = False
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Return ``sum_i v_i [z_i, 1] r_i`` (d + 1, k) of scores ``r = z p + level``, or of residuals, in one read.
-
-        Several outputs are products of matrices, of blocks of scaled rows. Beside the sums comes what their adding
-        lost, and ``sum_i v_i r_i**2``.
-        """
-        blocks = list(self._blocks())
-        totals, squares = np.empty((len(blocks), self.d + 1, self.k)), np.empty((len(blocks), self.k))
-        weights = np.vstack((p[-1], p[:-1]))
-
-        def part(piece: int) -> None:
-            start, stop = blocks[piece]
-            rows = np.empty((stop - start, 1 + self.d + self.k))
-            fill(*self._host, NO_ORDER, start, stop, *units, rows)
-            z = np.ascontiguousarray(rows[:, : 1 + self.d])
-            with np.errstate(over="ignore", invalid="ignore"):  # a thread's own; what is not finite is seen
-                r = product(z, weights)
-                if residuals:
-                    r = rows[:, 1 + self.d :] - r
-                squares[piece] = np.einsum("ij,ij->j", r, r)
-                totals[piece] = np.roll(product(z.T, r), -1, axis=0)
-
-        self._ready(part, 0, of=fill)
-        threads.each(part, len(blocks), alone=self._few)
-        self.row_reads += self.n
-        high, low = totals[0], np.zeros_like(totals[0])
-        for further in totals[1:]:
-            high, lost = exact_sum(high, further)
-            low += lost
-        return high, low, squares.sum(axis=0)
+        total: NDArray[np.float64] = np.vstack(
+            (np.add.reduce(totals).reshape(-1, width)[: self.d], np.add.reduce(by_level))
+        )
+        return total[:, : self.k]
 
     def lanes(
         self, units: Units, deal: Deal, model: Model, slope: NDArray[np.float64], rate: float
@@ -416,16 +387,17 @@ class Dense(Summed):
             work = of_one.part_of_batch
             ready = partial(self._ready, of=work)
             return shared_steps.taken(work, self._host.X, units.scale, deal, model, slope, rate, ready)
-        kernel = of_one.lane if self.k == 1 else lanes.lane_of_several
-        ends = np.zeros((len(deal.batches), *slope.shape))
-
-        several = self.k > 1
-        scale, centre = (units.scale, model.centre) if several else (padded(units.scale), padded(-model.centre))
+        scale, minus, ends = padded(units.scale), padded(-model.centre), np.zeros((len(deal.batches), slope.size))
+        kernel: Callable[..., object] = of_one.lane
+        of_slope, more, width = slope, (), 1
+        if self.k > 1:
+            kernel, width = outputs.lane, outputs.width_of(self.k)
+            of_slope, more, ends = outputs.in_rows(slope), (self.k,), np.zeros((len(ends), len(slope) * width))
 
         def run(chunks: NDArray[np.int64], batches: NDArray[np.int64], end: NDArray[np.float64]) -> None:
             kernel(
-                self._host.X, model.weight, chunks, deal.run, batches, scale, centre, model.T, model.level,
-                model.fixed, slope, len(ends), rate, end,
+                self._host.X, model.weight, chunks, deal.run, batches, scale, minus, model.T, model.level, model.fixed,
+                of_slope, len(ends), rate, *more, end,
             )  # fmt: skip
 
         def part(lane: int) -> None:
@@ -434,8 +406,12 @@ class Dense(Summed):
         self._ready(run, deal.chunks, np.zeros(2, dtype=np.int64), ends[0], of=kernel)
         threads.each(part, len(ends), alone=self._few)
         self.row_reads += model.rows
-        mean: NDArray[np.float64] = np.add.reduce(ends) / len(ends)
+        mean: NDArray[np.float64] = np.add.reduce(ends).reshape(-1, width)[:, : self.k] / len(ends)
         return mean
+
+
+def _sum_of_parts(parts: NDArray[np.float64]) -> float:
+    return math.fsum(parts.reshape(-1)) if np.isfinite(parts).all() else math.nan
 
 
 def _moderate(scale: NDArray[np.float64]) -> bool:

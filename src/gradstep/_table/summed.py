@@ -29,6 +29,7 @@ _CELLS_PER_SKETCH = 1 << 18  # of rows that are added to each stripe in turn: 2 
 _QUARTERS = 4
 _PIECES_OF_SOME = 4  # of some rows, whose products are summed by themselves
 _ROWS_OF_RESPONSES = 1 << 16
+_ROWS_OVER_SUMS = 64  # of several outputs: entries of a piece over those of its sums
 
 
 class Summed(Table):
@@ -207,7 +208,7 @@ class Summed(Table):
     def _pieces(self, per_row: int) -> Iterator[tuple[int, int]]:
         """Yield the pieces of a read that threads share, cut by the shape of the table alone."""
         # Of many outputs a piece's sums are to be small beside its rows.
-        rows = max(64, _CELLS_PER_PIECE // per_row, 8 * (self.d + 1) * self.k // (self.d + self.k))
+        rows = max(64, _CELLS_PER_PIECE // per_row, _ROWS_OVER_SUMS * (self.d + 1) * self.k // (self.d + self.k))
         for start in range(0, self.n, rows):
             yield start, min(start + rows, self.n)
 
