@@ -16,7 +16,8 @@ import pytest
 import gradstep as gs
 from conftest import JIT_OFF, SIMULATED, needs_jit
 from gradstep import _dense_algebra, _drawn, _driver, _input, _preconditioner, _stretch
-from gradstep._kernels import lanes
+from gradstep._kernels import lanes, outputs
+from gradstep._kernels.blocks import in_rows, width_of
 from gradstep._kernels.simd import padded
 from gradstep._solvers import certified, cg, sgd
 from gradstep._table import shared_steps
@@ -226,22 +227,25 @@ def test_bits_do_not_depend_on_threads_of_blas_either():
 @pytest.mark.parametrize("centred", [False, True])
 @pytest.mark.parametrize("k", [1, 3])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_lanes_equal_their_slow_twin(k, weighted, centred):
+@pytest.mark.parametrize("d", [1, 3, 4, 6, 9, 20])
+def test_lanes_equal_their_slow_twin(d, k, weighted, centred):
     rng = np.random.default_rng(5)
-    n, d, r, run = 103, 4, 3, 8
+    n, r, run = 103, 3, 8
     X, scale, centre = rng.standard_normal((n, d)), 2.0 ** rng.integers(-2, 3, d), rng.standard_normal(d)
     weight = rng.uniform(0, 2, n) if weighted else np.ones(1)
     T, level, slope = 0.1 * rng.standard_normal((d, r)), 0.1, rng.standard_normal((r + 1, k))
     fixed = 0.1 * np.eye(r + 1)
     chunks, rate = rng.permutation(-(-n // run)), 0.3
-    kernel = lanes.kernels(centred).lane if k == 1 else lanes.lane_of_several
+    kernel, width = (lanes.kernels(centred, d).lane, 1) if k == 1 else (outputs.lane, width_of(k))
     Z = np.column_stack(((X * scale - centre) @ T, np.full(n, level)))
     v = np.broadcast_to(weight, n)
     for steps, share, of in ((3, 2, fixed), (5, 1, np.zeros((0, 0)))):
         batches = np.arange(steps + 1) * len(chunks) // steps
-        out = np.empty((r + 1, k))
-        units = (padded(scale), padded(-centre)) if k == 1 else (scale, centre)
-        kernel(X, weight, chunks, run, batches, *units, T, level, of, slope, share, rate, out)
+        out, of_slope = np.empty((r + 1) * width), slope if k == 1 else in_rows(slope)
+        more = () if k == 1 else (k,)
+        units = padded(scale), padded(-centre)
+        kernel(X, weight, chunks, run, batches, *units, T, level, of, of_slope, share, rate, *more, out)
+        out = out.reshape(r + 1, width)[:, :k]
         q, points = -slope, []
         for first, last in pairwise(batches):
             rows = np.concatenate([np.arange(n)[c * run : (c + 1) * run] for c in chunks[first:last]])
@@ -463,8 +467,8 @@ def test_epochs_that_stay_slow_end_in_conjugate_directions(monkeypatch):
     taken = []
     plain = cg.directions
     monkeypatch.setattr(sgd, "directions", lambda *arguments: taken.append(1) or plain(*arguments))
-    nowhere = lanes.kernels(False)._replace(lane=lambda *arguments: arguments[-1].fill(0))
-    monkeypatch.setattr(lanes, "kernels", lambda centred: nowhere)
+    nowhere = lanes.kernels(False, 20)._replace(lane=lambda *arguments: arguments[-1].fill(0))
+    monkeypatch.setattr(lanes, "kernels", lambda *_: nowhere)
     fit = gs.fit(X, y, tol=1e-4)
     assert taken
     assert fit.stop is gs.Stop.CERTIFIED

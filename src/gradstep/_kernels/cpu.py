@@ -7,11 +7,12 @@ import numpy as np
 from numba import uint64
 from numpy.typing import NDArray
 
+from gradstep._kernels import blocks
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.formula import Formula, compilable
 from gradstep._kernels.prefetch import prefetch
 from gradstep._kernels.products import FOUR, add_four, add_one, both_of_four, dot_of_one
-from gradstep._kernels.simd import aligned
+from gradstep._kernels.simd import WIDTH, aligned
 
 # Sums over the columns of a row may be reordered, which vectorises them. "ninf" and "nnan" stay out: with them a
 # compiled `isnan` is always false.
@@ -150,18 +151,21 @@ def epoch_kernel(
         w, last, average, total, loss_sum, p, q,
     ):  # fmt: skip
         n, d = X.shape
-        callers, flat_last, callers_total = w.reshape(w.size), last.reshape(w.size), total.reshape(w.size)
-        flat, flat_total = aligned(w.size), aligned(w.size)
-        for j in range(w.size):
-            flat[j], flat_total[j] = callers[j], callers_total[j]
-        flat_average, weights = average.reshape(w.size), flat_last if nesterov else flat
-        coefs = d * (w.size // (d + 1))
-        size = w.size if intercept else coefs
+        k = w.size // (d + 1)
+        wide = k if k == 1 else blocks.width_of(k)
+        flat, flat_last, flat_total, flat_average = (
+            _in_vectors(w, k, wide), _in_vectors(last, k, wide), _in_vectors(total, k, wide),
+            _in_vectors(average, k, wide),
+        )  # fmt: skip
+        weights = flat_last if nesterov else flat
+        coefs = d * wide
+        size = coefs + wide if intercept else coefs
         full = 1.0 / batch
         row = start
         first = start - start % batch
         taken = 0
-        at, numbers = np.zeros(_HELD, np.int64), aligned(max(2 * _HELD, loss_sum.size))
+        rows, stride = blocks.block_of(X)
+        at, numbers = np.zeros(_HELD, np.int64), aligned(2 * _HELD if k == 1 else rows * (stride + wide))
         while row < stop:
             end_of_batch = min(first + batch, n)
             end = min(end_of_batch, stop)
@@ -182,10 +186,33 @@ def epoch_kernel(
                     _average(flat_average, weights, averaged + taken, size)
                 first = end_of_batch
             row = end
-        for j in range(w.size):
-            callers[j], callers_total[j] = flat[j], flat_total[j]
+        if momentum != 0.0:
+            _out_of_vectors(flat_last, wide, last, k)
+        if averaging:
+            _out_of_vectors(flat_average, wide, average, k)
+        _out_of_vectors(flat_total, wide, total, k)
+        _out_of_vectors(flat, wide, w, k)  # the last, as what is not used may be the same array
 
     return epoch
+
+
+@_exact
+def _in_vectors(a, k, wide):
+    """Return rows of k numbers as rows of whole vectors, to be added to in eights of rows."""
+    out, flat, rows = aligned((a.size // k + WIDTH) * wide), a.reshape(a.size), a.size // k
+    for j in range(rows):
+        for c in range(k):
+            out[j * wide + c] = flat[j * k + c]
+    return out
+
+
+@_exact
+def _out_of_vectors(rows, wide, a, k):
+    """Set `a` to what `_in_vectors` made of it."""
+    flat = a.reshape(a.size)
+    for j in range(a.size // k):
+        for c in range(k):
+            flat[j * k + c] = rows[j * wide + c]
 
 
 def _adds_rows(value: Formula, slope: Formula) -> Kernel:
@@ -269,35 +296,29 @@ def _adds_long_rows(value: Formula, slope: Formula) -> Kernel:
 
 
 def _adds_rows_of_several_outputs(value: Formula, slope: Formula) -> Kernel:
-    @_sums
-    def add_rows(X, y, weight, order, start, first, last, flat, flat_total, loss_sum, p, at, numbers):  # noqa: ARG001
-        d = X.shape[1]
-        k = y.shape[1]
-        w, total = flat[: (d + 1) * k].reshape((d + 1, k)), flat_total[: (d + 1) * k].reshape((d + 1, k))
-        stride = uint64(0 if weight.size == 1 else 1)
-        shuffled = order.size > 0
+    @_exact
+    def add_rows(X, y, weight, order, start, first, last, w, total, loss_sum, p, at, numbers):  # noqa: ARG001
+        d, k = X.shape[1], y.shape[1]
+        rows, stride = blocks.block_of(X)
+        wide = blocks.width_of(k)
+        block, z, level = numbers[: rows * stride], numbers[rows * stride :], w[d * wide :]
+        stride_of_weights = uint64(0 if weight.size == 1 else 1)
         ahead = max(_AHEAD, _AHEAD_BYTES // max(1, d * X.itemsize))
-        z = numbers
-        for row in range(first, last):
-            i = uint64(row)
-            if shuffled:
-                i = uint64(order[uint64(row - start)])
-                prefetch(X, uint64(order[uint64(min(row - start + ahead, order.size - 1))]))
-            for c in range(k):
-                z[c] = w[d, c]
-            for j in range(d):
-                x = X[i, j]
+        for begin in range(first, last, rows):
+            count = min(rows, last - begin)
+            blocks.take(X, order, start, begin, count, block, stride, ahead)
+            blocks.score(block, stride, count, d, w, k, level, z)
+            for t in range(count):
+                i = uint64(begin + t)
+                if order.size > 0:
+                    i = uint64(order[uint64(begin + t - start)])
+                v = weight[i * stride_of_weights]
                 for c in range(k):
-                    z[c] += x * w[j, c]
-            v = weight[i * stride]
-            for c in range(k):
-                loss_sum[c] += v * value(z[c], y[i, c], p)
-                z[c] = v * slope(z[c], y[i, c], p)
-                total[d, c] += z[c]
-            for j in range(d):
-                x = X[i, j]
-                for c in range(k):
-                    total[j, c] += x * z[c]
+                    j = uint64(t * wide + c)
+                    loss_sum[c] += v * value(z[j], y[i, c], p)
+                    z[j] = v * slope(z[j], y[i, c], p)
+                    total[d * wide + c] += z[j]
+            blocks.add(block, stride, count, d, z, k, total)
 
     return add_rows
 

@@ -1,94 +1,22 @@
 """Sums over rows of several outputs: a block of rows times weights, and what that leads to times the rows, by tiles.
 
-Rows are brought to float64 once, scaled and centred, into a block that stays in the second cache; then each is a
-product of matrices whose tiles of eight by up to 24 entries stay in registers (`gradstep._kernels.tiles`). Matrices
-have rows of `width_of` outputs, zeros behind the last; of up to four outputs half a vector is computed.
+They are those of one output, `gradstep._kernels.squares` and `gradstep._kernels.lanes`, on matrices.
 """
 
 from functools import partial
-from typing import Any
 
 from numba import uint64
 
+from gradstep._kernels.blocks import add, block_of, fill, score, width_of
 from gradstep._kernels.borrowed import borrowed, keep
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.formula import compilable
-from gradstep._kernels.prefetch import prefetch
-from gradstep._kernels.simd import FOUR, WIDTH, aligned, all_of, eight, entries, fused, put
+from gradstep._kernels.simd import WIDTH, aligned, all_of, eight, entries, fused, put
 from gradstep._kernels.squares import SHORT
-from gradstep._kernels.tiles import add_narrow_tile, add_tiles
 
-_ROWS, _CELLS = 64, 8192  # of a block at most: more would not stay in the cache beside the sums
 _AHEAD = 16384  # bytes between asking for a row and reading it
 
 _called = partial(compilable, fastmath=False, error_model="numpy")
-
-
-@_called
-def width_of(k):
-    """Return how many numbers a row of k outputs has: whole vectors."""
-    return -(-k // WIDTH) * WIDTH
-
-
-def in_rows(A: Any) -> Any:
-    """Return a matrix (rows, outputs) in rows of whole vectors, zeros behind, one row after the other."""
-    out = aligned(len(A) * width_of(A.shape[1]))
-    out.reshape(len(A), -1)[:, : A.shape[1]] = A
-    return out
-
-
-@_called
-def _block_of(X):
-    """Return how many rows a block has, and how many entries apart they are: not by a power of two."""
-    wide = -(-X.shape[1] // WIDTH) * WIDTH
-    return max(WIDTH, min(_ROWS, _CELLS // wide // WIDTH * WIDTH)), wide + WIDTH
-
-
-@_called
-def _fill(X, weight, first, count, scale, minus, block, stride, ahead):
-    """Write scaled rows to a block, zeros for those of weight zero and behind the last up to a multiple of eight."""
-    d = X.shape[1]
-    zero = all_of(0.0)
-    for t in range(-(-count // WIDTH) * WIDTH):
-        i, to = uint64(first + t), uint64(t * stride)
-        prefetch(X, uint64(first + t + ahead))
-        real = t < count and (weight.size == 1 or weight[i] > 0.0)
-        for j in range(0, d, WIDTH):
-            at = uint64(j)
-            put(block, to + at, fused(entries(X, i, at), eight(scale, at), eight(minus, at)) if real else zero)
-
-
-@_called
-def _score(block, stride, count, d, weights, k, level, z):
-    """Set the rows of `z` to level and the products of the block with weights."""
-    wide = width_of(k)
-    for t in range(-(-count // WIDTH) * WIDTH):
-        for c in range(0, wide, WIDTH):
-            put(z, uint64(t * wide + c), eight(level, uint64(c)))
-    across, one, eights, none = uint64(wide), uint64(1), uint64(WIDTH), uint64(0)
-    for t in range(0, count, WIDTH):
-        places = (
-            uint64(t * stride), one, uint64(stride), none, across, eights, uint64(t * wide), across, eights, uint64(d)
-        )  # fmt: skip
-        if k <= FOUR:
-            add_narrow_tile(block, weights, z, places)
-        else:
-            add_tiles(block, weights, z, places, wide // WIDTH)
-
-
-@_called
-def _add(block, stride, count, d, z, k, total):
-    """Add the columns of the block times the rows of `z` to `total`."""
-    wide = width_of(k)
-    across, one, eights, none = uint64(wide), uint64(1), uint64(WIDTH), uint64(0)
-    for j in range(0, d, WIDTH):
-        places = (
-            uint64(j), uint64(stride), one, none, across, eights, uint64(j * wide), across, eights, uint64(count)
-        )  # fmt: skip
-        if k <= FOUR:
-            add_narrow_tile(block, z, total, places)
-        else:
-            add_tiles(block, z, total, places, wide // WIDTH)
 
 
 @_called
@@ -130,7 +58,7 @@ def gradient(X, y, weight, start, stop, scale, minus, w, level, rest, y_scale, h
     ``sums`` three.
     """
     d, k = X.shape[1], y.shape[1]
-    rows, stride = _block_of(X)
+    rows, stride = block_of(X)
     wide = width_of(k)
     held = aligned(rows * stride), aligned(rows * wide), aligned(high.size), aligned(3 * wide)
     block, z, total = borrowed(held[0]), borrowed(held[1]), borrowed(held[2])
@@ -148,10 +76,10 @@ def gradient(X, y, weight, start, stop, scale, minus, w, level, rest, y_scale, h
         squares[:] = 0.0
         for first in range(begin, end, rows):
             count = min(rows, end - first)
-            _fill(X, weight, first, count, scale, minus, block, stride, ahead)
-            _score(block, stride, count, d, w, k, none, z)
+            fill(X, weight, first, count, scale, minus, block, stride, ahead)
+            score(block, stride, count, d, w, k, none, z)
             _residuals(y, weight, first, count, level, rest, y_scale, z, by_level, squares)
-            _add(block, stride, count, d, z, k, total)
+            add(block, stride, count, d, z, k, total)
         _lost(high, low, total)
         _lost(sums[0], sums[1], by_level)
         for c in range(wide):
@@ -163,11 +91,11 @@ def gradient(X, y, weight, start, stop, scale, minus, w, level, rest, y_scale, h
 def _add_rows(X, weight, start, stop, ahead, scale, minus, p, level, k, block, z, total, by_level):
     """Add ``v (x p + level) x`` of rows `start` to `stop` to `total`, ``v (x p + level)`` to `by_level`."""
     d, wide = X.shape[1], width_of(k)
-    rows, stride = _block_of(X)
+    rows, stride = block_of(X)
     for first in range(start, stop, rows):
         count = min(rows, stop - first)
-        _fill(X, weight, first, count, scale, minus, block, stride, ahead)
-        _score(block, stride, count, d, p, k, level, z)
+        fill(X, weight, first, count, scale, minus, block, stride, ahead)
+        score(block, stride, count, d, p, k, level, z)
         for t in range(count):
             v = weight[0] if weight.size == 1 else weight[uint64(first + t)]
             for c in range(0, wide, WIDTH):
@@ -175,13 +103,13 @@ def _add_rows(X, weight, start, stop, ahead, scale, minus, p, level, k, block, z
                 of_row = eight(z, at) * all_of(v)
                 put(z, at, of_row)
                 put(by_level, j, eight(by_level, j) + of_row)
-        _add(block, stride, count, d, z, k, total)
+        add(block, stride, count, d, z, k, total)
 
 
 @kernel
 def curvature(X, weight, start, stop, scale, minus, p, level, k, total, by_level):
     """Set ``total`` and ``by_level``, rows of k, to ``sum_i v_i [x_i, 1] (x_i p + level)`` of some rows."""
-    rows, stride = _block_of(X)
+    rows, stride = block_of(X)
     held = aligned(rows * stride), aligned(rows * width_of(k))
     block, z = borrowed(held[0]), borrowed(held[1])
     X, weight, scale, minus, p, level = (
@@ -224,7 +152,7 @@ def lane(X, weight, chunks, run, batches, scale, minus, T, level, fixed, slope, 
     """Do what `gradstep._kernels.lanes.lane` does for k outputs: ``slope`` and ``out`` are r + 1 rows of outputs."""
     n, d = X.shape
     r, wide = T.shape[1], width_of(k)
-    rows, stride = _block_of(X)
+    rows, stride = block_of(X)
     held = aligned(rows * stride), aligned(rows * wide), aligned(d * wide), aligned(stride * wide), aligned(2 * wide)
     block, z, p, total = borrowed(held[0]), borrowed(held[1]), borrowed(held[2]), borrowed(held[3])
     by_level, at_level = borrowed(held[4][:wide]), borrowed(held[4][wide:])

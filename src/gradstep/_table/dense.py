@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gradstep._dense_algebra import exact_dot, exact_total
 from gradstep._kernels import cpu, lanes, loss_gradient, outputs, squares, threads
+from gradstep._kernels.blocks import in_rows, width_of
 from gradstep._kernels.first_call import first_call, interrupts_held
 from gradstep._kernels.looks import look_kernel
 from gradstep._kernels.plain import about_means, fill, statistics, wide_gradient
@@ -235,8 +236,8 @@ class Dense(Summed):
             coefs = padded(w[:-1, 0] if centred else units.scale * w[:-1, 0])
             numbers: tuple[object, ...] = float(level[0]), float(rest[0]), float(unit[0])
         else:
-            gradient, width = outputs.gradient, outputs.width_of(self.k)
-            coefs, numbers = outputs.in_rows(w[:-1]), (padded(level), padded(rest), padded(unit))
+            gradient, width = outputs.gradient, width_of(self.k)
+            coefs, numbers = in_rows(w[:-1]), (padded(level), padded(rest), padded(unit))
         highs, lows = np.zeros((2, len(blocks), scale.size * width))
         sums = np.zeros((len(blocks), 3, width))
         norms = np.empty(self.n if probes is not None else 0)
@@ -360,8 +361,8 @@ class Dense(Summed):
             curvature, width = lanes.kernels(_to_be_centred(units.scale, centre), self.d).curvature, 1
             direction: tuple[object, ...] = padded(p[:-1, 0]), float(p[-1, 0])
         else:
-            curvature, width = outputs.curvature, outputs.width_of(self.k)
-            direction = outputs.in_rows(p[:-1]), padded(p[-1]), self.k
+            curvature, width = outputs.curvature, width_of(self.k)
+            direction = in_rows(p[:-1]), padded(p[-1]), self.k
         totals, by_level = np.empty((len(blocks), scale.size * width)), np.empty((len(blocks), width))
 
         def part(start: int, stop: int, piece: int) -> None:
@@ -391,8 +392,8 @@ class Dense(Summed):
         kernel: Callable[..., object] = of_one.lane
         of_slope, more, width = slope, (), 1
         if self.k > 1:
-            kernel, width = outputs.lane, outputs.width_of(self.k)
-            of_slope, more, ends = outputs.in_rows(slope), (self.k,), np.zeros((len(ends), len(slope) * width))
+            kernel, width = outputs.lane, width_of(self.k)
+            of_slope, more, ends = in_rows(slope), (self.k,), np.zeros((len(ends), len(slope) * width))
 
         def run(chunks: NDArray[np.int64], batches: NDArray[np.int64], end: NDArray[np.float64]) -> None:
             kernel(

@@ -1,0 +1,73 @@
+"""Sums over rows beside NumPy's, of few columns, for which there are kernels of their own, and of many."""
+
+import numpy as np
+import pytest
+
+import gradstep as gs
+from gradstep._kernels.four_rows import FOUR, MOST, TINY
+from gradstep._table.dense import Dense
+from gradstep._table.terms import Rows, Units
+
+# A column's cells of four rows, a vector a row, two, and rows of any length; with and without a rest of a vector.
+DOUBLES, SINGLES = (1, 2, 3, 4, 5, 8, TINY - 3, TINY + 1, 130), (3, 6, TINY + 1)
+OF_ONE = [(d, np.float64, 1) for d in DOUBLES] + [(d, np.float32, 1) for d in SINGLES]
+OF_SEVERAL = [(d, dtype, k) for d in (1, 8, 41) for k in (2, 4, 5, 19) for dtype in (np.float64, np.float32)]
+EXTENDED = np.longdouble
+
+
+def data(d, dtype, weighted, k=1, far=0.0):
+    """Return a table whose rows fill whole blocks but for a rest; with weights, a row of weight zero is no number."""
+    rng = np.random.default_rng(d)
+    n = 3 * MOST + 2 * FOUR + 3
+    X, y = (far + rng.standard_normal((n, d))).astype(dtype), rng.standard_normal((n, k)).astype(dtype)
+    weight = np.ones(1)
+    if weighted:
+        weight = rng.uniform(0.5, 2, n)
+        weight[[1, 50, n - 1]] = 0.0
+        X[50], y[n - 1] = np.nan, np.nan
+    return Dense(Rows(X, y if k > 1 else y[:, 0], weight), gs.squared(), None), rng
+
+
+def present(table):
+    """Return rows that have a weight, and the weights, in extended precision."""
+    X, y, weight = table._host
+    weight = np.broadcast_to(weight, table.n)
+    kept = weight > 0
+    return X[kept].astype(EXTENDED), y[kept].astype(EXTENDED), weight[kept, np.newaxis].astype(EXTENDED)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("d", "dtype", "k"), OF_ONE + OF_SEVERAL)
+def test_gradients_and_directions_are_those_of_numpy(d, dtype, k, weighted):
+    for far in (0.0, 3e3):
+        table, rng = data(d, dtype, weighted, k, far)
+        X, y, v = present(table)
+        units = Units(2.0 ** rng.integers(-2, 3, d), far * rng.uniform(0.9, 1.1, d), 2.0 ** rng.integers(-2, 3, k), 0.0)
+        mean, w = rng.standard_normal(d), rng.standard_normal((d + 1, k))
+        Z = X * units.scale
+        r = y * units.y_scale - Z @ w[:-1] - w[-1]
+        about = Z - (units.centre + mean)
+        for centred in (True, False):
+            evidence, norms = table.plain_gradient(units, mean, w, intercept=True, centred=centred)
+            size = np.abs(Z).max() * np.abs(v * r).sum()
+            np.testing.assert_allclose(evidence.slopes, about.T @ (v * r), rtol=0, atol=1e-14 * float(size))
+            np.testing.assert_allclose(evidence.by_level, (v * r).sum(axis=0), rtol=0, atol=1e-14 * float(size))
+            np.testing.assert_allclose(evidence.squares, (v * r * r).sum(axis=0), rtol=1e-11)
+            assert norms.size == 0
+        centre = units.centre
+        z = (Z - centre) @ w[:-1] + w[-1]
+        truth = np.vstack(((Z - centre).T @ (v * z), (v * z).sum(axis=0)))
+        np.testing.assert_allclose(
+            table.curvature(units, centre, w), truth, rtol=0, atol=1e-12 * float(np.abs(truth).max() + np.abs(z).max())
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(("d", "dtype", "k"), [*OF_ONE, (6, np.float64, 3), (20, np.float32, 9)])
+def test_the_gradient_of_a_large_table_is_that_of_a_small_one(d, dtype, k, monkeypatch):
+    table, rng = data(d, dtype, weighted=False, k=k)
+    w = rng.standard_normal((d + 1, k) if k > 1 else d + 1)
+    losses, slopes = table.gradient(w)
+    monkeypatch.setattr("gradstep._table.dense._CELLS_PER_CALL", 1)
+    others, of_pieces = table.gradient(w)
+    np.testing.assert_allclose(others, losses, rtol=1e-13)
+    np.testing.assert_allclose(of_pieces, slopes, rtol=1e-12, atol=1e-13)
