@@ -63,6 +63,7 @@ class State:
 
 _FELT = 1e-3  # standard errors
 _LOOK = 1e-2  # standard errors
+_ROUGH_STEPS = 2  # without twice the precision, before it is asked
 _NO_STEP = 1e-2  # of the tolerance: nearer than that a step is not worth the read after it
 _LOST = 1e-12  # of the spread of the response, in the fitted values
 
@@ -194,12 +195,25 @@ def refined(table: Table, state: State, tol: float = 0.0) -> State:
             if not preconditioner.suffices(evidence, state.scaled, tol, table.present):
                 evidence = preconditioner.evidence(table, state.scaled, tol)
             return State(preconditioner, state.scaled, evidence, state.epoch + 1)
-    scaled = state.scaled + preconditioner.step(evidence)
-    if not preconditioner.intercept:
-        scaled[-1] = 0.0
+    scaled = _stepped(preconditioner, state.scaled, evidence)
+    far, left = preconditioner.distance(evidence), preconditioner.factor.error
+    for _ in range(_ROUGH_STEPS if look > tol else 0):
+        # A step leaves what the factor is off by, at most: where that is too much, a further one without.
+        if (left * far <= tol * np.sqrt(evidence.squares / table.present)).all():
+            break
+        before, evidence = far, preconditioner.evidence(table, scaled, look)
+        far = preconditioner.distance(evidence)
+        scaled, left = _stepped(preconditioner, scaled, evidence), min(left, float((far / before).max()))
     if np.array_equal(scaled, state.scaled):
         return State(preconditioner, scaled, evidence, state.epoch + 1, unchanged=state.evidence is not None)
     return State(preconditioner, scaled, preconditioner.evidence(table, scaled, tol), state.epoch + 1)
+
+
+def _stepped(p: Preconditioner, scaled: NDArray[np.float64], evidence: Evidence) -> NDArray[np.float64]:
+    by = scaled + p.step(evidence)
+    if not p.intercept:
+        by[-1] = 0.0
+    return by
 
 
 def is_whole(table: Table, intercept: bool) -> bool:

@@ -42,7 +42,8 @@ class _Trusted(NamedTuple):
     """Condition of the matrix, down to which its factor makes refinement converge."""
 
 
-_CLOSELY, _ROUGHLY = _Trusted(1e5, 1e-12), _Trusted(3e6, 1e-13)
+# What a ridge shrinks is to be right to the last digit.
+_PLAIN, _RIDGED = _Trusted(3e6, 1e-13), _Trusted(1e5, 1e-12)
 
 
 class Exact(NamedTuple):
@@ -59,7 +60,7 @@ class Exact(NamedTuple):
         """Return the solution that the factor gives: one read of the rows, beside those of the sample."""
         if is_small(table):
             return whole(table, self.alpha, None, intercept=self.intercept)
-        trusted = _CLOSELY if self.closely or self.alpha > 0 else _ROUGHLY
+        trusted = _RIDGED if self.alpha > 0 else _PLAIN
         units, factor, gram = factor_by_gram(table, self.seed, self.alpha, trusted, intercept=self.intercept)
         p = _preconditioner.preconditioner(table, units, factor, self.alpha, intercept=self.intercept)
         scaled = p.solution()
@@ -90,7 +91,7 @@ class _Basis(NamedTuple):
 
 
 def factor_by_gram(
-    table: Table, seed: int, alpha: float, trusted: _Trusted = _CLOSELY, *, intercept: bool
+    table: Table, seed: int, alpha: float, trusted: _Trusted = _PLAIN, *, intercept: bool
 ) -> tuple[Units, Factor, NDArray[np.float64] | None]:
     """Return the factor of all rows from their Gram matrix, of columns made nearly white where that is needed.
 
