@@ -22,7 +22,7 @@ _called = partial(compilable, fastmath=False, error_model="numpy")
 
 
 @_called
-def width_of(k):
+def width_of(k: Any) -> Any:
     """Return how many numbers a row of k outputs has: whole vectors."""
     return -(-k // WIDTH) * WIDTH
 

@@ -193,6 +193,16 @@ def _with_column(centred: bool, d: int, j: int, scores: Any, add: Any) -> tuple[
     return more_scores, more_sums
 
 
+@_inlined
+def _zeros(scale):
+    return aligned(scale.size)
+
+
+@_inlined
+def _as_they_are(total):
+    pass
+
+
 @lru_cache(maxsize=2 * (TINY + 1))
 def _of_vectors(centred: bool, tiny: int) -> _FourRows:
     """Return the sums of rows of vectors of eight: of so many columns alone, or of any number."""
@@ -256,15 +266,7 @@ def _of_vectors(centred: bool, tiny: int) -> _FourRows:
             j = uint64(first)
             put(total, j, fused(of(entries(X, row, j, tiny), eight(scale, j), eight(minus, j)), v, eight(total, j)))
 
-    @_inlined
-    def zeros(scale):
-        return aligned(scale.size)
-
-    @_inlined
-    def joined(total):
-        pass
-
-    return _FourRows(scores, add, score, add_one, zeros, joined)
+    return _FourRows(scores, add, score, add_one, _zeros, _as_they_are)
 
 
 @_inlined

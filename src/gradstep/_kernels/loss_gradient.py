@@ -21,7 +21,7 @@ def kernel_of(value: Formula, slope: Formula, d: int) -> Callable[..., None]:
     ``X`` is (n, d), ``y`` (n,), ``weight`` (n,) or one for all, ``w`` (d + 1,) with the intercept last; ``total``
     (d + 1,) is set to ``sum_i v_i slope(z_i, y_i) [x_i, 1]``, ``losses`` (1,) to the sum of the losses.
     """
-    return _of(value, slope, sums_of_rows(False, d))
+    return _of(value, slope, sums_of_rows(centred=False, d=d))
 
 
 @lru_cache(maxsize=64)

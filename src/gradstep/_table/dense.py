@@ -390,7 +390,7 @@ class Dense(Summed):
             return shared_steps.taken(work, self._host.X, units.scale, deal, model, slope, rate, ready)
         scale, minus, ends = padded(units.scale), padded(-model.centre), np.zeros((len(deal.batches), slope.size))
         kernel: Callable[..., object] = of_one.lane
-        of_slope, more, width = slope, (), 1
+        of_slope, more, width = slope, tuple[int, ...](), 1
         if self.k > 1:
             kernel, width = outputs.lane, width_of(self.k)
             of_slope, more, ends = in_rows(slope), (self.k,), np.zeros((len(ends), len(slope) * width))
