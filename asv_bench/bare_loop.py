@@ -5,7 +5,10 @@ arithmetic and the reading of the rows, which nothing general can be expected to
 """
 
 import numpy as np
-from numba import njit
+from numba import njit, uint64
+
+from gradstep._kernels.prefetch import prefetch
+from gradstep._kernels.simd import WIDTH, all_of, entries, sum_of
 
 
 @njit(fastmath=True)
@@ -52,3 +55,15 @@ def by_index(X, y, order, w, b, batch, step):
             w[j] -= rate * g[j]
         b -= rate * g_b
     return b
+
+
+@njit(error_model="numpy")
+def added_up(X, order, ahead):
+    """The sum of rows in the order given, each of which asks for the one so many further on: nothing to wait for."""
+    total = all_of(0.0)
+    for t in range(order.size):
+        prefetch(X, uint64(order[min(t + ahead, order.size - 1)]))
+        i = uint64(order[t])
+        for j in range(0, X.shape[1], WIDTH):
+            total = total + entries(X, i, uint64(j))
+    return sum_of(total)

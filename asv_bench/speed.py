@@ -22,6 +22,7 @@ from time import perf_counter
 # Before NumPy is imported: what is compared are our threads.
 os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
+import bare_loop
 import first_call
 import numpy as np
 import peers
@@ -37,7 +38,7 @@ from gradstep._table.terms import Settings
 CELLS = 100_000_000
 COLUMNS = (2, 3, 5, 7, 8, 10, 16, 32, 64, 100, 128, 256, 512, 1000, 1024, 2048, 4096, 8192)
 EPOCH, TEXTBOOK, BY_BLOCKS = 0.60, 0.75, 0.60
-TWICE = 1.6
+TWICE, DOUBLE = 1.6, 2.0
 PIECES = 64
 
 
@@ -90,7 +91,8 @@ def asked(d):
 
 
 def bandwidth(found, scale):
-    """Put a gradient over all rows beside a read of them, with one thread and with all."""
+    """Put a gradient over all rows beside a read of them, with one thread and with all, and float32 beside float64."""
+    seconds = {}
     for dtype in (np.float64, np.float32):
         for count in (1, threads.usable()):
             short = []
@@ -101,6 +103,7 @@ def bandwidth(found, scale):
                 with gs.set_threads(count):
                     whole, plain = in_turns(5, partial(table.gradient, w), partial(read, X, y))
                 fraction, name = plain / whole, np.dtype(dtype).name
+                seconds[name, count, d] = whole
                 found.note("fraction of bandwidth of a gradient", fraction, columns=d, data=name, threads=count)
                 if fraction < asked(d):
                     short.append(f"{d}: {fraction:.2f}")
@@ -108,6 +111,34 @@ def bandwidth(found, scale):
                 f"gradient, {name}, threads: {count}, of 2 to 8,192 columns",
                 "of bandwidth 50 %, 80 % from 8 columns on, 85 % from 64 on",
                 "less at " + ", ".join(short) if short else "all", held=not short,
+            )  # fmt: skip
+    for count in (1, threads.usable()):
+        times = {d: seconds["float64", count, d] / seconds["float32", count, d] for d in COLUMNS}
+        for d, of_columns in times.items():
+            found.note("rows of float32 a second, over those of float64", of_columns, columns=d, threads=count)
+        least = min(times, key=lambda d: times[d] if d >= 32 else np.inf)
+        found.judge(
+            f"rows of float32 a second over those of float64, threads: {count}, worst of 32 columns and more",
+            f"at least {DOUBLE:g}", f"{times[least]:.2f}, at {least}", held=times[least] >= DOUBLE,
+        )  # fmt: skip
+
+
+def outputs(found, scale):
+    """Put gradients of several outputs beside a read of the table, or beside its products where those take longer."""
+    n, d = CELLS // 5 // 50 // scale, 50
+    square = np.ones((500, 500))
+    for k in (2, 8, 32):
+        X = clean(n, d)[0]
+        Y = np.random.default_rng(k).standard_normal((n, k))
+        table, w = Dense(_input.rows(X, Y), gs.squared(), None), np.full((d + 1, k), 0.1)
+        p = Minibatch(alpha=0.0, intercept=True, seed=0, tol=0.01, max_passes=20).start(table).preconditioner
+        works = {"textbook": partial(table.gradient, w), "certified": partial(p.evidence, table, w, 0.01)}
+        plain, product, *times = in_turns(5, partial(read, X, Y), lambda: square @ square, *works.values())
+        least = max(plain, 4 * n * d * k / (2 * 500**3 / product) / threads.count())
+        for name, of_work in zip(works, times, strict=True):
+            found.note(
+                "gradient of several outputs, over what a read or its products take", of_work / least, outputs=k,
+                gradient=name,
             )  # fmt: skip
 
 
@@ -120,6 +151,12 @@ def textbook(found, scale):
         table = Dense(_input.rows(X, y), gs.squared(), None)
         for order, limit in ((False, TEXTBOOK), ("blocks", BY_BLOCKS)):
             numbers = table.order(n, 0, 0, order)
+            if order == "blocks":
+                with gs.set_threads(1):
+                    ahead = max(4, 8192 // (8 * d))
+                    bare, plain = in_turns(5, partial(bare_loop.added_up, X, numbers, ahead), partial(read, X))
+                what = "fraction of bandwidth of adding up shuffled blocks of 64 rows"
+                found.note(what, plain / bare, columns=d)
             for batch in (32, 256):
                 path, rates = table.path(), np.full(1, 1e-4)
 
@@ -232,8 +269,8 @@ def starts(found, scale):
 
 
 PARTS = {
-    "bandwidth": bandwidth, "textbook": textbook, "epochs": epochs, "threads": of_threads, "memory": peaks,
-    "start": starts,
+    "bandwidth": bandwidth, "outputs": outputs, "textbook": textbook, "epochs": epochs, "threads": of_threads,
+    "memory": peaks, "start": starts,
 }  # fmt: skip
 
 
