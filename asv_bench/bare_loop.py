@@ -59,7 +59,7 @@ def by_index(X, y, order, w, b, batch, step):
 
 @njit(error_model="numpy")
 def added_up(X, order, ahead):
-    """The sum of rows in the order given, each of which asks for the one so many further on: nothing to wait for."""
+    """Return the sum of rows in the order given, each of which asks for the one so many further on."""
     total = all_of(0.0)
     for t in range(order.size):
         prefetch(X, uint64(order[min(t + ahead, order.size - 1)]))
