@@ -81,6 +81,19 @@ def test_a_second_process_compiles_nothing(filled):
     assert {path.stat().st_mode & 0o777 for path in kernels(folder)} == {0o600}
 
 
+def test_no_solver_compiles_anything_in_a_second_process(tmp_path):
+    code = """
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((60_000, 5)), rng.standard_normal((60_000, 3))
+    for y in (Y[:, 0], Y):
+        for options in ({"solver": "sgd"}, {"solver": "cg"}, {"solver": "exact"}, {"step": 0.01, "epochs": 1}):
+            gs.fit(X, y, check=False, **options)
+    answers = ()
+"""
+    assert run(code, tmp_path)[0] > 4
+    assert run(code, tmp_path)[0] == 0
+
+
 @pytest.mark.parametrize(
     ("options", "apart"),
     [("loss=gs.logistic()", {"of_two"}), ("solver='exact', sample_weight=abs(y) + 1", set()), ("step=0.05", set())],

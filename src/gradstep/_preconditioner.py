@@ -180,7 +180,7 @@ class Preconditioner:
     def foreseen(self, table: Table, w: NDArray[np.float64], tol: float, *, centred: bool) -> bool:
         """Whether a gradient in float64 will suffice, as far as that can be told before anything is read."""
         noise = self.factor.noise
-        found = Evidence(np.zeros(0), np.zeros(1), np.square(noise), *roundings(table.d), centred)
+        found = Evidence(np.zeros(0), np.zeros(1), np.square(noise), *roundings(table.d, table.k), centred)
         return bool(noise.all()) and self.suffices(found, w, tol, table.present)
 
     def suffices(self, evidence: Evidence, w: NDArray[np.float64], tol: float, rows: int) -> bool:

@@ -42,7 +42,7 @@ def block_of(X):
 
 
 @_called
-def fill(X, weight, first, count, scale, minus, block, stride, ahead):
+def fill_block(X, weight, first, count, scale, minus, block, stride, ahead):
     """Write scaled rows to a block, zeros for those of weight zero and behind the last up to a multiple of eight."""
     d = X.shape[1]
     zero = all_of(0.0)
@@ -56,7 +56,7 @@ def fill(X, weight, first, count, scale, minus, block, stride, ahead):
 
 
 @_called
-def take(X, order, start, first, count, block, stride, ahead):
+def take_block(X, order, start, first, count, block, stride, ahead):
     """Write rows of an epoch's order from `start` on to a block as they stand, zeros up to a multiple of eight."""
     d = X.shape[1]
     for t in range(-(-count // WIDTH) * WIDTH):
@@ -70,7 +70,7 @@ def take(X, order, start, first, count, block, stride, ahead):
 
 
 @_called
-def score(block, stride, count, d, weights, k, level, z):
+def score_block(block, stride, count, d, weights, k, level, z):
     """Set the rows of `z` to level and the products of the block with weights."""
     wide = width_of(k)
     for t in range(-(-count // WIDTH) * WIDTH):
@@ -88,7 +88,7 @@ def score(block, stride, count, d, weights, k, level, z):
 
 
 @_called
-def add(block, stride, count, d, z, k, total):
+def add_block(block, stride, count, d, z, k, total):
     """Add the columns of the block times the rows of `z` to `total`."""
     wide = width_of(k)
     across, one, eights, none = uint64(wide), uint64(1), uint64(WIDTH), uint64(0)

@@ -7,7 +7,7 @@ import numpy as np
 from numba import uint64
 from numpy.typing import NDArray
 
-from gradstep._kernels import blocks
+from gradstep._kernels.blocks import add_block, block_of, score_block, take_block, width_of
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.formula import Formula, compilable
 from gradstep._kernels.prefetch import prefetch
@@ -152,7 +152,7 @@ def epoch_kernel(
     ):  # fmt: skip
         n, d = X.shape
         k = w.size // (d + 1)
-        wide = k if k == 1 else blocks.width_of(k)
+        wide = k if k == 1 else width_of(k)
         flat, flat_last, flat_total, flat_average = (
             _in_vectors(w, k, wide), _in_vectors(last, k, wide), _in_vectors(total, k, wide),
             _in_vectors(average, k, wide),
@@ -164,7 +164,7 @@ def epoch_kernel(
         row = start
         first = start - start % batch
         taken = 0
-        rows, stride = blocks.block_of(X)
+        rows, stride = block_of(X)
         at, numbers = np.zeros(_HELD, np.int64), aligned(2 * _HELD if k == 1 else rows * (stride + wide))
         while row < stop:
             end_of_batch = min(first + batch, n)
@@ -299,15 +299,15 @@ def _adds_rows_of_several_outputs(value: Formula, slope: Formula) -> Kernel:
     @_exact
     def add_rows(X, y, weight, order, start, first, last, w, total, loss_sum, p, at, numbers):  # noqa: ARG001
         d, k = X.shape[1], y.shape[1]
-        rows, stride = blocks.block_of(X)
-        wide = blocks.width_of(k)
+        rows, stride = block_of(X)
+        wide = width_of(k)
         block, z, level = numbers[: rows * stride], numbers[rows * stride :], w[d * wide :]
         stride_of_weights = uint64(0 if weight.size == 1 else 1)
         ahead = max(_AHEAD, _AHEAD_BYTES // max(1, d * X.itemsize))
         for begin in range(first, last, rows):
             count = min(rows, last - begin)
-            blocks.take(X, order, start, begin, count, block, stride, ahead)
-            blocks.score(block, stride, count, d, w, k, level, z)
+            take_block(X, order, start, begin, count, block, stride, ahead)
+            score_block(block, stride, count, d, w, k, level, z)
             for t in range(count):
                 i = uint64(begin + t)
                 if order.size > 0:
@@ -318,7 +318,7 @@ def _adds_rows_of_several_outputs(value: Formula, slope: Formula) -> Kernel:
                     loss_sum[c] += v * value(z[j], y[i, c], p)
                     z[j] = v * slope(z[j], y[i, c], p)
                     total[d * wide + c] += z[j]
-            blocks.add(block, stride, count, d, z, k, total)
+            add_block(block, stride, count, d, z, k, total)
 
     return add_rows
 

@@ -2,7 +2,7 @@
 
 Columns are ``x * scale - centre``: of rows far from zero formed in register, so that they keep the digits of what tells
 them apart, of others by what the weights and sums of ``x`` come to. One output has kernels of its own: its sums run
-over the columns of a row, which vectorises them, those of several over the outputs.
+over the columns of a row, which vectorises them, those of several are in `gradstep._kernels.outputs`.
 """
 
 from collections.abc import Callable
@@ -125,7 +125,12 @@ def kernels(centred: bool, d: int) -> Kernels:
 
 @lru_cache(maxsize=64)
 def _kernels_of(centred: bool, sums: Sums) -> Kernels:
-    into_rows, add_rows, add_chunks, from_rows = _parts(centred, sums)
+    parts = _parts(centred, sums)
+    return Kernels(*_sums_of_rows(parts, sums), _lane(parts, sums))
+
+
+def _sums_of_rows(parts: _Parts, sums: Sums) -> tuple[Callable[..., None], Callable[..., None]]:
+    into_rows, add_rows, add_chunks, from_rows = parts
     zeros, joined = sums.zeros, sums.joined
 
     @kernel
@@ -158,6 +163,13 @@ def _kernels_of(centred: bool, sums: Sums) -> Kernels:
         from_rows(scale, minus, found, by_level)
         total[: p.size], total[p.size] = found[: p.size], by_level
         keep(held)
+
+    return curvature, part_of_batch
+
+
+def _lane(parts: _Parts, sums: Sums) -> Callable[..., None]:
+    into_rows, _, add_chunks, from_rows = parts
+    zeros, joined = sums.zeros, sums.joined
 
     @kernel
     def lane(X, weight, chunks, run, batches, scale, minus, T, level, fixed, slope, lanes, rate, out):
@@ -210,7 +222,7 @@ def _kernels_of(centred: bool, sums: Sums) -> Kernels:
             out[a] = (mean[a] + (q[a] + slope[a, 0]) / rate) / (batches.size - 1)
         keep(held)
 
-    return Kernels(curvature, part_of_batch, lane)
+    return lane
 
 
 @kernel

@@ -7,7 +7,7 @@ from functools import partial
 
 from numba import uint64
 
-from gradstep._kernels.blocks import add, block_of, fill, score, width_of
+from gradstep._kernels.blocks import add_block, block_of, fill_block, score_block, width_of
 from gradstep._kernels.borrowed import borrowed, keep
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.formula import compilable
@@ -76,10 +76,10 @@ def gradient(X, y, weight, start, stop, scale, minus, w, level, rest, y_scale, h
         squares[:] = 0.0
         for first in range(begin, end, rows):
             count = min(rows, end - first)
-            fill(X, weight, first, count, scale, minus, block, stride, ahead)
-            score(block, stride, count, d, w, k, none, z)
+            fill_block(X, weight, first, count, scale, minus, block, stride, ahead)
+            score_block(block, stride, count, d, w, k, none, z)
             _residuals(y, weight, first, count, level, rest, y_scale, z, by_level, squares)
-            add(block, stride, count, d, z, k, total)
+            add_block(block, stride, count, d, z, k, total)
         _lost(high, low, total)
         _lost(sums[0], sums[1], by_level)
         for c in range(wide):
@@ -94,8 +94,8 @@ def _add_rows(X, weight, start, stop, ahead, scale, minus, p, level, k, block, z
     rows, stride = block_of(X)
     for first in range(start, stop, rows):
         count = min(rows, stop - first)
-        fill(X, weight, first, count, scale, minus, block, stride, ahead)
-        score(block, stride, count, d, p, k, level, z)
+        fill_block(X, weight, first, count, scale, minus, block, stride, ahead)
+        score_block(block, stride, count, d, p, k, level, z)
         for t in range(count):
             v = weight[0] if weight.size == 1 else weight[uint64(first + t)]
             for c in range(0, wide, WIDTH):
@@ -103,7 +103,7 @@ def _add_rows(X, weight, start, stop, ahead, scale, minus, p, level, k, block, z
                 of_row = eight(z, at) * all_of(v)
                 put(z, at, of_row)
                 put(by_level, j, eight(by_level, j) + of_row)
-        add(block, stride, count, d, z, k, total)
+        add_block(block, stride, count, d, z, k, total)
 
 
 @kernel

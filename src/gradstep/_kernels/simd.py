@@ -149,11 +149,6 @@ def one_of_four(v, i):
     return v[i]
 
 
-def least_of(v):
-    """Return the least of four numbers."""
-    return v.min()
-
-
 def sum_of(v):
     """Return the sum of a vector."""
     return v.sum()
@@ -325,14 +320,6 @@ def _one_of(context: Any, v: Any, i: Any) -> Any:  # noqa: ARG001 - Numba's form
     return types.float64(v, types.int64), generate
 
 
-@intrinsic
-def _least_of(context: Any, v: Any) -> Any:  # noqa: ARG001 - Numba's form
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
-        return call(builder, f"llvm.vector.reduce.fmin.v{v.width}f64", ir.DoubleType(), [arguments[0]])
-
-    return types.float64(v), generate
-
-
 def _operator(instruction: str, function: Any) -> None:
     """Let compiled code write ``a + b`` and the like of two vectors."""
 
@@ -406,11 +393,6 @@ def _put_four_there(a, i, v):  # noqa: ARG001
 @_inlined(one_of_four)
 def _one(v, i):  # noqa: ARG001
     return lambda v, i: _one_of(v, i)  # type: ignore[call-arg] # noqa: PLW0108 - to Numba it is not
-
-
-@_inlined(least_of)
-def _least(v):  # noqa: ARG001
-    return lambda v: _least_of(v)  # type: ignore[call-arg] # noqa: PLW0108 - to Numba it is not
 
 
 @_inlined(sums_of)

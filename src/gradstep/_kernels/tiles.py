@@ -15,7 +15,6 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types, uint64
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
-from numpy.lib.stride_tricks import as_strided
 
 from gradstep._kernels import simd
 from gradstep._kernels.formula import compilable
@@ -34,9 +33,9 @@ def _tile(height: int, width: int, wide: int = WIDTH) -> Callable[..., None]:
 
     def tile(A, B, C, places):
         a, a_step, a_across, b, b_step, b_across, c, c_down, c_across, count = places
-        of_a = as_strided(A[a:], (count, height), (8 * a_step, 8 * a_across))
-        of_b = as_strided(B[b:], (count, width, wide), (8 * b_step, 8 * b_across, 8))
-        of_c = as_strided(C[c:], (height, width, wide), (8 * c_down, 8 * c_across, 8))
+        of_a = np.lib.stride_tricks.as_strided(A[a:], (count, height), (8 * a_step, 8 * a_across))
+        of_b = np.lib.stride_tricks.as_strided(B[b:], (count, width, wide), (8 * b_step, 8 * b_across, 8))
+        of_c = np.lib.stride_tricks.as_strided(C[c:], (height, width, wide), (8 * c_down, 8 * c_across, 8))
         of_c += np.tensordot(of_a, of_b, (0, 0))
 
     @intrinsic

@@ -203,7 +203,8 @@ def refined(table: Table, state: State, tol: float = 0.0) -> State:
             break
         before, evidence = far, preconditioner.evidence(table, scaled, look)
         far = preconditioner.distance(evidence)
-        scaled, left = _stepped(preconditioner, scaled, evidence), min(left, float((far / before).max()))
+        gained = np.divide(far, before, out=np.zeros_like(far), where=before > 0)
+        scaled, left = _stepped(preconditioner, scaled, evidence), min(left, float(gained.max()))
     if np.array_equal(scaled, state.scaled):
         return State(preconditioner, scaled, evidence, state.epoch + 1, unchanged=state.evidence is not None)
     return State(preconditioner, scaled, preconditioner.evidence(table, scaled, tol), state.epoch + 1)
