@@ -122,8 +122,9 @@ def fit(
     max_passes : int, optional
         Without a ``step``, passes over the rows: a round that would take it beyond is not begun. The first round is, in
         any case; it takes one to three passes, five of ``solver="exact"`` on ill-conditioned columns, up to six where a
-        sample of rows misjudges the units or ``start`` is far away, and nine of quantiles. 20 unless given, 40 with l1, 60 for `quantile` and `epsilon_insensitive`, for
-        each output or level of those, which are fitted one after the other.
+        sample of rows misjudges the units or ``start`` is far away, and nine of quantiles. 20 unless given, 40 with
+        l1, 60 for `quantile` and `epsilon_insensitive`, for each output or level of those, which are fitted one after
+        the other.
     sample_weight : array_like (n,), optional
         Analytic weights, not negative: doubling one equals repeating the row, at the optimum. None means equal
         weights.

@@ -4,7 +4,8 @@ Columns are taken as they stand or, `centred`, as ``x * scale - centre``, formed
 keep the digits of what tells them apart; that takes four multiplications of vectors for each eight cells, where two do
 otherwise: 0.29 and 0.20 ns a cell in the second cache. All vectors of columns are padded to eights, ``minus`` is
 ``-centre``. Of four rows a column's weight is loaded once in place of four times. In the assembly the loops are
-`vfmadd` with their loads folded into them.
+`vfmadd` with their loads folded into them, and the cells of three columns of four rows come by blends and shuffles,
+four or five a column.
 """
 
 from __future__ import annotations

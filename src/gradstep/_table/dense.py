@@ -382,18 +382,18 @@ class Dense(Summed):
         self, units: Units, deal: Deal, model: Model, slope: NDArray[np.float64], rate: float
     ) -> NDArray[np.float64]:
         """Return where an epoch of minibatch steps from an anchor leads to, (r + 1, k) in coordinates of the basis."""
-        of_one = lanes.kernels(_to_be_centred(units.scale, model.centre), self.d)
-        if shared_steps.are_better(self.d, self.k, deal):
-            self.row_reads += model.rows
-            work = of_one.part_of_batch
-            ready = partial(self._ready, of=work)
-            return shared_steps.taken(work, self._host.X, units.scale, deal, model, slope, rate, ready)
-        scale, minus, ends = padded(units.scale), padded(-model.centre), np.zeros((len(deal.batches), slope.size))
-        kernel: Callable[..., object] = of_one.lane
-        of_slope, more, width = slope, tuple[int, ...](), 1
-        if self.k > 1:
-            kernel, width = outputs.lane, width_of(self.k)
-            of_slope, more, ends = in_rows(slope), (self.k,), np.zeros((len(ends), len(slope) * width))
+        kernel, width, of_slope = outputs.lane, width_of(self.k), in_rows(slope)
+        more: tuple[int, ...] = (self.k,)
+        if self.k == 1:
+            of_one = lanes.kernels(_to_be_centred(units.scale, model.centre), self.d)
+            if shared_steps.are_better(self.d, self.k, deal):
+                self.row_reads += model.rows
+                work = of_one.part_of_batch
+                ready = partial(self._ready, of=work)
+                return shared_steps.taken(work, self._host.X, units.scale, deal, model, slope, rate, ready)
+            kernel, width, of_slope, more = of_one.lane, 1, slope, ()
+        scale, minus = padded(units.scale), padded(-model.centre)
+        ends = np.zeros((len(deal.batches), len(slope) * width))
 
         def run(chunks: NDArray[np.int64], batches: NDArray[np.int64], end: NDArray[np.float64]) -> None:
             kernel(
