@@ -7,6 +7,7 @@ A. Albert and J. A. Anderson, On the existence of maximum likelihood estimates i
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ _FEW = 10  # rows a column on the wrong side, up to which a programme is worth i
 _NEAR = 100  # rows a column of least margin in it
 _APART = 0.5  # of the margin asked for: what a row of a programme lacks, beyond which there is no way between
 _TURNS = 4
+_ROWS = 1 << 14  # that are looked at before the next
 _SMALL, _ALIKE = 4096, 1e-9  # rows that are factored as they are; of a column's size
 
 
@@ -43,20 +45,24 @@ def direction(
         return None
     y, present = table.responses, _present(table)
     binary = loss.domain == "binary"
-    if binary and bool(((2.0 * y - 1.0) * after.score)[present].min() > 0):
+
+    def up(by: NDArray[np.float64], rows: slice) -> NDArray[np.float64]:
+        # Where the loss of a row falls; a count above zero has its own place and must stay.
+        y_of, by_of = y[rows], by[rows]
+        found = (2.0 * y_of - 1.0) * by_of if binary else np.where(y_of > 0, -np.abs(by_of), -by_of)
+        return np.where(present[rows], found, np.inf)
+
+    if binary and _all_above(lambda rows: up(after.score, rows), table.n, np.nextafter(0.0, 1.0)):
         return in_callers_units(scaled, units)[:, 0]
-    by = after.score - before.score
-    largest = float(np.abs(by[present]).max())
-    # Up is where the loss of a row falls; a count above zero has its own place and must stay.
-    up = (2.0 * y - 1.0) * by if binary else np.where(y > 0, -np.abs(by), -by)
-    if not (largest > _MOVED and np.isfinite(largest) and float(up[present].min()) >= -_STILL * largest):
+    by = np.where(present, after.score - before.score, 0.0)
+    largest = max(float(by.max()), -float(by.min()))
+    if not (_MOVED < largest < np.inf and _all_above(lambda rows: up(by, rows), table.n, -_STILL * largest)):
         return None
-    still = present & (up <= _STILL * largest)
+    still = present & (up(by, slice(None)) <= _STILL * largest)
     exact = _leaving(table, units, still, step, seed, intercept=intercept)
-    moved = table.look(units, exact[:, 0]).score
-    largest = float(np.abs(moved[present]).max())
-    up = (2.0 * y - 1.0) * moved if binary else np.where(y > 0, -np.abs(moved), -moved)
-    if not (largest > 0 and float(up[present].min()) >= -_ROUNDING * largest):
+    moved = np.where(present, table.look(units, exact[:, 0]).score, 0.0)
+    largest = max(float(moved.max()), -float(moved.min()))
+    if not (largest > 0 and _all_above(lambda rows: up(moved, rows), table.n, -_ROUNDING * largest)):
         return None
     return in_callers_units(exact, units)[:, 0]
 
@@ -70,9 +76,13 @@ def between(
     answer has on the wrong side come in next, a read each time.
     """
     side, present = 2.0 * table.responses - 1.0, _present(table)
+    most = _FEW * (table.d + 1)
+    some = slice(0, _ROWS)
+    if np.count_nonzero((side[some] * score[some] <= 0) & present[some]) > most:
+        return None, False
     margin = np.where(present, side * score, np.inf)
     wrong = int(np.count_nonzero(margin <= 0))
-    if not 0 < wrong <= _FEW * (table.d + 1):
+    if not 0 < wrong <= most:
         return None, False
     level = 1 / math.sqrt(p.total) if intercept else 0.0
     near = np.argpartition(margin, min(_NEAR * (table.d + 1), table.n) - 1)[: _NEAR * (table.d + 1)]
@@ -92,6 +102,11 @@ def between(
             return in_callers_units(scaled[:, np.newaxis], p.units)[:, 0], True
         near = np.union1d(near, np.flatnonzero(margin <= 0)[: _NEAR * (table.d + 1)])
     return None, False
+
+
+def _all_above(values: Callable[[slice], NDArray[np.float64]], n: int, bound: float) -> bool:
+    """Whether no row's value is below a bound: of overlapping labels a look at a few rows tells."""
+    return all(values(slice(first, first + _ROWS)).min() >= bound for first in range(0, n, _ROWS))
 
 
 def _present(table: Table) -> NDArray[np.bool_]:
