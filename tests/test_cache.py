@@ -84,9 +84,10 @@ def test_a_second_process_compiles_nothing(filled):
 def test_no_solver_compiles_anything_in_a_second_process(tmp_path):
     code = """
     rng = np.random.default_rng(0)
-    X, Y = rng.standard_normal((60_000, 5)), rng.standard_normal((60_000, 3))
+    X = rng.standard_normal((60_000, 5))
+    Y = X @ rng.standard_normal((5, 3)) + rng.standard_normal((60_000, 3))
     for y in (Y[:, 0], Y):
-        for options in ({"solver": "sgd"}, {"solver": "cg"}, {"solver": "exact"}, {"step": 0.01, "epochs": 1}):
+        for options in ({"solver": "sgd"}, {"solver": "cg"}, {"solver": "exact"}, {"step": 0.01, "epochs": 2}):
             gs.fit(X, y, check=False, **options)
     answers = ()
 """
