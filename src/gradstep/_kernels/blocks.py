@@ -38,7 +38,7 @@ def in_rows(A: Any) -> Any:
 def block_of(X):
     """Return how many rows a block has, and how many entries apart they are: not by a power of two."""
     wide = -(-X.shape[1] // WIDTH) * WIDTH
-    return max(WIDTH, min(_ROWS, _CELLS // wide // WIDTH * WIDTH)), wide + WIDTH
+    return max(WIDTH, min(_ROWS, _CELLS // max(1, wide) // WIDTH * WIDTH)), wide + WIDTH
 
 
 @_called

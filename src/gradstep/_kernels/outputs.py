@@ -68,7 +68,7 @@ def gradient(X, y, weight, start, stop, scale, minus, w, level, rest, y_scale, h
         borrowed(X), borrowed(y), borrowed(weight), borrowed(w), borrowed(scale), borrowed(minus)
     )  # fmt: skip
     level, rest, y_scale = borrowed(level), borrowed(rest), borrowed(y_scale)
-    ahead = _AHEAD // (d * X.itemsize) + 1
+    ahead = _AHEAD // max(1, d * X.itemsize) + 1
     for begin in range(start, stop, SHORT):
         end = min(begin + SHORT, stop)
         total[:] = 0.0
@@ -118,7 +118,7 @@ def curvature(X, weight, start, stop, scale, minus, p, level, k, total, by_level
     total, by_level = borrowed(total), borrowed(by_level)
     total[:] = 0.0
     by_level[:] = 0.0
-    ahead = _AHEAD // (X.shape[1] * X.itemsize) + 1
+    ahead = _AHEAD // max(1, X.shape[1] * X.itemsize) + 1
     _add_rows(X, weight, start, stop, ahead, scale, minus, p, level, k, block, z, total, by_level)
     keep(held)
 

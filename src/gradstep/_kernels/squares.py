@@ -51,7 +51,7 @@ def _residuals(y, weight, first, count, level, rest, y_scale, z):
         i, row = uint64(t), uint64(first + t)
         v = 1.0 if alone else weight[row]
         if v > 0.0:
-            r = (y[row] * y_scale - level) - (rest + z[i])
+            r = (float(y[row]) * y_scale - level) - (rest + z[i])
             by_level += v * r
             squares += v * r * r
             z[i] = v * r

@@ -36,7 +36,8 @@ def _tile(height: int, width: int, wide: int = WIDTH) -> Callable[..., None]:
         of_a = np.lib.stride_tricks.as_strided(A[a:], (count, height), (8 * a_step, 8 * a_across))
         of_b = np.lib.stride_tricks.as_strided(B[b:], (count, width, wide), (8 * b_step, 8 * b_across, 8))
         of_c = np.lib.stride_tricks.as_strided(C[c:], (height, width, wide), (8 * c_down, 8 * c_across, 8))
-        of_c += np.tensordot(of_a, of_b, (0, 0))
+        for of_row, vectors in zip(of_a, of_b, strict=True):  # one after the other, as in the compiled code
+            of_c += of_row[:, np.newaxis, np.newaxis] * vectors
 
     @intrinsic
     def compiled(context: Any, A: Any, B: Any, C: Any, places: Any) -> Any:  # noqa: ARG001 - Numba's form
