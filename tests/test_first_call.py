@@ -177,10 +177,11 @@ def test_compiling_is_said_timed_and_counted_in(caplog):
 def test_after_a_warm_up_nothing_is_compiled(loss, caplog):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        gs.warm_up(loss=loss, columns=3)
         gs.warm_up(loss=loss)
     rng = np.random.default_rng(1)
     with caplog.at_level(logging.INFO, "gradstep.compile"):
-        for n, d in ((50, 2), (9_000, 3)):
+        for n, d in ((50, 2), (9_000, 3), (12_000, 30)):
             X = rng.standard_normal((n, d))
             y = gs.losses.DOMAINS[loss.domain].into(X.sum(axis=1) / 4 + rng.standard_normal(n))
             gs.fit(X, y, loss=loss).predict(X)
@@ -198,6 +199,7 @@ def test_a_warm_up_returns_its_seconds():
         ({"dtype": "int"}, ValueError, r"^dtype: 'int' came; float64 or float32 is needed\.$"),
         ({"dtype": "nonsense"}, ValueError, r"^dtype: 'nonsense' came; float64 or float32 is needed\.$"),
         ({"loss": "squared"}, TypeError, r"^loss: "),
+        ({"columns": 0}, ValueError, r"^columns: 0 came; a whole number of at least 1 is needed\.$"),
     ],
 )
 def test_a_warm_up_refuses_what_there_is_not(options, error, message):

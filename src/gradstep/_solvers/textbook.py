@@ -80,7 +80,7 @@ def sgd(
         ``w_next = prox(v - step * g(v))``. It needs ``momentum``.
     average : bool, default False
         Return the average of the path, which sheds the noise of the batches that a step leaves (Polyak and Ruppert).
-        The last part of the path counts: after ``t`` steps the average moves by ``4 / (t + 4)`` of its distance to the
+        The last part of the path counts: the ``t``-th step moves the average by ``4 / (t + 3)`` of its distance to the
         newest coefficients, so that 15/16 of the weight lies on the last half of the steps, however many there will be.
         It is not sparse where the coefficients are.
 
