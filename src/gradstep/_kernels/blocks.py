@@ -23,7 +23,7 @@ _called = partial(compilable, fastmath=False, error_model="numpy")
 
 @_called
 def width_of(k: Any) -> Any:
-    """Return how many numbers a row of k outputs has: whole vectors."""
+    """Return how many numbers whole vectors have that hold k: a row of outputs, or of a block."""
     return -(-k // WIDTH) * WIDTH
 
 
@@ -37,7 +37,7 @@ def in_rows(A: Any) -> Any:
 @_called
 def block_of(X):
     """Return how many rows a block has, and how many entries apart they are: not by a power of two."""
-    wide = -(-X.shape[1] // WIDTH) * WIDTH
+    wide = width_of(X.shape[1])
     return max(WIDTH, min(_ROWS, _CELLS // max(1, wide) // WIDTH * WIDTH)), wide + WIDTH
 
 
@@ -46,7 +46,7 @@ def fill_block(X, weight, first, count, scale, minus, block, stride, ahead):
     """Write scaled rows to a block, zeros for those of weight zero and behind the last up to a multiple of eight."""
     d = X.shape[1]
     zero = all_of(0.0)
-    for t in range(-(-count // WIDTH) * WIDTH):
+    for t in range(width_of(count)):
         i, to = uint64(first + t), uint64(t * stride)
         prefetch(X, uint64(first + t + ahead))
         real = t < count and (weight.size == 1 or weight[i] > 0.0)
@@ -59,7 +59,7 @@ def fill_block(X, weight, first, count, scale, minus, block, stride, ahead):
 def take_block(X, order, start, first, count, block, stride, ahead):
     """Write rows of an epoch's order from `start` on to a block as they stand, zeros up to a multiple of eight."""
     d = X.shape[1]
-    for t in range(-(-count // WIDTH) * WIDTH):
+    for t in range(width_of(count)):
         i, to = uint64(first + t), uint64(t * stride)
         if order.size > 0 and t < count:
             i = uint64(order[uint64(first + t - start)])
@@ -70,10 +70,19 @@ def take_block(X, order, start, first, count, block, stride, ahead):
 
 
 @_called
+def _add_products(A, B, C, places, k):
+    """Add products to a tile of eight rows and k outputs: see `gradstep._kernels.tiles`."""
+    if k <= FOUR:
+        add_narrow_tile(A, B, C, places)
+    else:
+        add_tiles(A, B, C, places, width_of(k) // WIDTH)
+
+
+@_called
 def score_block(block, stride, count, d, weights, k, level, z):
     """Set the rows of `z` to level and the products of the block with weights."""
     wide = width_of(k)
-    for t in range(-(-count // WIDTH) * WIDTH):
+    for t in range(width_of(count)):
         for c in range(0, wide, WIDTH):
             put(z, uint64(t * wide + c), eight(level, uint64(c)))
     across, one, eights, none = uint64(wide), uint64(1), uint64(WIDTH), uint64(0)
@@ -81,10 +90,7 @@ def score_block(block, stride, count, d, weights, k, level, z):
         places = (
             uint64(t * stride), one, uint64(stride), none, across, eights, uint64(t * wide), across, eights, uint64(d)
         )  # fmt: skip
-        if k <= FOUR:
-            add_narrow_tile(block, weights, z, places)
-        else:
-            add_tiles(block, weights, z, places, wide // WIDTH)
+        _add_products(block, weights, z, places, k)
 
 
 @_called
@@ -96,7 +102,4 @@ def add_block(block, stride, count, d, z, k, total):
         places = (
             uint64(j), uint64(stride), one, none, across, eights, uint64(j * wide), across, eights, uint64(count)
         )  # fmt: skip
-        if k <= FOUR:
-            add_narrow_tile(block, z, total, places)
-        else:
-            add_tiles(block, z, total, places, wide // WIDTH)
+        _add_products(block, z, total, places, k)

@@ -104,13 +104,8 @@ class Dense(Summed):
         def part(piece: int) -> None:
             table = tables[piece]
             if alone:
-                kernel(
-                    *table._rows,  # noqa: SLF001 - its own kind
-                    w.reshape(-1),
-                    sums[piece].reshape(-1),
-                    losses[piece],
-                    self._loss.params,
-                )
+                of_piece = table._rows  # noqa: SLF001 - its own kind
+                kernel(*of_piece, w.reshape(-1), sums[piece].reshape(-1), losses[piece], self._loss.params)
             else:
                 losses[piece], sums[piece] = (of * table.n for of in Table.gradient(table, w))
 
@@ -229,7 +224,7 @@ class Dense(Summed):
         centre = units.centre + mean
         centred = centred or self.k > 1 or not _moderate(units.scale)
         level, rest = exact_dot(centre, w) if centred else (w[-1], np.zeros(1))
-        blocks = list(self._pieces((self.d + ROW_COST) // 2 if self.k == 1 else self.d * self.k))
+        blocks = self._pieces_of_sums()
         scale, minus, unit = padded(units.scale), padded(-centre), np.broadcast_to(units.y_scale, self.k)
         if self.k == 1:
             gradient, width = squares.gradient_kernel(centred, self.d), 1
@@ -267,6 +262,10 @@ class Dense(Summed):
             slopes = units.scale[:, np.newaxis] * slopes - centre[:, np.newaxis] * by_level
         size = sums[:, 2].sum(axis=0)[: self.k]
         return Evidence(slopes, by_level * intercept, size, *roundings(self.d, self.k), centred), norms
+
+    def _pieces_of_sums(self) -> list[tuple[int, int]]:
+        """Return the pieces of a gradient or a direction, two sums over the cells of a row."""
+        return list(self._pieces((self.d + ROW_COST) // 2 if self.k == 1 else self.d * self.k))
 
     def reweighted(self, weight: NDArray[np.float64]) -> Self:
         """Return a view of these rows with other weights, (n,) of mean 1 or one for all; its reads count in."""
@@ -355,7 +354,7 @@ class Dense(Summed):
 
     def curvature(self, units: Units, centre: NDArray[np.float64], p: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``sum_i v_i [z_i, 1] (z_i p + level)`` (d + 1, k) in one read, the columns about `centre`."""
-        blocks = list(self._pieces((self.d + ROW_COST) // 2 if self.k == 1 else self.d * self.k))
+        blocks = self._pieces_of_sums()
         scale, minus = padded(units.scale), padded(-centre)
         if self.k == 1:
             curvature, width = lanes.kernels(_to_be_centred(units.scale, centre), self.d).curvature, 1
