@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 import gradstep as gs
-from gradstep._kernels.four_rows import FOUR, MOST, TINY
+from gradstep._kernels.four_rows import MOST
+from gradstep._kernels.simd import FOUR
+from gradstep._kernels.sweep import TINY
 from gradstep._table.dense import Dense
 from gradstep._table.terms import Rows, Units
 

@@ -7,7 +7,7 @@ from gradstep import _input
 from gradstep._fit import fit
 from gradstep._kernels import plain
 from gradstep._kernels.first_call import spent
-from gradstep._kernels.four_rows import TINY
+from gradstep._kernels.sweep import TINY
 from gradstep._numbers import stream, whole
 from gradstep.losses import DOMAINS, Loss, squared
 

@@ -7,7 +7,7 @@ over the columns of a row, which vectorises them, those of several are in `grads
 
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import uint64
@@ -16,8 +16,9 @@ from gradstep._kernels.borrowed import borrowed, keep
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.cpu import SUMS
 from gradstep._kernels.formula import compilable
-from gradstep._kernels.four_rows import MOST, Sums, rows_ahead, rows_at_once, sums_of_rows
-from gradstep._kernels.simd import WIDTH, aligned, all_of, entries, fused, sum_of
+from gradstep._kernels.four_rows import MOST, over_rows, rows_ahead
+from gradstep._kernels.simd import WIDTH, aligned, all_of, entries, four, four_of, fused, sum_of
+from gradstep._kernels.sweep import Middle
 
 _sums = partial(compilable, fastmath=SUMS, forceinline=True, error_model="numpy")
 _inlined = partial(compilable, fastmath=False, forceinline=True, error_model="numpy")
@@ -37,14 +38,14 @@ class _Parts(NamedTuple):
     """What kernels of one output are made of: into the terms of the rows, sums over some, over chunks, and back."""
 
     into_rows: Callable[..., float]
-    add_rows: Callable[..., float]
+    add_rows: Callable[..., Any]
     add_chunks: Callable[..., float]
     from_rows: Callable[..., None]
 
 
-def _parts(centred: bool, sums: Sums) -> _Parts:
+@lru_cache(maxsize=64)
+def _parts(centred: bool, add_rows: Callable[..., Any]) -> _Parts:
     """Return them for columns as they stand, or centred in register."""
-    scores, add, *_ = sums
 
     @_inlined
     def into_rows(scale, minus, p, level):
@@ -63,36 +64,30 @@ def _parts(centred: bool, sums: Sums) -> _Parts:
                 total[j] = total[j] * scale[j] + minus[j] * by_level
 
     @_inlined
-    def add_rows(X, weight, start, stop, ahead, scale, minus, p, level, z, total):
-        """Add ``v (x p + level) x`` of rows `start` to `stop` to `total`, and return the sum of ``v (x p + level)``.
-
-        Each row asks for the one that is `ahead` of it, if that is not 0.
-        """
-        by_level, rows = 0.0, rows_at_once(X)
-        for first in range(start, stop, rows):
-            count = min(rows, stop - first)
-            scores(X, first, count, scale, minus, p, z, ahead)
-            by_level += _weighted(weight, first, z[:count], level)
-            add(X, weight, first, count, scale, minus, z, total, ahead)
-        return by_level
-
-    @_inlined
     def add_chunks(X, weight, chunks, run, first, last, scale, minus, p, level, z, total):
-        """Do what `add_rows` does for the rows of some chunks, each of which asks for the next."""
+        """Add ``v (x p + level) x`` of the rows of some chunks to `total`, and return the sum without ``x``."""
         n = X.shape[0]
         by_level = 0.0
         for s in range(first, last):
             row = chunks[s] * run
             ahead = chunks[min(s + 1, chunks.size - 1)] * run - row
-            by_level += add_rows(X, weight, row, min(row + run, n), ahead, scale, minus, p, level, z, total)
+            last = min(row + run, n)
+            by_level += add_rows(X, weight, row, last, scale, minus, p, total, z, ahead, (weight, level))[0]
         return by_level
 
     return _Parts(into_rows, add_rows, add_chunks, from_rows)
 
 
+@_inlined
+def _of_four(z, i, given, one, two):
+    weight, level = given
+    of_row = (four_of(weight[0]) if weight.size == 1 else four(weight, i)) * (z + four_of(level))
+    return of_row, one + of_row, two
+
+
 @_sums
-def _weighted(weight, first, z, level):
-    """Make products of some rows ``v (z + level)``, in place, and return their sum."""
+def _of_some(z, first, given):
+    weight, level = given
     by_level = 0.0
     if weight.size == 1:
         v = weight[0]
@@ -104,7 +99,11 @@ def _weighted(weight, first, z, level):
             v = weight[uint64(first + t)]
             z[t] = v * (z[t] + level) if v > 0.0 else 0.0  # a row of weight zero is no row, whatever stands in it
             by_level += z[t]
-    return by_level
+    return by_level, 0.0
+
+
+_PRODUCTS = Middle(_of_some, _of_four)
+"""Make of scores ``v (z + level)``, and their sum."""
 
 
 class Kernels(NamedTuple):
@@ -120,18 +119,13 @@ def kernels(centred: bool, d: int) -> Kernels:
 
     Either way what they are told and what they say is of columns ``x * scale + minus``.
     """
-    return _kernels_of(centred, sums_of_rows(centred, d))
+    parts = _parts(centred, over_rows(centred, d, _PRODUCTS))
+    return Kernels(*_sums_of_rows(parts), _lane(parts))
 
 
 @lru_cache(maxsize=64)
-def _kernels_of(centred: bool, sums: Sums) -> Kernels:
-    parts = _parts(centred, sums)
-    return Kernels(*_sums_of_rows(parts, sums), _lane(parts, sums))
-
-
-def _sums_of_rows(parts: _Parts, sums: Sums) -> tuple[Callable[..., None], Callable[..., None]]:
+def _sums_of_rows(parts: _Parts) -> tuple[Callable[..., None], Callable[..., None]]:
     into_rows, add_rows, add_chunks, from_rows = parts
-    zeros, joined = sums.zeros, sums.joined
 
     @kernel
     def curvature(X, weight, start, stop, scale, minus, p, level, total, by_level):
@@ -139,13 +133,13 @@ def _sums_of_rows(parts: _Parts, sums: Sums) -> tuple[Callable[..., None], Calla
 
         Vectors of columns are padded to eights, ``minus`` is ``-centre``.
         """
-        held = aligned(p.size), zeros(scale), aligned(MOST)
+        held = aligned(p.size), aligned(scale.size), aligned(MOST)
         own, found, z = borrowed(held[0]), borrowed(held[1]), borrowed(held[2])
         X, weight, scale, minus = borrowed(X), borrowed(weight), borrowed(scale), borrowed(minus)
         own[:] = p
         level = into_rows(scale, minus, own, level)
-        by_level[0] = add_rows(X, weight, start, stop, rows_ahead(X), scale, minus, own, level, z, found)
-        joined(found)
+        given = weight, level
+        by_level[0] = add_rows(X, weight, start, stop, scale, minus, own, found, z, rows_ahead(X), given)[0]
         from_rows(scale, minus, found, by_level[0])
         total[:] = found[: total.size]
         keep(held)
@@ -153,13 +147,12 @@ def _sums_of_rows(parts: _Parts, sums: Sums) -> tuple[Callable[..., None], Calla
     @kernel
     def part_of_batch(X, weight, chunks, run, first, last, scale, minus, p, level, total):
         """Set `total` to the sums of some chunks of a batch of a lane that threads share, the level's last."""
-        held = aligned(p.size), zeros(scale), aligned(MOST)
+        held = aligned(p.size), aligned(scale.size), aligned(MOST)
         own, found, z = borrowed(held[0]), borrowed(held[1]), borrowed(held[2])
         X, weight, scale, minus = borrowed(X), borrowed(weight), borrowed(scale), borrowed(minus)
         own[:] = p
         level = into_rows(scale, minus, own, level)
         by_level = add_chunks(X, weight, borrowed(chunks), run, first, last, scale, minus, own, level, z, found)
-        joined(found)
         from_rows(scale, minus, found, by_level)
         total[: p.size], total[p.size] = found[: p.size], by_level
         keep(held)
@@ -167,9 +160,9 @@ def _sums_of_rows(parts: _Parts, sums: Sums) -> tuple[Callable[..., None], Calla
     return curvature, part_of_batch
 
 
-def _lane(parts: _Parts, sums: Sums) -> Callable[..., None]:
+@lru_cache(maxsize=64)
+def _lane(parts: _Parts) -> Callable[..., None]:
     into_rows, _, add_chunks, from_rows = parts
-    zeros, joined = sums.zeros, sums.joined
 
     @kernel
     def lane(X, weight, chunks, run, batches, scale, minus, T, level, fixed, slope, lanes, rate, out):
@@ -191,7 +184,7 @@ def _lane(parts: _Parts, sums: Sums) -> Callable[..., None]:
         """
         d, r = T.shape
         q, step, mean = -slope[:, 0], np.empty(r + 1), np.zeros(r + 1)
-        held = aligned(scale.size), zeros(scale), aligned(MOST)
+        held = aligned(scale.size), aligned(scale.size), aligned(MOST)
         p, total, z = borrowed(held[0]), borrowed(held[1]), borrowed(held[2])
         X, weight, chunks, T = borrowed(X), borrowed(weight), borrowed(chunks), borrowed(T)
         scale, minus = borrowed(scale), borrowed(minus)
@@ -203,7 +196,6 @@ def _lane(parts: _Parts, sums: Sums) -> Callable[..., None]:
             total[:] = 0.0
             at = into_rows(scale, minus, p, level * q[r])
             by_level = add_chunks(X, weight, chunks, run, batches[t], batches[t + 1], scale, minus, p, at, z, total)
-            joined(total)
             from_rows(scale, minus, total, by_level)
             for a in range(r + 1):
                 step[a] = slope[a, 0]

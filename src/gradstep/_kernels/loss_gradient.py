@@ -9,8 +9,9 @@ from gradstep._kernels.borrowed import borrowed, keep
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.cpu import SUMS
 from gradstep._kernels.formula import Formula, compilable
-from gradstep._kernels.four_rows import MOST, Sums, rows_ahead, rows_at_once, sums_of_rows
+from gradstep._kernels.four_rows import MOST, over_rows, rows_ahead
 from gradstep._kernels.simd import aligned
+from gradstep._kernels.sweep import TINY, Middle
 
 _sums = partial(compilable, fastmath=SUMS, forceinline=True, error_model="numpy")
 
@@ -21,45 +22,42 @@ def kernel_of(value: Formula, slope: Formula, d: int) -> Callable[..., None]:
     ``X`` is (n, d), ``y`` (n,), ``weight`` (n,) or one for all, ``w`` (d + 1,) with the intercept last; ``total``
     (d + 1,) is set to ``sum_i v_i slope(z_i, y_i) [x_i, 1]``, ``losses`` (1,) to the sum of the losses.
     """
-    return _of(value, slope, sums_of_rows(centred=False, d=d))
+    return _of(value, slope, 0 if d > TINY else d)
 
 
 @lru_cache(maxsize=64)
-def _of(value: Formula, slope: Formula, sums: Sums) -> Callable[..., None]:
-    scores, add, zeros, joined = sums
-
-    @_sums
-    def losses_of(z, level, y, weight, first, p):
-        """Make scores of some rows their slopes, in place, and return the sums of losses and slopes."""
-        loss, by_level = 0.0, 0.0
-        for t in range(z.size):
-            v = weight[0] if weight.size == 1 else weight[uint64(first + t)]
-            score, of_row = z[t] + level, y[uint64(first + t)]
-            loss += v * value(score, of_row, p)
-            s = v * slope(score, of_row, p)
-            by_level += s
-            z[t] = s
-        return loss, by_level
+def _of(value: Formula, slope: Formula, d: int) -> Callable[..., None]:
+    block = over_rows(centred=False, d=d, middle=_middle(value, slope))
 
     @kernel
     def gradient(X, y, weight, w, total, losses, p):
         n, d = X.shape
         weights = aligned(d)
-        held = weights, aligned(MOST), zeros(weights)
+        held = weights, aligned(MOST), aligned(d)
         own, z, found = borrowed(held[0]), borrowed(held[1]), borrowed(held[2])
         own[:d] = w[:d]
         X, y, weight = borrowed(X), borrowed(y), borrowed(weight)
-        losses[0], by_level = 0.0, 0.0
-        ahead, rows = rows_ahead(X), rows_at_once(X)
-        for first in range(0, n, rows):
-            count = min(rows, n - first)
-            scores(X, first, count, own, own, own, z, ahead)
-            loss, slopes = losses_of(z[:count], w[d], y, weight, first, p)
-            losses[0] += loss
-            by_level += slopes
-            add(X, weight, first, count, own, own, z, found, ahead)
-        joined(found)
+        losses[0], by_level = block(X, weight, 0, n, own, own, own, found, z, rows_ahead(X), (y, weight, w[d], p))
         total[:d], total[d] = found[:d], by_level
         keep(held)
 
     return gradient
+
+
+def _middle(value: Formula, slope: Formula) -> Middle:
+    """Make of scores slopes; and the sums of losses and slopes."""
+
+    @_sums
+    def of_some(z, first, given):
+        y, weight, level, p = given
+        losses, by_level = 0.0, 0.0
+        for t in range(z.size):
+            v = weight[0] if weight.size == 1 else weight[uint64(first + t)]
+            score, of_row = z[t] + level, y[uint64(first + t)]
+            losses += v * value(score, of_row, p)
+            s = v * slope(score, of_row, p)
+            by_level += s
+            z[t] = s
+        return losses, by_level
+
+    return Middle(of_some)

@@ -22,6 +22,10 @@ def prefetch_line(X, i, j):
     """Ask for the cache line of entry (i, j), which need not exist: what is asked for beyond the end is not fetched."""
 
 
+def prefetch_cells(X, i, count):
+    """Ask for so many cells of a C-ordered array, from row `i` on, which need not exist."""
+
+
 @overload(prefetch, jit_options={"forceinline": True, "error_model": "numpy"}, strict=False)
 def _rows(X, i):  # noqa: ARG001
     entries = _LINE // (X.dtype.bitwidth // 8)  # a constant: what could fail would cost each row its checks
@@ -33,6 +37,17 @@ def _rows(X, i):  # noqa: ARG001
             j += entries
 
     return lines_of_a_row
+
+
+@overload(prefetch_cells, jit_options={"forceinline": True, "error_model": "numpy"}, strict=False)
+def _cells(X, i, count):  # noqa: ARG001
+    entries = _LINE // (X.dtype.bitwidth // 8)
+
+    def lines_of_cells(X, i, count):
+        for j in range(0, count, entries):
+            _ask_for(X, i, j)  # type: ignore[call-arg]
+
+    return lines_of_cells
 
 
 @overload(prefetch_line, jit_options={"forceinline": True, "error_model": "numpy"}, strict=False)

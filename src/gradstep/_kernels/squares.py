@@ -2,15 +2,17 @@
 
 from collections.abc import Callable
 from functools import lru_cache, partial
+from typing import Any
 
 from numba import uint64
 
 from gradstep._kernels.borrowed import borrowed, keep
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.formula import compilable
-from gradstep._kernels.four_rows import MOST, Sums, all_count, rows_ahead, rows_at_once, sums_of_rows
+from gradstep._kernels.four_rows import MOST, all_count, over_rows, rows_ahead
 from gradstep._kernels.rows import EPS
 from gradstep._kernels.simd import FOUR, aligned, four, four_of, fused, put_four, sum_of
+from gradstep._kernels.sweep import Middle
 
 SHORT = 128
 """Rows whose sums are plain: between such blocks what rounding takes is kept."""
@@ -28,54 +30,45 @@ def roundings(d: int, k: int = 1) -> tuple[float, float]:
     return (SHORT + 8) * EPS / 2, ((d / 8 if k == 1 else d) + 16) * EPS / 2
 
 
-def gradient_kernel(centred: bool, d: int) -> Callable[..., None]:
-    """Return the gradient of d columns as they stand, or centred."""
-    return _gradient_of(sums_of_rows(centred, d))
+@_inlined
+def _of_four(z, i, given, one, two):
+    y, weight, level, rest, y_scale = given
+    r = (four(y, i) * four_of(y_scale) - four_of(level)) - (four_of(rest) + z)
+    of_row = r if weight.size == 1 else r * four(weight, i)
+    return of_row, one + of_row, fused(of_row, r, two)
 
 
 @_inlined
-def _residuals(y, weight, first, count, level, rest, y_scale, z):
-    """Make scores of some rows ``v r``, in place, and return the sums of ``v r`` and ``v r**2``."""
-    alone, every = weight.size == 1, all_count(weight, first, count)
+def _of_some(z, first, given):
+    y, weight, level, rest, y_scale = given
+    one, two = four_of(0.0), four_of(0.0)
     by_level, squares = 0.0, 0.0
-    by_levels, of_squares = four_of(0.0), four_of(0.0)
-    units, levels, rests = four_of(y_scale), four_of(level), four_of(rest)
-    whole = count // FOUR * FOUR if every else 0
+    whole = z.size // FOUR * FOUR if all_count(weight, first, z.size) else 0
     for t in range(0, whole, FOUR):
-        r = (four(y, first + t) * units - levels) - (rests + four(z, t))
-        of_row = r if alone else r * four(weight, first + t)
-        by_levels = by_levels + of_row
-        of_squares = fused(of_row, r, of_squares)
+        of_row, one, two = _of_four(four(z, t), first + t, given, one, two)
         put_four(z, t, of_row)
-    for t in range(whole, count):
+    for t in range(whole, z.size):
         i, row = uint64(t), uint64(first + t)
-        v = 1.0 if alone else weight[row]
+        v = 1.0 if weight.size == 1 else weight[row]
         if v > 0.0:
             r = (float(y[row]) * y_scale - level) - (rest + z[i])
             by_level += v * r
             squares += v * r * r
             z[i] = v * r
-    return by_level + sum_of(by_levels), squares + sum_of(of_squares)
+    return by_level + sum_of(one), squares + sum_of(two)
+
+
+_RESIDUALS = Middle(_of_some, _of_four)
+"""Make of scores ``v r``, and the sums of ``v r`` and ``v r**2``."""
+
+
+def gradient_kernel(centred: bool, d: int) -> Callable[..., None]:
+    """Return the gradient of d columns as they stand, or centred."""
+    return _gradient_of(over_rows(centred, d, _RESIDUALS))
 
 
 @lru_cache(maxsize=64)
-def _gradient_of(sums: Sums) -> Callable[..., None]:
-    scores, add, zeros, joined = sums
-
-    @_inlined
-    def block(X, y, weight, start, stop, scale, minus, p, level, rest, y_scale, z, total):
-        """Add ``v r x`` of some rows to `total`, and return the sums of ``v r`` and ``v r**2``."""
-        by_level, squares = 0.0, 0.0
-        ahead, rows = rows_ahead(X), rows_at_once(X)
-        for first in range(start, stop, rows):
-            count = min(rows, stop - first)
-            scores(X, first, count, scale, minus, p, z, ahead)
-            of_level, of_squares = _residuals(y, weight, first, count, level, rest, y_scale, z)
-            by_level += of_level
-            squares += of_squares
-            add(X, weight, first, count, scale, minus, z, total, ahead)
-        return by_level, squares
-
+def _gradient_of(block: Callable[..., Any]) -> Callable[..., None]:
     @kernel
     def gradient(X, y, weight, start, stop, scale, minus, p, level, rest, y_scale, high, low, sums):
         """Add to `high` and `low` the parts of ``X' v r`` of rows `start` to `stop`, to `sums` those of v r and v r**2.
@@ -84,15 +77,14 @@ def _gradient_of(sums: Sums) -> Callable[..., None]:
         two parts; vectors of columns are padded to eights. ``sums`` is the sum of ``v r``, what rounding took from it,
         and the sum of ``v r**2``.
         """
-        held = zeros(scale), aligned(MOST)
+        held = aligned(scale.size), aligned(MOST)
         total, z, y = borrowed(held[0]), borrowed(held[1]), borrowed(y.reshape(y.size))
         X, weight, scale, minus, p = borrowed(X), borrowed(weight), borrowed(scale), borrowed(minus), borrowed(p)
+        ahead, given = rows_ahead(X), (y, weight, level, rest, y_scale)
         for first in range(start, stop, SHORT):
             total[:] = 0.0
-            by_level, squares = block(
-                X, y, weight, first, min(first + SHORT, stop), scale, minus, p, level, rest, y_scale, z, total
-            )
-            joined(total)
+            last = min(first + SHORT, stop)
+            by_level, squares = block(X, weight, first, last, scale, minus, p, total, z, ahead, given)
             for j in range(X.shape[1]):
                 before = high[j]
                 after = before + total[j]
