@@ -275,6 +275,11 @@ def test_steps_that_threads_share_lead_where_lanes_do(weighted, lanes_of, monkey
         found.append(seen.lanes(units, deal, model, slope, 0.2))
     np.testing.assert_allclose(found[0], found[1], rtol=1e-9, atol=1e-10 * np.abs(found[1]).max())
     assert seen.row_reads == 2 * n
+    monkeypatch.setattr(shared_steps, "_LONG", d)
+    monkeypatch.setattr(shared_steps, "_CELLS_PER_CALL", X.size // 4)  # a call or two of a step each
+    for count in (1, 2, 3):
+        with gs.set_threads(count):
+            np.testing.assert_array_equal(seen.lanes(units, deal, model, slope, 0.2), found[0])
 
 
 @pytest.mark.parametrize("shares", ["one", "each"])

@@ -37,7 +37,7 @@ from gradstep._kernels.sweep import TINY, Middle, sweep_of
 MOST = 32
 """Rows whose scores are made at once."""
 _BLOCK = 16384  # bytes of such rows
-_SWEEP = 128  # rows of which all must count to be swept
+_SWEEP = 128  # rows at once, of which some may not count
 _AHEAD = 16384  # bytes between asking for a row and reading it
 
 _inlined = partial(compilable, fastmath=False, forceinline=True, error_model="numpy")
@@ -66,12 +66,13 @@ def _over_rows(centred: bool, tiny: int, middle: Middle) -> Callable[..., Any]:
         one, two, row, rows = 0.0, 0.0, start, rows_at_once(X)
         while row < stop:
             if tiny:
-                last = row + min(_SWEEP, stop - row) // FOUR * FOUR
-                if last > row and all_count(weight, row, last - row):
+                last = _swept(weight, row, row + min(_SWEEP, stop - row) // FOUR * FOUR)
+                if last > row:
                     of_rows = sweep(X, row, last, scale, minus, p, total, z, ahead, given)
                     one, two, row = one + of_rows[0], two + of_rows[1], last
-                    continue
-            count = min(rows, stop - row)
+                    if row == stop:
+                        break
+            count = min(FOUR if tiny else rows, stop - row)
             scores(X, row, count, scale, minus, p, z, ahead)
             of_rows = of_some(z[:count], row, given)
             one, two = one + of_rows[0], two + of_rows[1]
@@ -80,6 +81,16 @@ def _over_rows(centred: bool, tiny: int, middle: Middle) -> Callable[..., Any]:
         return one, two
 
     return block
+
+
+@_inlined
+def _swept(weight, first, stop):
+    """Return where the first four of some rows begin that do not all count, or where the rows end."""
+    if not all_count(weight, first, stop - first):
+        for i in range(first, stop, FOUR):
+            if not all_count(weight, i, FOUR):
+                return i
+    return stop
 
 
 @_inlined

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import uint64
 
+from gradstep._kernels import shared_lane
 from gradstep._kernels.borrowed import borrowed, keep
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.cpu import SUMS
@@ -110,8 +111,8 @@ class Kernels(NamedTuple):
     """What reads the rows of one output."""
 
     curvature: Callable[..., None]
-    part_of_batch: Callable[..., None]
     lane: Callable[..., None]
+    shared_lane: Callable[..., None]
 
 
 def kernels(centred: bool, d: int) -> Kernels:
@@ -120,12 +121,13 @@ def kernels(centred: bool, d: int) -> Kernels:
     Either way what they are told and what they say is of columns ``x * scale + minus``.
     """
     parts = _parts(centred, over_rows(centred, d, _PRODUCTS))
-    return Kernels(*_sums_of_rows(parts), _lane(parts))
+    into_rows, _, add_chunks, from_rows = parts
+    return Kernels(_curvature(parts), _lane(parts), shared_lane.kernel_of(into_rows, add_chunks, from_rows))
 
 
 @lru_cache(maxsize=64)
-def _sums_of_rows(parts: _Parts) -> tuple[Callable[..., None], Callable[..., None]]:
-    into_rows, add_rows, add_chunks, from_rows = parts
+def _curvature(parts: _Parts) -> Callable[..., None]:
+    into_rows, add_rows, _, from_rows = parts
 
     @kernel
     def curvature(X, weight, start, stop, scale, minus, p, level, total, by_level):
@@ -144,20 +146,7 @@ def _sums_of_rows(parts: _Parts) -> tuple[Callable[..., None], Callable[..., Non
         total[:] = found[: total.size]
         keep(held)
 
-    @kernel
-    def part_of_batch(X, weight, chunks, run, first, last, scale, minus, p, level, total):
-        """Set `total` to the sums of some chunks of a batch of a lane that threads share, the level's last."""
-        held = aligned(p.size), aligned(scale.size), aligned(MOST)
-        own, found, z = borrowed(held[0]), borrowed(held[1]), borrowed(held[2])
-        X, weight, scale, minus = borrowed(X), borrowed(weight), borrowed(scale), borrowed(minus)
-        own[:] = p
-        level = into_rows(scale, minus, own, level)
-        by_level = add_chunks(X, weight, borrowed(chunks), run, first, last, scale, minus, own, level, z, found)
-        from_rows(scale, minus, found, by_level)
-        total[: p.size], total[p.size] = found[: p.size], by_level
-        keep(held)
-
-    return curvature, part_of_batch
+    return curvature
 
 
 @lru_cache(maxsize=64)

@@ -30,7 +30,7 @@ from gradstep._table.terms import Deal, Model
 _BATCH_PER_COLUMN = 16  # a step's own work is then a sixteenth of reading its batch
 _LEAST_BATCH = 1024
 _STEPS = 16  # of a lane at least, and of an epoch
-_CHUNK, _CHUNK_BYTES = 16, 8192  # rows that are read in order at least, and bytes: less waits for memory
+_CHUNK, _CHUNK_BYTES = 16, 16384  # rows that are read in order at least, and bytes: less waits for memory
 _CACHED_BYTES, _FEW = 1 << 23, 4  # of a table up to which a cache holds it; rows, where nothing waits for memory
 _CHUNKS_A_BATCH = 16
 _WELL_MIXED = 1 / 30  # of the distance that a good epoch leaves at most
@@ -123,8 +123,10 @@ class Minibatch(NamedTuple):
             return table.n
         if self.batch_size is not None:
             return min(self.batch_size, table.n)
-        per_column = _BATCH_PER_COLUMN * (table.d + 1)
-        return max(4 * (table.d + 1), min(max(per_column, _LEAST_BATCH), table.n // _STEPS))
+        # Of so many rows that a batch may be made of chunks that are worth fetching; a GPU fetches rows side by side.
+        fetched = chunks(table) * neighbours(table) if table.device == "cpu" else 0
+        rows = max(_BATCH_PER_COLUMN * (table.d + 1), _LEAST_BATCH, fetched)
+        return max(4 * (table.d + 1), min(rows, table.n // _STEPS))
 
     def deal(self, table: Table, run: int, epoch: int) -> Deal:
         """Return how the rows of the next epoch are dealt: a function of n, batch and seed alone."""
@@ -140,12 +142,24 @@ class Minibatch(NamedTuple):
         return Deal(table.order(count, self.seed, epoch), run, tuple(batches))
 
 
+def neighbours(table: Table) -> int:
+    """Return how many rows are best read in order before others are."""
+    row_bytes = table.d * table.bytes_per_entry
+    return _FEW if table.n * row_bytes <= _CACHED_BYTES else max(_CHUNK, _CHUNK_BYTES // row_bytes)
+
+
+def chunks(table: Table) -> int:
+    """Return how many chunks a batch has at least.
+
+    As many as columns: where the rows of one are alike, a batch of fewer has no curvature in some direction.
+    """
+    return max(_CHUNKS_A_BATCH, table.d + 1)
+
+
 def chunk(table: Table, batch: int) -> int:
     """Return the rows of a chunk to begin with: few enough that a batch has chunks from all over the table."""
-    row_bytes = table.d * table.bytes_per_entry
-    run = _FEW if table.n * row_bytes <= _CACHED_BYTES else max(_CHUNK, _CHUNK_BYTES // row_bytes)
-    # As many chunks as columns: where the rows of one are alike, a batch of fewer has no curvature in some direction.
-    rows = max(1, min(batch // max(_CHUNKS_A_BATCH, table.d + 1), run))
+    run = neighbours(table)
+    rows = max(1, min(batch // chunks(table), run))
     return rows // _FEW * _FEW if rows > _FEW else rows  # rows are summed in fours
 
 

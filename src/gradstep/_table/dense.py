@@ -387,7 +387,7 @@ class Dense(Summed):
             of_one = lanes.kernels(_to_be_centred(units.scale, model.centre), self.d)
             if shared_steps.are_better(self.d, self.k, deal):
                 self.row_reads += model.rows
-                work = of_one.part_of_batch
+                work = of_one.shared_lane
                 ready = partial(self._ready, of=work)
                 return shared_steps.taken(work, self._host.X, units.scale, deal, model, slope, rate, ready)
             kernel, width, of_slope, more = of_one.lane, 1, slope, ()

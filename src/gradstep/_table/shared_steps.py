@@ -6,19 +6,21 @@ How a step is cut depends on the shape of the table alone, and so do its bits.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradstep._kernels import threads
+from gradstep._kernels.shared_lane import APART
 from gradstep._kernels.simd import padded
 from gradstep._table.terms import Deal, Model
 
 _FEW_LANES = 3
 _LONG = 256  # columns: a step of fewer is over before threads have it
-_PARTS = 4  # of a step
-_FEW_CELLS = 1 << 18  # of a basis: its product is made before threads have it
+_PARTS = 8  # of a step
+_CELLS_PER_CALL = 1 << 26  # so that Ctrl-C is heard
 
 
 def are_better(d: int, k: int, deal: Deal) -> bool:
@@ -27,58 +29,43 @@ def are_better(d: int, k: int, deal: Deal) -> bool:
 
 
 def taken(
-    part_of_batch: Callable[..., object], X: NDArray[np.floating], column_scale: NDArray[np.float64], deal: Deal,
+    kernel: Callable[..., None], X: NDArray[np.floating], column_scale: NDArray[np.float64], deal: Deal,
     model: Model, slope: NDArray[np.float64], rate: float, ready: Callable[..., object],
 ) -> NDArray[np.float64]:  # fmt: skip
-    """Return where lanes lead to, (r + 1, 1) in coordinates of the basis: see `gradstep._kernels.lanes.lane`.
+    """Return where lanes lead to, (r + 1, 1) in coordinates of the basis: see `gradstep._kernels.shared_lane`.
 
-    `part_of_batch` is the kernel that reads rows. `ready` compiles what it is given, by calling it, where that is not
-    compiled yet.
+    `ready` compiles what it is given, by calling it, where that is not compiled yet.
     """
-    T, level = model.T, model.level
+    T = model.T
     d, r = T.shape
-    few = T.size < _FEW_CELLS
     scale, minus = padded(column_scale), padded(-model.centre)
-    p, sums = np.zeros(scale.size), np.zeros((_PARTS, scale.size + 1))
-    q, step, mean = np.empty(r + 1), np.empty(r + 1), np.zeros(r + 1)
-    columns, coordinates = _cuts(0, d), _cuts(0, r)
-    chunks = _cuts(0, 0)
+    q, points, p = np.empty((2, r + 1)), np.empty(r + 1), np.zeros(scale.size)
+    sums, counts, mean = np.zeros((_PARTS, scale.size + 1)), np.zeros(2 * APART, dtype=np.int64), np.zeros(r + 1)
+    columns, coordinates = _cuts(d), _cuts(r)
     # Of a triangle, which most bases are, half need not be read.
-    since = [0 if T[first:last, :first].any() else first for first, last in pairwise(columns)]
-    until = [d if T[last:, first:last].any() else last for first, last in pairwise(coordinates)]
+    since = np.array([0 if T[first:last, :first].any() else first for first, last in pairwise(columns)])
+    until = np.array([d if T[last:, first:last].any() else last for first, last in pairwise(coordinates)])
+    at_once = max(1, round(_CELLS_PER_CALL / (X.size / len(deal.batches) / len(deal.batches[0]))))
 
-    def weights(piece: int) -> None:
-        some, rest = slice(columns[piece], columns[piece + 1]), slice(since[piece], r)
-        np.dot(T[some, rest], q[rest], out=p[some])
+    def steps(batches: NDArray[np.int64], first: int, last: int, _: int = 0) -> None:
+        kernel(
+            X, model.weight, deal.chunks, deal.run, batches, scale, minus, T, model.level, model.fixed, slope,
+            len(deal.batches), rate, since, until, q, points, p, sums, counts, first, last,
+        )  # fmt: skip
 
-    def rows(piece: int) -> None:
-        first, last = chunks[piece], chunks[piece + 1]
-        part_of_batch(X, model.weight, deal.chunks, deal.run, first, last, scale, minus, p, level * q[r], sums[piece])
-
-    def back(piece: int) -> None:
-        some = slice(coordinates[piece], coordinates[piece + 1])
-        step[some] = sums[0, : until[piece]] @ T[: until[piece], some]
-
-    ready(rows, 0)
+    ready(steps, deal.batches[0], 0, 0)
+    together = threads.count() if hasattr(kernel, "overloads") else 1  # in plain Python nobody counts for two
     for batches in deal.batches:
-        q[:] = -slope[:, 0]
-        points = np.zeros(r + 1)
-        for first, last in pairwise(batches.tolist()):
-            points += q
-            chunks = _cuts(first, last)
-            threads.each(weights, _PARTS, alone=few)
-            threads.each(rows, _PARTS)
-            sums[0] = np.add.reduce(sums) * (len(deal.batches) * (len(batches) - 1.0))
-            threads.each(back, _PARTS, alone=few)
-            step[r] = level * sums[0, -1]
-            step += slope[:, 0]
-            if model.fixed.size:
-                step += q @ model.fixed
-            q -= rate * step
-        mean += (points + (q + slope[:, 0]) / rate) / (len(batches) - 1)
+        q[0] = -slope[:, 0]
+        points[:] = 0.0
+        taken = len(batches) - 1
+        for first in range(0, taken, at_once):
+            last = min(first + at_once, taken)
+            counts[:] = 0
+            threads.each(partial(steps, batches, first, last), together)
+        mean += (points + (q[taken % 2] + slope[:, 0]) / rate) / taken
     return mean[:, np.newaxis] / len(deal.batches)
 
 
-def _cuts(first: int, last: int) -> NDArray[np.int64]:
-    """Return where the parts of a range begin, and its end."""
-    return first + np.arange(_PARTS + 1) * (last - first) // _PARTS
+def _cuts(size: int) -> list[int]:
+    return [part * size // _PARTS for part in range(_PARTS + 1)]

@@ -1,0 +1,131 @@
+"""A lane of long rows whose steps threads take together: each step is cut into the same parts, whoever does them.
+
+A step is three kinds of tasks: weights of columns from the coordinates, sums over rows, and coordinates from the sums.
+A thread takes the next task that nobody has, and waits, awake, until all of the kinds before are done, which takes the
+others less than a task's time. So a thread alone does everything, one may come at any time, and the bits are those of
+the parts. Handed over step by step, from Python, an epoch of 320 columns takes 1.6 times as long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any
+
+from gradstep._kernels.borrowed import borrowed, keep
+from gradstep._kernels.cache import kernel
+from gradstep._kernels.cpu import SUMS
+from gradstep._kernels.formula import compilable
+from gradstep._kernels.four_rows import MOST
+from gradstep._kernels.simd import aligned
+from gradstep._kernels.tasks import counted_up, seen
+
+APART = 16
+"""Numbers between two counts: cache lines of their own."""
+_KINDS = 3
+
+_sums = partial(compilable, fastmath=SUMS, forceinline=True, error_model="numpy")
+
+
+@_sums
+def _cut(part, parts, size):
+    return part * size // parts
+
+
+@_sums
+def _some_weights(T, first, last, since, q, p):
+    """Set p to ``T q`` from `first` to `last`, where nothing stands before column `since`."""
+    for j in range(first, last):
+        z = 0.0
+        for a in range(since, T.shape[1]):
+            z += T[j, a] * q[a]
+        p[j] = z
+
+
+@_sums
+def _some_coordinates(T, first, last, until, u, share, step):
+    """Add ``T' u share`` to `step` from `first` to `last`, where nothing stands from row `until` on."""
+    for j in range(until):
+        s = u[j] * share
+        for a in range(first, last):
+            step[a] += T[j, a] * s
+
+
+@_sums
+def _added_up(sums, u):
+    u[:] = 0.0
+    for part in range(sums.shape[0]):
+        for j in range(u.size):
+            u[j] += sums[part, j]
+
+
+@_sums
+def _moved(fixed, first, last, q, rate, step, then):
+    """Set `then` to ``q - rate (step + fixed q)`` from `first` to `last`."""
+    if fixed.size > 0:
+        for b in range(q.size):
+            for a in range(first, last):
+                step[a] += fixed[b, a] * q[b]
+    for a in range(first, last):
+        then[a] = q[a] - rate * step[a]
+
+
+@lru_cache(maxsize=64)
+def kernel_of(into_rows: Callable[..., float], add_chunks: Callable[..., Any], from_rows: Callable[..., None]) -> Any:
+    """Return the kernel that every thread calls, of what `gradstep._kernels.lanes` makes for one kind of rows."""
+
+    @kernel
+    def shared(
+        X, weight, chunks, run, batches, scale, minus, T, level, fixed, slope, lanes, rate,
+        since, until, q, points, p, sums, counts, first, stop,
+    ):  # fmt: skip
+        """Take steps `first` to `stop` of a lane, see `gradstep._kernels.lanes.lane`, with whoever else calls this.
+
+        ``q`` (2, r + 1) are the coordinates of even and odd steps, ``points`` (r + 1,) their sum, ``p`` (columns,) and
+        ``sums`` (parts, columns + 1) what steps are made of; vectors of columns are padded to eights. ``since`` and
+        ``until`` (parts,) are where T is zero for sure. ``counts`` are how many tasks were taken and, `APART` from it,
+        done: zeros in the first call.
+        """
+        d, r = T.shape
+        parts = sums.shape[0]
+        held = aligned(scale.size), aligned(scale.size), aligned(MOST), aligned(sums.shape[1]), aligned(r + 1)
+        own, total, z = borrowed(held[0]), borrowed(held[1]), borrowed(held[2])
+        u, step = borrowed(held[3]), borrowed(held[4])
+        X, weight, chunks, T, scale, minus = (
+            borrowed(X), borrowed(weight), borrowed(chunks), borrowed(T), borrowed(scale), borrowed(minus),
+        )  # fmt: skip
+        share = float(lanes * (batches.size - 1))
+        number = counted_up(counts, 0)
+        while number < (stop - first) * _KINDS * parts:
+            task, part = number // parts, number % parts
+            t, kind = first + task // _KINDS, task % _KINDS
+            while seen(counts, APART) < task * parts:
+                pass
+            now = borrowed(q[t % 2])
+            if kind == 0:
+                _some_weights(T, _cut(part, parts, d), _cut(part + 1, parts, d), since[part], now, p)
+            elif kind == 1:
+                own[:] = p
+                total[:] = 0.0
+                at = into_rows(scale, minus, own, level * now[r])
+                begin, size = batches[t], batches[t + 1] - batches[t]
+                low, high = begin + _cut(part, parts, size), begin + _cut(part + 1, parts, size)
+                by_level = add_chunks(X, weight, chunks, run, low, high, scale, minus, own, at, z, total)
+                from_rows(scale, minus, total, by_level)
+                sums[part, : total.size], sums[part, total.size] = total, by_level
+            else:
+                low, high = _cut(part, parts, r), _cut(part + 1, parts, r)
+                _added_up(sums, u[: sums.shape[1]])
+                if part == parts - 1:
+                    step[r] = level * u[scale.size] * share
+                    high += 1
+                for a in range(low, high):
+                    step[a] = slope[a, 0] + (step[a] if a == r else 0.0)
+                    points[a] += now[a]
+                _some_coordinates(T, low, min(high, r), until[part], u, share, step)
+                _moved(fixed, low, high, now, rate, step, q[(t + 1) % 2])
+            counted_up(counts, APART)
+            number = counted_up(counts, 0)
+        keep(held)
+
+    return shared
