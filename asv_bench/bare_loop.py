@@ -1,4 +1,4 @@
-"""The yardstick of `figures.py`: an epoch of minibatch SGD as one writes it by hand for one data set.
+"""Yardsticks: a read of memory, and an epoch of minibatch SGD as one writes it by hand for one data set.
 
 No weights, no loss met on the way, no penalty, no choice of order, no stopping in the middle: what is left is the
 arithmetic and the reading of the rows, which nothing general can be expected to beat.
@@ -7,8 +7,37 @@ arithmetic and the reading of the rows, which nothing general can be expected to
 import numpy as np
 from numba import njit, uint64
 
+from gradstep._kernels import threads
 from gradstep._kernels.prefetch import prefetch
-from gradstep._kernels.simd import WIDTH, all_of, entries, sum_of
+from gradstep._kernels.simd import WIDTH, all_of, eight, entries, sum_of
+
+_PIECES = 64
+
+
+def read(*arrays):
+    """Add up the bytes of arrays, by all threads: what memory takes without any arithmetic to speak of.
+
+    NumPy's own sums, of floats or of integers, take up to 1.4 times as long.
+    """
+    flat = [array.reshape(-1).view(np.uint8) for array in arrays]
+    whole = [numbers[: numbers.size // 8 * 8].view(np.float64) for numbers in flat]
+
+    def piece(number):
+        for numbers in whole:
+            _added(numbers, number * numbers.size // _PIECES, (number + 1) * numbers.size // _PIECES)
+
+    threads.each(piece, _PIECES)
+
+
+@njit(error_model="numpy", nogil=True)
+def _added(numbers, start, stop):
+    a = all_of(0.0)
+    b, c, e = a, a, a
+    for first in range(start, stop - 4 * WIDTH + 1, 4 * WIDTH):
+        i = uint64(first)
+        a, b = a + eight(numbers, i), b + eight(numbers, i + uint64(WIDTH))
+        c, e = c + eight(numbers, i + uint64(2 * WIDTH)), e + eight(numbers, i + uint64(3 * WIDTH))
+    return sum_of((a + b) + (c + e))
 
 
 @njit(fastmath=True)

@@ -26,6 +26,7 @@ import bare_loop
 import first_call
 import numpy as np
 import peers
+from bare_loop import read
 from benchmarks import memory
 
 import gradstep as gs
@@ -39,7 +40,6 @@ CELLS = 100_000_000
 COLUMNS = (2, 3, 5, 7, 8, 10, 16, 32, 64, 100, 128, 256, 512, 1000, 1024, 2048, 4096, 8192)
 EPOCH, TEXTBOOK, BY_BLOCKS = 0.60, 0.75, 0.60
 TWICE, DOUBLE = 1.6, 2.0
-PIECES = 64
 
 
 class Found:
@@ -73,17 +73,6 @@ def clean(n, d, dtype=np.float64, seed=0):
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((n, d), dtype=dtype)
     return X, X @ rng.standard_normal(d).astype(dtype) + rng.standard_normal(n).astype(dtype)
-
-
-def read(*arrays):
-    """Sum the bytes of arrays, by all threads: what memory takes without any arithmetic to speak of."""
-    whole = [array.reshape(-1).view(np.int64) for array in arrays]
-
-    def piece(number):
-        for numbers in whole:
-            numbers[number * numbers.size // PIECES : (number + 1) * numbers.size // PIECES].sum()
-
-    threads.each(piece, PIECES)
 
 
 def asked(d):

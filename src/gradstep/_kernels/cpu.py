@@ -27,6 +27,7 @@ _exact = partial(compilable, fastmath=False, forceinline=True, error_model="nump
 _AHEAD, _AHEAD_BYTES = 4, 8192  # rows between asking for one and reading it, and bytes of them, at least
 LONG = 64
 """Columns from which rows of one output are read in fours."""
+_LINE = 64  # bytes: shorter rows come with those before them
 _HELD = 2 * FOUR  # rows in hand: those that are read and those before them
 
 Kernel = Callable[..., None]
@@ -222,6 +223,7 @@ def _adds_rows(value: Formula, slope: Formula) -> Kernel:
         stride = uint64(0 if weight.size == 1 else 1)
         shuffled = order.size > 0
         ahead = max(_AHEAD, _AHEAD_BYTES // max(1, d * X.itemsize))
+        long = d * X.itemsize >= _LINE
         slopes = total[d]
         losses = loss_sum[0]
         for row in range(first, last):
@@ -229,6 +231,8 @@ def _adds_rows(value: Formula, slope: Formula) -> Kernel:
             if shuffled:
                 i = uint64(order[uint64(row - start)])
                 prefetch(X, uint64(order[uint64(min(row - start + ahead, order.size - 1))]))
+            elif long:
+                prefetch(X, uint64(row + ahead))
             z = w[d]
             for j in range(d):
                 z += X[i, j] * w[j]
