@@ -118,7 +118,7 @@ class Minibatch(NamedTuple):
         return 2
 
     def batch(self, table: Table) -> int:
-        """Return the rows of a batch: sixteen a column, fewer where an epoch would have too few steps."""
+        """Return the rows of a batch: sixteen a column, of short rows more, fewer where an epoch had too few steps."""
         if is_whole(table, self.intercept):
             return table.n
         if self.batch_size is not None:
