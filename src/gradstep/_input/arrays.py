@@ -11,7 +11,7 @@ from gradstep._table.terms import Rows
 from gradstep.losses import DOMAINS, Loss
 
 BLOCK = 1 << 16  # rows checked at a time
-_CELLS_LOOKED_AT = 1 << 19  # at a time, by threads that share the read
+_CELLS_LOOKED_AT = 1 << 18  # at a time, by threads that share the read
 _WEIGHTS_APART = 1e30
 _FEW_CELLS = 1 << 20  # which are looked at in any case, in a third of a millisecond
 _MANY_ROWS = 64  # a column: of such tables alone sums over rows come before everything else

@@ -21,7 +21,7 @@ from numba.extending import intrinsic, overload
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.formula import compilable
 from gradstep._kernels.prefetch import prefetch, prefetch_line
-from gradstep._kernels.simd import WIDTH, all_of, eight, entries, fused, put, sum_of
+from gradstep._kernels.simd import WIDTH, aligned, all_of, eight, entries, fused, put, sum_of
 from gradstep._kernels.tiles import add_products, add_tiles
 
 ROWS = 64  # of a block: it stays in the second cache up to 1000 columns, four panels of it in the first
@@ -181,8 +181,8 @@ def add_gram(X, y, weight, start, stop, scale, minus, y_scale, y_centre, T, colu
     vectors, d, wide = total.shape[0] // WIDTH, uint64(X.shape[1]), uint64(scale.size)
     panel, size, one, eights = uint64(PANEL), uint64(total.shape[0]), uint64(1), uint64(WIDTH)
     used = columns + y.shape[1] + 1
-    panels, sums, roots = np.zeros(vectors * PANEL), np.zeros(total.size), np.zeros(ROWS)
-    before = np.zeros(ROWS * scale.size if T.size > 0 else 0)
+    panels, sums, roots = aligned(vectors * PANEL), aligned(total.size), aligned(ROWS)
+    before = aligned(ROWS * scale.size if T.size > 0 else 0)
     for first in range(start, stop, ROWS):
         last = min(first + ROWS, stop)
         if T.size > 0:
