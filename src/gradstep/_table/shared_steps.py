@@ -54,7 +54,7 @@ def taken(
         )  # fmt: skip
 
     ready(steps, deal.batches[0], 0, 0)
-    together = threads.count() if hasattr(kernel, "overloads") else 1  # in plain Python nobody counts for two
+    together = min(threads.count(), _PARTS) if hasattr(kernel, "overloads") else 1  # in plain Python nobody counts for two
     for batches in deal.batches:
         q[0] = -slope[:, 0]
         points[:] = 0.0
