@@ -54,7 +54,8 @@ def taken(
         )  # fmt: skip
 
     ready(steps, deal.batches[0], 0, 0)
-    together = min(threads.count(), _PARTS) if hasattr(kernel, "overloads") else 1  # in plain Python nobody counts for two
+    # In plain Python nobody counts for two.
+    together = min(threads.count(), _PARTS) if hasattr(kernel, "overloads") else 1
     for batches in deal.batches:
         q[0] = -slope[:, 0]
         points[:] = 0.0
