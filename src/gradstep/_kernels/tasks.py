@@ -1,5 +1,6 @@
 """Counts that threads share while they are in a kernel: who takes which task, and what is done."""
 
+import os
 from typing import Any
 
 from llvmlite import ir  # type: ignore[import-untyped]
@@ -18,6 +19,11 @@ def counted_up(counts, i):
 def seen(counts, i):
     """Return a count that others add to; what they wrote before they added to it is seen too."""
     return counts[i]
+
+
+def given_way():
+    """Let another thread have the processor, where the system has a call for that."""
+    return 0
 
 
 def _place(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -41,6 +47,23 @@ def _seen(context: Any, counts: Any, i: Any) -> Any:  # noqa: ARG001 - Numba's f
         return builder.load_atomic(_place(context, builder, signature, arguments), "acquire", 8)
 
     return types.int64(counts, i), generate
+
+
+@intrinsic
+def _given_way(context: Any) -> Any:  # noqa: ARG001 - Numba's form
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        number = ir.IntType(32)
+        if os.name != "posix":
+            return number(0)
+        form = ir.FunctionType(number, [])
+        return builder.call(cgutils.get_or_insert_function(builder.module, form, "sched_yield"), [])
+
+    return types.int32(), generate
+
+
+@overload(given_way, jit_options={"forceinline": True, "error_model": "numpy"}, strict=False)
+def _way():
+    return lambda: _given_way()  # type: ignore[call-arg] # noqa: PLW0108 - to Numba it is not
 
 
 @overload(counted_up, jit_options={"forceinline": True, "error_model": "numpy"}, strict=False)
