@@ -2,8 +2,9 @@
 
 A step is three kinds of tasks: weights of columns from the coordinates, sums over rows, and coordinates from the sums.
 A thread takes the next task that nobody has, and waits, awake, until all of the kinds before are done, which takes the
-others less than a task's time; where it takes longer the processor is needed elsewhere, and the thread gives way. So a thread alone does everything, one may come at any time, and the bits are those of
-the parts. Handed over step by step, from Python, an epoch of 320 columns takes 1.6 times as long.
+others less than a task's time; where it takes longer the processor is needed elsewhere, and the thread gives way. So a
+thread alone does everything, one may come at any time, and the bits are those of the parts. Handed over step by step,
+from Python, an epoch of 320 columns takes 1.6 times as long.
 """
 
 from __future__ import annotations
