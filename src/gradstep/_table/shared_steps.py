@@ -5,6 +5,7 @@ How a step is cut depends on the shape of the table alone, and so do its bits.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
@@ -54,8 +55,9 @@ def taken(
         )  # fmt: skip
 
     ready(steps, deal.batches[0], 0, 0)
-    # In plain Python nobody counts for two.
-    together = min(threads.count(), _PARTS) if hasattr(kernel, "overloads") else 1
+    # In plain Python nobody counts for two; where threads that wait cannot give way, they would keep others waiting.
+    shared = hasattr(kernel, "overloads") and os.name == "posix"
+    together = min(threads.count(), _PARTS) if shared else 1
     for batches in deal.batches:
         q[0] = -slope[:, 0]
         points[:] = 0.0
