@@ -109,9 +109,9 @@ def fit(
         the data, and `Diverged` names it when this one is above.
     batch_size : int, optional
         Rows of a batch; above n it means one batch. By default sixteen a column, at least 1,024 and, on the CPU,
-        as many as make a chunk of 16 KB for each column, and sixteen, from all over a large table, but at most a
-        sixteenth of the rows unless that is less than four a column: a step's own work is small beside its batch, memory
-        is read in order, and an epoch has steps enough. A table no larger
+        as many as make a chunk of 16 KB for each column, and sixteen, from all over a large table if sixteen lanes are
+        left, but at most a sixteenth of the rows unless that is less than four a column: a step's own work is small
+        beside its batch, memory is read in order, and an epoch has steps enough. A table no larger
         than its sketch is one batch in any case. With a ``step`` 32, which keeps a step cheap and its noise moderate;
         the last batch of an epoch may be smaller.
     epochs : int, optional

@@ -67,12 +67,12 @@ def _over_rows(centred: bool, tiny: int, middle: Middle) -> Callable[..., Any]:
         while row < stop:
             if tiny:
                 last = _swept(weight, row, row + min(_SWEEP, stop - row) // FOUR * FOUR)
-                if last > row:
+                if last - row >= min(MOST, (stop - row) // FOUR * FOUR) > 0:
                     of_rows = sweep(X, row, last, scale, minus, p, total, z, ahead, given)
                     one, two, row = one + of_rows[0], two + of_rows[1], last
                     if row == stop:
                         break
-            count = min(FOUR if tiny else rows, stop - row)
+            count = min(rows, stop - row)  # of few columns where a sweep would soon end at a row that does not count
             scores(X, row, count, scale, minus, p, z, ahead)
             of_rows = of_some(z[:count], row, given)
             one, two = one + of_rows[0], two + of_rows[1]

@@ -30,6 +30,7 @@ from gradstep._table.terms import Deal, Model
 _BATCH_PER_COLUMN = 16  # a step's own work is then a sixteenth of reading its batch
 _LEAST_BATCH = 1024
 _STEPS = 16  # of a lane at least, and of an epoch
+_LANES = 16  # that larger chunks leave
 _CHUNK, _CHUNK_BYTES = 16, 16384  # rows that are read in order at least, and bytes: less waits for memory
 _CACHED_BYTES, _FEW = 1 << 23, 4  # of a table up to which a cache holds it; rows, where nothing waits for memory
 _CHUNKS_A_BATCH = 16
@@ -124,7 +125,8 @@ class Minibatch(NamedTuple):
         if self.batch_size is not None:
             return min(self.batch_size, table.n)
         # Of so many rows that a batch may be made of chunks that are worth fetching; a GPU fetches rows side by side.
-        fetched = chunks(table) * neighbours(table) if table.device == "cpu" else 0
+        # Lanes are threads' work: there should be some of them all the same.
+        fetched = min(chunks(table) * neighbours(table), table.n // (_LANES * _STEPS)) if table.device == "cpu" else 0
         rows = max(_BATCH_PER_COLUMN * (table.d + 1), _LEAST_BATCH, fetched)
         return max(4 * (table.d + 1), min(rows, table.n // _STEPS))
 
