@@ -11,20 +11,22 @@ from gradstep._kernels import threads
 from gradstep._kernels.prefetch import prefetch
 from gradstep._kernels.simd import WIDTH, all_of, eight, entries, sum_of
 
-_PIECES = 64
+_PIECES, _AT_ONCE = 64, 4 * WIDTH
 
 
 def read(*arrays):
     """Add up the bytes of arrays, by all threads: what memory takes without any arithmetic to speak of.
 
-    NumPy's own sums, of floats or of integers, take up to 1.4 times as long.
+    NumPy's own sums, of floats or of integers, take up to 1.4 times as long. What is left of the last 256 bytes is not
+    read.
     """
     flat = [array.reshape(-1).view(np.uint8) for array in arrays]
     whole = [numbers[: numbers.size // 8 * 8].view(np.float64) for numbers in flat]
 
     def piece(number):
         for numbers in whole:
-            _added(numbers, number * numbers.size // _PIECES, (number + 1) * numbers.size // _PIECES)
+            turns = numbers.size // _AT_ONCE
+            _added(numbers, *(_AT_ONCE * (at * turns // _PIECES) for at in (number, number + 1)))
 
     threads.each(piece, _PIECES)
 
@@ -33,7 +35,7 @@ def read(*arrays):
 def _added(numbers, start, stop):
     a = all_of(0.0)
     b, c, e = a, a, a
-    for first in range(start, stop - 4 * WIDTH + 1, 4 * WIDTH):
+    for first in range(start, stop, _AT_ONCE):
         i = uint64(first)
         a, b = a + eight(numbers, i), b + eight(numbers, i + uint64(WIDTH))
         c, e = c + eight(numbers, i + uint64(2 * WIDTH)), e + eight(numbers, i + uint64(3 * WIDTH))

@@ -108,11 +108,11 @@ def fit(
         positive, or a schedule of them such as ``gs.inverse_decay(0.1, decay=0.01)``. The largest stable one depends on
         the data, and `Diverged` names it when this one is above.
     batch_size : int, optional
-        Rows of a batch; above n it means one batch. By default sixteen a column, at least 1,024 and, on the CPU,
-        as many as make a chunk of 16 KB for each column, and sixteen, from all over a large table if sixteen lanes are
-        left, but at most a sixteenth of the rows unless that is less than four a column: a step's own work is small
-        beside its batch, memory is read in order, and an epoch has steps enough. A table no larger
-        than its sketch is one batch in any case. With a ``step`` 32, which keeps a step cheap and its noise moderate;
+        Rows of a batch; above n it means one batch. By default sixteen a column and at least 1,024, so
+        that a step's own work is small beside its batch; of a large table on the CPU as many as make chunks of 16 KB,
+        one a column and at least sixteen, so that memory is read in order, if sixteen lanes are left. At most a
+        sixteenth of the rows, so that an epoch has steps enough, but four a column. A table no larger than its sketch
+        is one batch in any case. With a ``step`` 32, which keeps a step cheap and its noise moderate;
         the last batch of an epoch may be smaller.
     epochs : int, optional
         With a ``step``, reads of all the data, each with steps; 10 unless given. With ``start``, so many more.

@@ -51,8 +51,7 @@ def over_rows(centred: bool, d: int, middle: Middle) -> Callable[..., Any]:
     `total`; it returns the two sums of `middle`. ``z`` are `MOST` numbers to work with. Each row asks for the one that
     is `ahead` of it, if that is not 0.
     """
-    few = 0 < d <= TINY
-    return _over_rows(centred, d if few else 0, middle)
+    return _over_rows(centred, d if d <= TINY else 0, middle)
 
 
 @lru_cache(maxsize=256)

@@ -12,27 +12,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import uint64
 
-from gradstep._kernels import shared_lane
 from gradstep._kernels.borrowed import borrowed, keep
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.cpu import SUMS
 from gradstep._kernels.formula import compilable
 from gradstep._kernels.four_rows import MOST, over_rows, rows_ahead
+from gradstep._kernels.shared_lane import shared_kernel, some_weights
 from gradstep._kernels.simd import WIDTH, aligned, all_of, entries, four, four_of, fused, sum_of
 from gradstep._kernels.sweep import Middle
 
 _sums = partial(compilable, fastmath=SUMS, forceinline=True, error_model="numpy")
 _inlined = partial(compilable, fastmath=False, forceinline=True, error_model="numpy")
-
-
-@_sums
-def _times(T, q, p):
-    """Set p to ``T q``."""
-    for j in range(T.shape[0]):
-        z = 0.0
-        for a in range(T.shape[1]):
-            z += T[j, a] * q[a]
-        p[j] = z
 
 
 class _Parts(NamedTuple):
@@ -72,8 +62,8 @@ def _parts(centred: bool, add_rows: Callable[..., Any]) -> _Parts:
         for s in range(first, last):
             row = chunks[s] * run
             ahead = chunks[min(s + 1, chunks.size - 1)] * run - row
-            last = min(row + run, n)
-            by_level += add_rows(X, weight, row, last, scale, minus, p, total, z, ahead, (weight, level))[0]
+            end = min(row + run, n)
+            by_level += add_rows(X, weight, row, end, scale, minus, p, total, z, ahead, (weight, level))[0]
         return by_level
 
     return _Parts(into_rows, add_rows, add_chunks, from_rows)
@@ -122,7 +112,7 @@ def kernels(centred: bool, d: int) -> Kernels:
     """
     parts = _parts(centred, over_rows(centred, d, _PRODUCTS))
     into_rows, _, add_chunks, from_rows = parts
-    return Kernels(_curvature(parts), _lane(parts), shared_lane.kernel_of(into_rows, add_chunks, from_rows))
+    return Kernels(_curvature(parts), _lane(parts), shared_kernel(into_rows, add_chunks, from_rows))
 
 
 @lru_cache(maxsize=64)
@@ -181,7 +171,7 @@ def _lane(parts: _Parts) -> Callable[..., None]:
         for t in range(batches.size - 1):
             for a in range(r + 1):
                 mean[a] += q[a]
-            _times(T, q, p)
+            some_weights(T, 0, d, 0, q, p)
             total[:] = 0.0
             at = into_rows(scale, minus, p, level * q[r])
             by_level = add_chunks(X, weight, chunks, run, batches[t], batches[t + 1], scale, minus, p, at, z, total)

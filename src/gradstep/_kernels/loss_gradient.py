@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import lru_cache, partial
+from typing import Any
 
 from numba import uint64
 
@@ -11,7 +12,7 @@ from gradstep._kernels.cpu import SUMS
 from gradstep._kernels.formula import Formula, compilable
 from gradstep._kernels.four_rows import MOST, over_rows, rows_ahead
 from gradstep._kernels.simd import aligned
-from gradstep._kernels.sweep import TINY, Middle
+from gradstep._kernels.sweep import Middle
 
 _sums = partial(compilable, fastmath=SUMS, forceinline=True, error_model="numpy")
 
@@ -22,18 +23,15 @@ def kernel_of(value: Formula, slope: Formula, d: int) -> Callable[..., None]:
     ``X`` is (n, d), ``y`` (n,), ``weight`` (n,) or one for all, ``w`` (d + 1,) with the intercept last; ``total``
     (d + 1,) is set to ``sum_i v_i slope(z_i, y_i) [x_i, 1]``, ``losses`` (1,) to the sum of the losses.
     """
-    return _of(value, slope, 0 if d > TINY else d)
+    return _gradient_of(over_rows(centred=False, d=d, middle=_middle(value, slope)))
 
 
 @lru_cache(maxsize=64)
-def _of(value: Formula, slope: Formula, d: int) -> Callable[..., None]:
-    block = over_rows(centred=False, d=d, middle=_middle(value, slope))
-
+def _gradient_of(block: Callable[..., Any]) -> Callable[..., None]:
     @kernel
     def gradient(X, y, weight, w, total, losses, p):
         n, d = X.shape
-        weights = aligned(d)
-        held = weights, aligned(MOST), aligned(d)
+        held = aligned(d), aligned(MOST), aligned(d)
         own, z, found = borrowed(held[0]), borrowed(held[1]), borrowed(held[2])
         own[:d] = w[:d]
         X, y, weight = borrowed(X), borrowed(y), borrowed(weight)
@@ -44,6 +42,7 @@ def _of(value: Formula, slope: Formula, d: int) -> Callable[..., None]:
     return gradient
 
 
+@lru_cache(maxsize=64)
 def _middle(value: Formula, slope: Formula) -> Middle:
     """Make of scores slopes; and the sums of losses and slopes."""
 

@@ -30,12 +30,13 @@ _sums = partial(compilable, fastmath=SUMS, forceinline=True, error_model="numpy"
 
 
 @_sums
-def _cut(part, parts, size):
+def cut(part: int, parts: int, size: int) -> int:
+    """Return where a part of so many begins."""
     return part * size // parts
 
 
 @_sums
-def _some_weights(T, first, last, since, q, p):
+def some_weights(T, first, last, since, q, p):
     """Set p to ``T q`` from `first` to `last`, where nothing stands before column `since`."""
     for j in range(first, last):
         z = 0.0
@@ -55,6 +56,7 @@ def _some_coordinates(T, first, last, until, u, share, step):
 
 @_sums
 def _added_up(sums, u):
+    """Set u to the sum of the parts' sums."""
     u[:] = 0.0
     for part in range(sums.shape[0]):
         for j in range(u.size):
@@ -73,7 +75,9 @@ def _moved(fixed, first, last, q, rate, step, then):
 
 
 @lru_cache(maxsize=64)
-def kernel_of(into_rows: Callable[..., float], add_chunks: Callable[..., Any], from_rows: Callable[..., None]) -> Any:
+def shared_kernel(
+    into_rows: Callable[..., float], add_chunks: Callable[..., Any], from_rows: Callable[..., None]
+) -> Any:
     """Return the kernel that every thread calls, of what `gradstep._kernels.lanes` makes for one kind of rows."""
 
     @kernel
@@ -108,27 +112,27 @@ def kernel_of(into_rows: Callable[..., float], add_chunks: Callable[..., Any], f
                     given_way()  # whoever has the task may wait for this processor
             now = borrowed(q[t % 2])
             if kind == 0:
-                _some_weights(T, _cut(part, parts, d), _cut(part + 1, parts, d), since[part], now, p)
+                some_weights(T, cut(part, parts, d), cut(part + 1, parts, d), since[part], now, p)
             elif kind == 1:
                 own[:] = p
                 total[:] = 0.0
                 at = into_rows(scale, minus, own, level * now[r])
                 begin, size = batches[t], batches[t + 1] - batches[t]
-                low, high = begin + _cut(part, parts, size), begin + _cut(part + 1, parts, size)
+                low, high = begin + cut(part, parts, size), begin + cut(part + 1, parts, size)
                 by_level = add_chunks(X, weight, chunks, run, low, high, scale, minus, own, at, z, total)
                 from_rows(scale, minus, total, by_level)
                 sums[part, : total.size], sums[part, total.size] = total, by_level
             else:
-                low, high = _cut(part, parts, r), _cut(part + 1, parts, r)
+                low, high = cut(part, parts, r), cut(part + 1, parts, r)
                 _added_up(sums, u[: sums.shape[1]])
-                if part == parts - 1:
-                    step[r] = level * u[scale.size] * share
-                    high += 1
-                for a in range(low, high):
-                    step[a] = slope[a, 0] + (step[a] if a == r else 0.0)
+                last = part == parts - 1  # which has the level too
+                for a in range(low, high + last):
+                    step[a] = slope[a, 0]
                     points[a] += now[a]
-                _some_coordinates(T, low, min(high, r), until[part], u, share, step)
-                _moved(fixed, low, high, now, rate, step, q[(t + 1) % 2])
+                if last:
+                    step[r] += level * u[scale.size] * share
+                _some_coordinates(T, low, high, until[part], u, share, step)
+                _moved(fixed, low, high + last, now, rate, step, q[(t + 1) % 2])
             counted_up(counts, APART)
             number = counted_up(counts, 0)
         keep(held)

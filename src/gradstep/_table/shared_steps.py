@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradstep._kernels import threads
-from gradstep._kernels.shared_lane import APART
+from gradstep._kernels.shared_lane import APART, cut
 from gradstep._kernels.simd import padded
 from gradstep._table.terms import Deal, Model
 
 _FEW_LANES = 3
 _LONG = 256  # columns: a step of fewer is over before threads have it
 _PARTS = 8  # of a step
-_CELLS_PER_CALL = 1 << 26  # so that Ctrl-C is heard
+_CELLS_PER_CALL = 1 << 26  # twenty milliseconds, after which Ctrl-C is heard
 
 
 def are_better(d: int, k: int, deal: Deal) -> bool:
@@ -35,7 +35,8 @@ def taken(
 ) -> NDArray[np.float64]:  # fmt: skip
     """Return where lanes lead to, (r + 1, 1) in coordinates of the basis: see `gradstep._kernels.shared_lane`.
 
-    `ready` compiles what it is given, by calling it, where that is not compiled yet.
+    `kernel` is what every thread calls. `ready` compiles what it is given, by calling it, where that is not compiled
+    yet.
     """
     T = model.T
     d, r = T.shape
@@ -71,4 +72,4 @@ def taken(
 
 
 def _cuts(size: int) -> list[int]:
-    return [part * size // _PARTS for part in range(_PARTS + 1)]
+    return [cut(part, _PARTS, size) for part in range(_PARTS + 1)]
