@@ -16,7 +16,7 @@ import pytest
 import gradstep as gs
 from conftest import JIT_OFF, SIMULATED, needs_jit
 from gradstep import _dense_algebra, _drawn, _driver, _input, _preconditioner, _stretch
-from gradstep._kernels import lanes, outputs
+from gradstep._kernels import lanes, outputs, threads
 from gradstep._kernels.blocks import in_rows, width_of
 from gradstep._kernels.simd import padded
 from gradstep._solvers import certified, cg, sgd
@@ -280,6 +280,27 @@ def test_steps_that_threads_share_lead_where_lanes_do(weighted, lanes_of, monkey
     for count in (1, 2, 3):
         with gs.set_threads(count):
             np.testing.assert_array_equal(seen.lanes(units, deal, model, slope, 0.2), found[0])
+
+
+@needs_jit
+def test_more_threads_than_processors_do_not_keep_each_other_waiting():
+    rng = np.random.default_rng(4)
+    n, d = 4_000, 300
+    seen = table_on("cpu", Rows(rng.standard_normal((n, d)), rng.standard_normal(n), np.ones(1)), gs.squared(), None)
+    units = Units(np.ones(d), np.zeros(d), np.ones(1), np.zeros(1))
+    model = Model(np.eye(d) / (n * d) ** 0.5, units.centre, 0.0, np.zeros((0, 0)), seen.weight, n)
+    deal = Deal(np.arange(250), 16, (np.arange(0, 251, 10),))
+    middle = []
+    for count in (1, 4 * threads.usable()):
+        with gs.set_threads(count):
+            times = []
+            for _ in range(9):
+                began = time.perf_counter()
+                seen.lanes(units, deal, model, np.zeros((d + 1, 1)), 0.2)
+                times.append(time.perf_counter() - began)
+        middle.append(np.median(times))
+    alone, many = middle
+    assert many < 10 * alone + 0.05  # without giving way a hundred times as long
 
 
 @pytest.mark.parametrize("shares", ["one", "each"])
