@@ -290,17 +290,17 @@ def test_more_threads_than_processors_do_not_keep_each_other_waiting():
     units = Units(np.ones(d), np.zeros(d), np.ones(1), np.zeros(1))
     model = Model(np.eye(d) / (n * d) ** 0.5, units.centre, 0.0, np.zeros((0, 0)), seen.weight, n)
     deal = Deal(np.arange(250), 16, (np.arange(0, 251, 10),))
-    middle = []
+    took = []
     for count in (1, 4 * threads.usable()):
         with gs.set_threads(count):
             times = []
-            for _ in range(9):
+            for _ in range(20):
                 began = time.perf_counter()
                 seen.lanes(units, deal, model, np.zeros((d + 1, 1)), 0.2)
                 times.append(time.perf_counter() - began)
-        middle.append(np.median(times))
-    alone, many = middle
-    assert many < 10 * alone + 0.05  # without giving way a hundred times as long
+        took.append(sum(times[1:]))
+    alone, many = took
+    assert many < 10 * alone + 0.5  # without giving way a hundred times as long
 
 
 @pytest.mark.parametrize("shares", ["one", "each"])
