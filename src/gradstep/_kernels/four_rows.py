@@ -37,7 +37,7 @@ from gradstep._kernels.sweep import TINY, Middle, sweep_of
 MOST = 32
 """Rows whose scores are made at once."""
 _BLOCK = 16384  # bytes of such rows
-_SWEEP = 128  # rows at once, of which some may not count
+_SWEEP = 128  # rows at once where some may not count
 _AHEAD = 16384  # bytes between asking for a row and reading it
 
 _inlined = partial(compilable, fastmath=False, forceinline=True, error_model="numpy")
@@ -65,7 +65,8 @@ def _over_rows(centred: bool, tiny: int, middle: Middle) -> Callable[..., Any]:
         one, two, row, rows = 0.0, 0.0, start, rows_at_once(X)
         while row < stop:
             if tiny:
-                last = _swept(weight, row, row + min(_SWEEP, stop - row) // FOUR * FOUR)
+                last = row + (stop - row if weight.size == 1 else min(_SWEEP, stop - row)) // FOUR * FOUR
+                last = _swept(weight, row, last)
                 if last - row >= min(MOST, (stop - row) // FOUR * FOUR) > 0:
                     of_rows = sweep(X, row, last, scale, minus, p, total, z, ahead, given)
                     one, two, row = one + of_rows[0], two + of_rows[1], last
