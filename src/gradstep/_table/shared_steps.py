@@ -58,7 +58,7 @@ def taken(
     ready(steps, deal.batches[0], 0, 0)
     # In plain Python nobody counts for two; where threads that wait cannot give way, they would keep others waiting.
     shared = hasattr(kernel, "overloads") and os.name == "posix"
-    together = min(threads.count(), _PARTS) if shared else 1
+    together = min(threads.count(), threads.usable(), _PARTS) if shared else 1  # one that waits has a processor
     for batches in deal.batches:
         q[0] = -slope[:, 0]
         points[:] = 0.0
