@@ -7,7 +7,8 @@ could not have told. A peer of epochs is looked at after each. What a peer wants
 standardised columns) is made beforehand and costs it nothing; gradstep gets the raw rows. Rows of float32 that are not
 enough for a peer are widened to float64, in its time. Our fits are called with ``check=False``: peers do not check.
 
-Each contestant is a process of its own with a copy of the rows, warmed up on a few of them. gradstep, and whoever came
+Each contestant is a process of its own, warmed up on a few of the rows, which all of them map from one file: where
+they lie in memory, which decides by half how long a read takes, is the same for all. gradstep, and whoever came
 there in a few times the time of the quickest, are timed again in turns, and medians count; the rest are timed once.
 Threads are as they come. Beside seconds stand multiples of one read of the rows: the time in which all threads sum
 them, measured in the same turns.
@@ -439,7 +440,7 @@ def serve(name, folder, limit, channel):
     reason why there is nothing to be timed.
     """
     warnings.simplefilter("ignore")
-    X, y = (np.load(folder / f"{part}.npy") for part in "Xy")
+    X, y = mapped(folder)
     with np.load(folder / "truth.npz") as parts:
         truth = Truth(**parts)
     peer = CONTESTANTS[name]
@@ -460,6 +461,11 @@ def serve(name, folder, limit, channel):
     while again is not None and channel.recv() == "again":
         seconds, (coef, intercept) = timed(again)
         channel.send((seconds, truth.distance(coef, intercept)))
+
+
+def mapped(folder):
+    """Return rows and responses in pages that processes share until they write to them."""
+    return (np.asarray(np.load(folder / f"{part}.npy", mmap_mode="c")) for part in "Xy")
 
 
 def words(error):
@@ -615,6 +621,7 @@ def contest(case, names, limit, rounds, pythons):
         for part, values in (("X", X), ("y", y)):
             np.save(Path(folder, part), values)
         np.savez(Path(folder, "truth"), **Truth.of(X, y)._asdict())
+        X, y = mapped(Path(folder))
         try:
             for name in names:
                 python = next((path for pattern, path in pythons.items() if fnmatch(name, pattern)), sys.executable)
