@@ -57,7 +57,7 @@ LIMIT = 60.0  # seconds of a peer's fits on a table
 PATIENCE = 300.0  # and of what it makes of the rows beforehand
 SLOW = 4  # times the quickest, beyond which nobody is timed again
 ROUNDS, SECONDS = 9, 60  # of the turns: so many, or fewer where they take longer than that
-PAUSE = 0.03  # in which threads that still spin go to sleep
+PAUSE = 0.25  # in which threads that still spin go to sleep: OpenBLAS's take an eighth of a second
 LONG = np.longdouble
 PACKAGES = (
     "gradstep", "numpy", "scipy", "numba", "scikit-learn", "scikit-learn-intelex", "statsmodels", "torch", "skglm",
@@ -633,14 +633,13 @@ def contest(case, names, limit, rounds, pythons):
                         other.end()
             runners = [one for one in outcomes if one.alive and one.seconds and not CONTESTANTS[one.name].goes_on]
             read_seconds(X)
-            began = perf_counter()
+            rng, began = np.random.default_rng(0), perf_counter()
             for turn in range(rounds):
                 if turn >= 3 and perf_counter() - began > SECONDS:
                     break
                 sleep(PAUSE)
                 reads.append(read_seconds(X))
-                shift = turn % max(len(runners), 1)
-                for outcome in runners[shift:] + runners[:shift]:  # nobody always comes after the same
+                for outcome in rng.permutation(runners):  # nobody always comes after the same
                     if outcome.alive:
                         sleep(PAUSE)
                         outcome.again()
