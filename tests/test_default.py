@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from functools import partial
 from itertools import pairwise
 
@@ -307,6 +308,25 @@ def test_a_thread_that_waits_can_give_way():
         return given_way()
 
     assert gives_way() == 0  # what the system's call says
+
+
+@needs_jit
+@pytest.mark.skipif(not HAS_LONG, reason="there are no 80-bit numbers here to know the truth by")
+@solvers
+def test_tables_without_a_sketch_take_two_passes_and_no_more_than_allowed(solver):
+    rng = np.random.default_rng(5)
+    n, d = 1_500, 60
+    X = rng.standard_normal((n, d))
+    y = X @ rng.standard_normal(d) + rng.standard_normal(n)
+    fit = gs.fit(X, y, solver=solver)
+    assert fit.passes == 2
+    assert Truth(X, y).distance(fit.coef, fit.intercept) <= fit.certificate.bound <= 0.01
+    for condition, offset, tol in ((1e8, 0.0, 1e-6), (1e8, 1e6, 1e-8), (1e10, 1e6, 1e-4)):
+        Z = X + offset
+        Z[:, 1] = Z[:, 0] + X[:, 1] / condition
+        with warnings.catch_warnings(action="ignore"):  # of rounding, and of the passes that are not allowed
+            start = gs.fit(Z, y + 2 * rng.standard_normal(n), solver=solver, check=False)
+            assert gs.fit(Z, y, start=start, solver=solver, tol=tol, max_passes=3, check=False).passes <= 3
 
 
 @pytest.mark.parametrize("shares", ["one", "each"])

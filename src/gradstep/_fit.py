@@ -109,11 +109,11 @@ def fit(
         the data, and `Diverged` names it when this one is above.
     batch_size : int, optional
         Rows of a batch; above n it means one batch. By default sixteen a column and at least 1,024, so
-        that a step's own work is small beside its batch; of a large table on the CPU as many as make chunks of 16 KB,
-        one a column and at least sixteen, so that memory is read in order, if sixteen lanes are left. At most a
-        sixteenth of the rows, so that an epoch has steps enough, but four a column. A table no larger than its sketch
-        is one batch in any case. With a ``step`` 32, which keeps a step cheap and its noise moderate;
-        the last batch of an epoch may be smaller.
+        that a step's own work is small beside its batch; of a large table on the CPU up to as many as make chunks of
+        16 KB, one a column and at least sixteen, so that memory is read in order: fewer where less than sixteen lanes
+        were left. At most a sixteenth of the rows, so that an epoch has steps enough, but at least four a column. A
+        table no larger than its sketch is one batch in any case. With a ``step`` 32, which keeps a step cheap and its
+        noise moderate; the last batch of an epoch may be smaller.
     epochs : int, optional
         With a ``step``, reads of all the data, each with steps; 10 unless given. With ``start``, so many more.
     tol : float, optional

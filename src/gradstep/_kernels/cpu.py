@@ -11,8 +11,8 @@ from gradstep._kernels.blocks import add_block, block_of, score_block, take_bloc
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.formula import Formula, compilable
 from gradstep._kernels.prefetch import prefetch
-from gradstep._kernels.products import FOUR, add_four, add_one, both_of_four, dot_of_one
-from gradstep._kernels.simd import WIDTH, aligned
+from gradstep._kernels.products import add_four, add_one, both_of_four, dot_of_one
+from gradstep._kernels.simd import FOUR, WIDTH, aligned
 
 # Sums over the columns of a row may be reordered, which vectorises them. "ninf" and "nnan" stay out: with them a
 # compiled `isnan` is always false.

@@ -16,9 +16,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import lower_builtin, type_callable
 
-from gradstep._kernels.simd import VECTOR, WIDTH, call, spread
+from gradstep._kernels.simd import FOUR, VECTOR, WIDTH, call, spread
 
-FOUR = 4
 _LINE = 64
 _AHEAD = 8192  # bytes
 _INTEGER = ir.IntType(32)

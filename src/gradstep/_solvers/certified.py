@@ -178,12 +178,14 @@ def is_small(table: Table) -> bool:
     return table.present * table.d <= SMALL or table.present <= table.d
 
 
-def refined(table: Table, state: State, tol: float = 0.0) -> State:
+def refined(table: Table, state: State, tol: float) -> State:
     """Return the state after one full step with a factor of all rows; or as it is, where a first look finds no need.
 
-    Gradients are as good as `tol` standard errors need.
+    Gradients are as good as `tol` standard errors need: of small tables, and with a ridge, as good as can be.
     """
     preconditioner = state.preconditioner
+    if is_small(table) or preconditioner.ridged:
+        tol = 0.0  # what a ridge shrinks is far smaller than its standard error, which a tolerance is in units of
     look = tol
     if tol > 0 and not preconditioner.foreseen(table, state.scaled, tol, centred=True):
         # What would take twice the precision is first looked at without: for a step that is close enough.
@@ -197,7 +199,7 @@ def refined(table: Table, state: State, tol: float = 0.0) -> State:
             return State(preconditioner, state.scaled, evidence, state.epoch + 1)
     scaled = _stepped(preconditioner, state.scaled, evidence)
     far, left = preconditioner.distance(evidence), preconditioner.factor.error
-    for _ in range(_ROUGH_STEPS if look > tol else 0):
+    for _ in range(_ROUGH_STEPS if look > tol and state.evidence is None else 0):  # of a first round, in any case
         # A step leaves what the factor is off by, at most: where that is too much, a further one without.
         if (left * far <= tol * np.sqrt(evidence.squares / table.present)).all():
             break
@@ -208,6 +210,15 @@ def refined(table: Table, state: State, tol: float = 0.0) -> State:
     if np.array_equal(scaled, state.scaled):
         return State(preconditioner, scaled, evidence, state.epoch + 1, unchanged=state.evidence is not None)
     return State(preconditioner, scaled, preconditioner.evidence(table, scaled, tol), state.epoch + 1)
+
+
+def settled(table: Table, state: State, tol: float) -> State:
+    """Return `refined` of a table that is its own sample: to `tol` where float64 can tell that, else for good.
+
+    Its factor is that of Householder, or nearly as good, and leaves rough steps nothing to gain.
+    """
+    told = state.preconditioner.foreseen(table, state.scaled, tol, centred=True)
+    return refined(table, state, tol if told else 0.0)
 
 
 def _stepped(p: Preconditioner, scaled: NDArray[np.float64], evidence: Evidence) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ from gradstep._certificate import EXACT_WITHIN
 from gradstep._dense_algebra import symmetric
 from gradstep._kernels.rows import EPS
 from gradstep._preconditioner import Preconditioner, noisy
-from gradstep._solvers.certified import State, begun, is_whole, refined, whole
+from gradstep._solvers.certified import State, begun, is_whole, settled, whole
 from gradstep._solvers.sampled import begin
 from gradstep._table.table import Table
 from gradstep._table.terms import Evidence
@@ -48,7 +48,7 @@ class Cg(NamedTuple):
     def advance(self, table: Table, state: State) -> State:
         """Take products until the recursion is where it should be, or the passes are spent; then look."""
         if state.preconditioner.kind == "exact":
-            return refined(table, state)
+            return settled(table, state, self.tol)
         left = self.max_passes - table.passes - 1
         return directions(table, state, self.tol, left)
 

@@ -72,9 +72,7 @@ class Exact(NamedTuple):
 
     def advance(self, table: Table, state: State) -> State:
         """Refine once: a read for the gradient where it is not known yet, a step, and a read at its end."""
-        # What a ridge shrinks is far smaller than its standard error, which a tolerance is in units of.
-        closely = is_small(table) or state.preconditioner.ridged
-        return refined(table, state, 0.0 if closely else self.tol)
+        return refined(table, state, self.tol)
 
     def reads(self, state: State) -> int:
         """Return how many passes the next round takes."""

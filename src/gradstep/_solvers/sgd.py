@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from gradstep._dense_algebra import gram, product
 from gradstep._preconditioner import Preconditioner
-from gradstep._solvers.certified import State, begun, is_whole, mixed, refined, whole
+from gradstep._solvers.certified import State, begun, is_whole, mixed, settled, whole
 from gradstep._solvers.cg import directions, goal
 from gradstep._solvers.sampled import begin
 from gradstep._table.table import Table
@@ -77,7 +77,7 @@ class Minibatch(NamedTuple):
     def advance(self, table: Table, state: State) -> State:
         """Take an epoch and look where it leads; a worse place is left again, for an epoch of smaller steps."""
         if not isinstance(state, Lanes):
-            return refined(table, state)
+            return settled(table, state, self.tol)
         if state.slow:
             return directions(table, state, self.tol, self.max_passes - table.passes - 1)
         p, evidence, model = state.preconditioner, state.evidence, state.model
@@ -131,7 +131,7 @@ class Minibatch(NamedTuple):
         return max(4 * (table.d + 1), min(rows, table.n // _STEPS))
 
     def deal(self, table: Table, run: int, epoch: int) -> Deal:
-        """Return how the rows of the next epoch are dealt: a function of n, batch and seed alone."""
+        """Return how the rows of the next epoch are dealt: a function of n, batch, run and seed alone."""
         n = table.n
         batch = self.batch(table)
         count = -(-n // run)

@@ -62,12 +62,12 @@ def taken(
     for batches in deal.batches:
         q[0] = -slope[:, 0]
         points[:] = 0.0
-        taken = len(batches) - 1
-        for first in range(0, taken, at_once):
-            last = min(first + at_once, taken)
+        count = len(batches) - 1
+        for first in range(0, count, at_once):
+            last = min(first + at_once, count)
             counts[:] = 0
             threads.each(partial(steps, batches, first, last), together)
-        mean += (points + (q[taken % 2] + slope[:, 0]) / rate) / taken
+        mean += (points + (q[count % 2] + slope[:, 0]) / rate) / count
     return mean[:, np.newaxis] / len(deal.batches)
 
 
