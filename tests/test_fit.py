@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import gradstep as gs
-from conftest import needs_jit
+from conftest import JIT_OFF, needs_jit
 from gradstep._guard import largest_stable_step
 from gradstep._kernels.first_call import interrupts_held
 from gradstep._kernels.formula import examples
@@ -338,7 +338,7 @@ def test_the_largest_stable_step_is_that(batch, intercept):
     assert largest_stable_step(1e-90 * X, np.ones(1), batch, intercept=False) == pytest.approx(
         1e180 * largest_stable_step(X, np.ones(1), batch, intercept=False), rel=1e-9
     )
-    for seed in range(3):
+    for seed in range(1 if JIT_OFF else 3):
         below = gs.fit(X, y, step=0.8 * largest, seed=seed, **arguments)
         assert below.objective < np.var(y) / 2
         with pytest.raises(gs.Diverged) as raised:
@@ -493,6 +493,7 @@ def test_the_mean_of_a_loss_with_a_link_is_its_best_constant():
         gs.fit(X, y, loss=gs.Loss("poisson", value, slope, curvature), step=1e-4, epochs=1)
 
 
+@needs_jit
 def test_rare_labels_do_not_hide_a_bad_fit():
     X = np.random.default_rng(3).standard_normal((40_000, 2))
     y = np.zeros(len(X))
