@@ -181,7 +181,7 @@ def test_after_a_warm_up_nothing_is_compiled(loss, caplog):
         gs.warm_up(loss=loss)
     rng = np.random.default_rng(1)
     with caplog.at_level(logging.INFO, "gradstep.compile"):
-        for n, d in ((50, 2), (9_000, 3), (12_000, 30)):
+        for n, d in ((50, 2), (9_000, 3), (12_000, 30), (70_000, 3)):
             X = rng.standard_normal((n, d))
             y = gs.losses.DOMAINS[loss.domain].into(X.sum(axis=1) / 4 + rng.standard_normal(n))
             gs.fit(X, y, loss=loss).predict(X)

@@ -148,14 +148,18 @@ class Run:
         scaled = certified.from_callers_units(w, preconditioner.units)
         return certify(preconditioner, preconditioner.evidence(self._table, scaled), scaled, self._table)
 
+    def _after(self) -> str:
+        passes = f"{self._table.passes:.3g}"
+        return f"after {passes} pass{'' if passes == '1' else 'es'}"
+
     def shortfall(self) -> str:
         """Say how far short of what was asked a fit ended, and what would help; nothing where rounding ended it."""
         c, tol = self.certificate, self._limits.tol
         if c is None or self.stop is Stop.CALLBACK:
             if self.stop is not Stop.BUDGET:
                 return ""
-            return f"it is not certified: max_passes is spent after {self._table.passes:.3g} passes; raise it."
-        after = f"after {self._table.passes:.3g} passes"
+            return f"it is not certified: max_passes is spent {self._after()}; raise it."
+        after = self._after()
         if math.isinf(c.bound) and c.measurable:
             remedy = "raise max_passes" if self.stop is Stop.BUDGET else "its curvature says too little there"
             return f"nothing could be proven of how far it is from the optimum {after}: {remedy}."

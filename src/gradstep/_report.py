@@ -170,7 +170,7 @@ def _check(fit: Fit, d: int) -> list[str]:
         f"  check        {verdict}{remedy}",
         (
             f"               distance {c.distance:.3g} SE, relative {c.relative:.3g}, rank {c.rank} of {d}, "
-            f"condition {c.condition:.3g}, objective {c.objective_gap:.3g} above "
+            f"condition {c.condition:.3g}, objective {c.objective_gap:.3g} (relative) above "
             + ("its least" if c.by != "the closed form" else "the closed form's")
         ),
     ]

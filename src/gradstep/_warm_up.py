@@ -58,8 +58,8 @@ def warm_up(*, loss: Loss = squared(), dtype: DTypeLike = "float64", columns: in
     before = spent()
     plain.enough()
     rng = stream("warm up", 0)
-    X = rng.standard_normal((10_000, width)).astype(kind)  # more than any table that is solved as it is
+    X = rng.standard_normal((70_000, width)).astype(kind)  # more than any table that is solved as it is, or by NumPy
     y = DOMAINS[loss.domain].into(X.sum(axis=1) / (1 + width) ** 0.5 + rng.standard_normal(len(X)))
-    for rows in (100, len(X)):
+    for rows in (100, len(X) // 7, len(X)):
         fit(X[:rows], y[:rows], loss=loss).predict(X[:1])
     return spent() - before
