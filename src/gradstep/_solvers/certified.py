@@ -213,9 +213,9 @@ def refined(table: Table, state: State, tol: float) -> State:
 
 
 def settled(table: Table, state: State, tol: float) -> State:
-    """Return `refined` of a table that is its own sample: to `tol` where float64 can tell that, else for good.
+    """Return `refined` of a table that is its own sample: to `tol` where float64 can tell it, else as near as can be.
 
-    Its factor is that of Householder, or nearly as good, and leaves rough steps nothing to gain.
+    Its factor is that of Householder, or nearly as good: rough steps have nothing to gain.
     """
     told = state.preconditioner.foreseen(table, state.scaled, tol, centred=True)
     return refined(table, state, tol if told else 0.0)
