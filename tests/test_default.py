@@ -327,6 +327,8 @@ def test_tables_without_a_sketch_take_two_passes_and_no_more_than_allowed(solver
         with warnings.catch_warnings(action="ignore"):  # of rounding, and of the passes that are not allowed
             start = gs.fit(Z, y + 2 * rng.standard_normal(n), solver=solver, check=False)
             assert gs.fit(Z, y, start=start, solver=solver, tol=tol, max_passes=3, check=False).passes <= 3
+            # Rough looks, as those of "exact", would find nothing and take one or two more.
+            assert gs.fit(Z, y, solver=solver, tol=tol, check=False).passes <= 5
 
 
 @pytest.mark.parametrize("shares", ["one", "each"])
