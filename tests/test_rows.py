@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 
 import gradstep as gs
-from gradstep._kernels.four_rows import MOST
-from gradstep._kernels.simd import FOUR
-from gradstep._kernels.sweep import TINY
+from gradstep._kernels.cache import kernel
+from gradstep._kernels.eight_rows import columns_of_eight, each_of, put_each, shifted
+from gradstep._kernels.simd import WIDTH, eight, padded, put
+from gradstep._kernels.sweep import MOST, TINY
 from gradstep._table.dense import Dense
 from gradstep._table.terms import Rows, Units
 
-# A column's cells of four rows, a vector a row, two, and rows of any length; with and without a rest of a vector.
-DOUBLES, SINGLES = (1, 2, 3, 4, 5, 8, TINY - 3, TINY + 1, 130), (3, 6, TINY + 1)
+# A column's cells of eight rows, two vectors a row, and rows of any length; with and without a rest of a vector.
+DOUBLES, SINGLES = (1, 2, 3, 5, 7, 8, TINY - 3, TINY + 1, 130), (6, TINY, TINY + 1)
 OF_ONE = [(d, np.float64, 1) for d in DOUBLES] + [(d, np.float32, 1) for d in SINGLES]
 OF_SEVERAL = [(d, dtype, k) for d in (1, 8, 41) for k in (2, 4, 5, 19) for dtype in (np.float64, np.float32)]
 EXTENDED = np.longdouble
@@ -20,7 +21,7 @@ EXTENDED = np.longdouble
 def data(d, dtype, weighted, k=1, far=0.0):
     """Return a table whose rows fill whole blocks but for a rest; with weights, a row of weight zero is no number."""
     rng = np.random.default_rng(d)
-    n = 3 * MOST + 2 * FOUR + 3
+    n = 3 * MOST + WIDTH + 3
     X, y = (far + rng.standard_normal((n, d))).astype(dtype), rng.standard_normal((n, k)).astype(dtype)
     weight = np.ones(1)
     if weighted:
@@ -36,6 +37,45 @@ def present(table):
     weight = np.broadcast_to(weight, table.n)
     kept = weight > 0
     return X[kept].astype(EXTENDED), y[kept].astype(EXTENDED), weight[kept, np.newaxis].astype(EXTENDED)
+
+
+def columns_and_back(d):
+    """Return a kernel that sets `out` to the columns of eight rows, from where it has put them in between."""
+    columns, each = columns_of_eight(d), each_of(d)
+
+    @kernel
+    def dealt(X, i, between, out):
+        put_each(between, 0, columns(X, i))
+        put_each(out, 0, each(between, 0))
+
+    return dealt
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("d", range(1, WIDTH + 1))
+def test_cells_of_eight_rows_are_dealt_to_their_columns(d, dtype):
+    X = np.arange(20 * d, dtype=dtype).reshape(20, d)
+    between, out = np.zeros((2, WIDTH * d))
+    columns_and_back(d)(X, 3, between, out)
+    np.testing.assert_array_equal(out.reshape(d, WIDTH), X[3 : 3 + WIDTH].T)
+
+
+@pytest.mark.parametrize("by", [-7, -1, 0, 3])
+def test_what_is_shifted_leaves_zeros(by):
+    move = shifted(by)
+
+    @kernel
+    def moved(numbers, out):
+        put(out, 0, move(eight(numbers, 0)))
+
+    numbers = np.arange(1.0, WIDTH + 1)
+    out = padded(np.full(WIDTH, np.nan))
+    moved(padded(numbers), out)
+    expected = np.zeros(WIDTH)
+    for entry in range(WIDTH):
+        if 0 <= entry + by < WIDTH:
+            expected[entry] = numbers[entry + by]
+    np.testing.assert_array_equal(out, expected)
 
 
 @pytest.mark.parametrize("weighted", [False, True])

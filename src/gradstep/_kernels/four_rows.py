@@ -26,16 +26,14 @@ from gradstep._kernels.simd import (
     entries,
     four,
     fused,
-    one_of_four,
+    one_of,
     put,
     put_four,
     sum_of,
     sums_of,
 )
-from gradstep._kernels.sweep import TINY, Middle, sweep_of
+from gradstep._kernels.sweep import MOST, TINY, Middle, sweep_of
 
-MOST = 32
-"""Rows whose scores are made at once."""
 _BLOCK = 16384  # bytes of such rows
 _SWEEP = 128  # rows at once where some may not count
 _AHEAD = 16384  # bytes between asking for a row and reading it
@@ -48,7 +46,7 @@ def over_rows(centred: bool, d: int, middle: Middle) -> Callable[..., Any]:
 
     It is called as ``block(X, weight, start, stop, scale, minus, p, total, z, ahead, given)``. Of rows `start` to
     `stop` it makes scores ``x p``, of these and of what is `given` what the rows count, ``r``, and adds ``r x`` to
-    `total`; it returns the two sums of `middle`. ``z`` are `MOST` numbers to work with. Each row asks for the one that
+    `total`; it returns the two sums of `middle`. ``z`` are `ROOM` numbers to work with. Each row asks for the one that
     is `ahead` of it, if that is not 0.
     """
     return _over_rows(centred, d if d <= TINY else 0, middle)
@@ -65,9 +63,9 @@ def _over_rows(centred: bool, tiny: int, middle: Middle) -> Callable[..., Any]:
         one, two, row, rows = 0.0, 0.0, start, rows_at_once(X)
         while row < stop:
             if tiny:
-                last = row + (stop - row if weight.size == 1 else min(_SWEEP, stop - row)) // FOUR * FOUR
+                last = row + (stop - row if weight.size == 1 else min(_SWEEP, stop - row)) // WIDTH * WIDTH
                 last = _swept(weight, row, last)
-                if last - row >= min(MOST, (stop - row) // FOUR * FOUR) > 0:
+                if last - row >= min(MOST, (stop - row) // WIDTH * WIDTH) > 0:
                     of_rows = sweep(X, row, last, scale, minus, p, total, z, ahead, given)
                     one, two, row = one + of_rows[0], two + of_rows[1], last
                     if row == stop:
@@ -85,10 +83,10 @@ def _over_rows(centred: bool, tiny: int, middle: Middle) -> Callable[..., Any]:
 
 @_inlined
 def _swept(weight, first, stop):
-    """Return where the first four of some rows begin that do not all count, or where the rows end."""
+    """Return where the first eight of some rows begin that do not all count, or where the rows end."""
     if not all_count(weight, first, stop - first):
-        for i in range(first, stop, FOUR):
-            if not all_count(weight, i, FOUR):
+        for i in range(first, stop, WIDTH):
+            if not all_count(weight, i, WIDTH):
                 return i
     return stop
 
@@ -168,8 +166,8 @@ def _add(centred: bool) -> Callable[..., None]:
     def four_rows(X, i, scale, minus, r, total, ahead):
         a, b, c, e = uint64(i), uint64(i + 1), uint64(i + 2), uint64(i + 3)
         then = uint64(i + ahead)
-        va, vb = all_of(one_of_four(r, 0)), all_of(one_of_four(r, 1))
-        vc, ve = all_of(one_of_four(r, 2)), all_of(one_of_four(r, 3))
+        va, vb = all_of(one_of(r, 0)), all_of(one_of(r, 1))
+        vc, ve = all_of(one_of(r, 2)), all_of(one_of(r, 3))
         for first in range(0, X.shape[1], WIDTH):
             j = uint64(first)
             if ahead != 0:

@@ -16,10 +16,10 @@ from gradstep._kernels.borrowed import borrowed, keep
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.cpu import SUMS
 from gradstep._kernels.formula import compilable
-from gradstep._kernels.four_rows import MOST, over_rows, rows_ahead
+from gradstep._kernels.four_rows import over_rows, rows_ahead
 from gradstep._kernels.shared_lane import shared_kernel, some_weights
-from gradstep._kernels.simd import WIDTH, aligned, all_of, entries, four, four_of, fused, sum_of
-from gradstep._kernels.sweep import Middle
+from gradstep._kernels.simd import WIDTH, aligned, all_of, eight, entries, fused, sum_of
+from gradstep._kernels.sweep import ROOM, Middle
 
 _sums = partial(compilable, fastmath=SUMS, forceinline=True, error_model="numpy")
 _inlined = partial(compilable, fastmath=False, forceinline=True, error_model="numpy")
@@ -63,22 +63,22 @@ def _parts(centred: bool, add_rows: Callable[..., Any]) -> _Parts:
             row = chunks[s] * run
             ahead = chunks[min(s + 1, chunks.size - 1)] * run - row
             end = min(row + run, n)
-            by_level += add_rows(X, weight, row, end, scale, minus, p, total, z, ahead, (weight, level))[0]
+            by_level += add_rows(X, weight, row, end, scale, minus, p, total, z, ahead, (weight, weight, level))[0]
         return by_level
 
     return _Parts(into_rows, add_rows, add_chunks, from_rows)
 
 
 @_inlined
-def _of_four(z, i, given, one, two):
-    weight, level = given
-    of_row = (four_of(weight[0]) if weight.size == 1 else four(weight, i)) * (z + four_of(level))
+def _of_eight(z, i, given, one, two):
+    _, weight, level = given
+    of_row = (all_of(weight[0]) if weight.size == 1 else eight(weight, i)) * (z + all_of(level))
     return of_row, one + of_row, two
 
 
 @_sums
 def _of_some(z, first, given):
-    weight, level = given
+    _, weight, level = given
     by_level = 0.0
     if weight.size == 1:
         v = weight[0]
@@ -93,7 +93,7 @@ def _of_some(z, first, given):
     return by_level, 0.0
 
 
-_PRODUCTS = Middle(_of_some, _of_four)
+_PRODUCTS = Middle(_of_some, _of_eight)
 """Make of scores ``v (z + level)``, and their sum."""
 
 
@@ -125,12 +125,12 @@ def _curvature(parts: _Parts) -> Callable[..., None]:
 
         Vectors of columns are padded to eights, ``minus`` is ``-centre``.
         """
-        held = aligned(p.size), aligned(scale.size), aligned(MOST)
+        held = aligned(p.size), aligned(scale.size), aligned(ROOM)
         own, found, z = borrowed(held[0]), borrowed(held[1]), borrowed(held[2])
         X, weight, scale, minus = borrowed(X), borrowed(weight), borrowed(scale), borrowed(minus)
         own[:] = p
         level = into_rows(scale, minus, own, level)
-        given = weight, level
+        given = weight, weight, level
         by_level[0] = add_rows(X, weight, start, stop, scale, minus, own, found, z, rows_ahead(X), given)[0]
         from_rows(scale, minus, found, by_level[0])
         total[:] = found[: total.size]
@@ -163,7 +163,7 @@ def _lane(parts: _Parts) -> Callable[..., None]:
         """
         d, r = T.shape
         q, step, mean = -slope[:, 0], np.empty(r + 1), np.zeros(r + 1)
-        held = aligned(scale.size), aligned(scale.size), aligned(MOST)
+        held = aligned(scale.size), aligned(scale.size), aligned(ROOM)
         p, total, z = borrowed(held[0]), borrowed(held[1]), borrowed(held[2])
         X, weight, chunks, T = borrowed(X), borrowed(weight), borrowed(chunks), borrowed(T)
         scale, minus = borrowed(scale), borrowed(minus)

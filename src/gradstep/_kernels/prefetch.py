@@ -5,6 +5,8 @@ while a loss with an `exp` is computed they look less far ahead. Shuffled rows o
 it.
 """
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from llvmlite import ir  # type: ignore[import-untyped]
@@ -23,8 +25,30 @@ def prefetch_line(X, i, j):
     """Ask for the cache line of entry (i, j), which need not exist: what is asked for beyond the end is not fetched."""
 
 
-def prefetch_cells(X, i, count):
-    """Ask for so many cells of a C-ordered array, from row `i` on, which need not exist."""
+@cache
+def prefetch_of(count: int) -> Callable[..., None]:
+    """Return what asks for so many numbers of a C-ordered array, from row `i` on, which need not exist."""
+
+    def prefetch_some(X, i):
+        pass
+
+    @overload(prefetch_some, jit_options={"forceinline": True, "error_model": "numpy"}, strict=False)
+    def of_some(X, i):  # noqa: ARG001
+        return lambda X, i: ask_for(X, i)  # type: ignore[call-arg] # noqa: PLW0108 - to Numba it is not
+
+    @intrinsic
+    def ask_for(context: Any, X: Any, i: Any) -> Any:  # noqa: ARG001 - Numba's form
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            # One after the other: LLVM leaves a loop over four lines a loop.
+            kind, (array, row) = signature.args[0], arguments
+            for entry in range(0, count, _LINE // (X.dtype.bitwidth // 8)):
+                at = row.type(entry)
+                _ask(context, builder, kind, array, [builder.add(row, at)] if kind.ndim == 1 else [row, at])
+            return context.get_dummy_value()
+
+        return types.void(X, i), generate
+
+    return prefetch_some
 
 
 @overload(prefetch, jit_options={"forceinline": True, "error_model": "numpy"}, strict=False)
@@ -40,17 +64,6 @@ def _rows(X, i):  # noqa: ARG001
     return lines_of_a_row
 
 
-@overload(prefetch_cells, jit_options={"forceinline": True, "error_model": "numpy"}, strict=False)
-def _cells(X, i, count):  # noqa: ARG001
-    entries = _LINE // (X.dtype.bitwidth // 8)
-
-    def lines_of_cells(X, i, count):
-        for j in range(0, count, entries):
-            _ask_for(X, i, j)  # type: ignore[call-arg]
-
-    return lines_of_cells
-
-
 @overload(prefetch_line, jit_options={"forceinline": True, "error_model": "numpy"}, strict=False)
 def _line(X, i, j):  # noqa: ARG001
     return lambda X, i, j: _ask_for(X, i, j)  # type: ignore[call-arg] # noqa: PLW0108 - to Numba it is not
@@ -59,14 +72,18 @@ def _line(X, i, j):  # noqa: ARG001
 @intrinsic
 def _ask_for(context: Any, X: Any, i: Any, j: Any) -> Any:  # noqa: ARG001 - Numba's form
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        place = cgutils.get_item_pointer(context, builder, signature.args[0], array, arguments[1:], wraparound=False)
-        byte = ir.IntType(8).as_pointer()
-        number = ir.IntType(32)
-        form = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
-        fetch = cgutils.get_or_insert_function(builder.module, form, "llvm.prefetch.p0")
-        # To be read, as data, and kept near but not nearest: few lines can be on their way to there at once.
-        builder.call(fetch, [builder.bitcast(place, byte), *(ir.Constant(number, v) for v in (0, 2, 1))])
+        _ask(context, builder, signature.args[0], arguments[0], list(arguments[1:]))
         return context.get_dummy_value()
 
     return types.void(X, i, j), generate
+
+
+def _ask(context: Any, builder: Any, kind: Any, X: Any, indices: list[Any]) -> None:
+    array = context.make_array(kind)(context, builder, X)
+    place = cgutils.get_item_pointer(context, builder, kind, array, indices, wraparound=False)
+    byte = ir.IntType(8).as_pointer()
+    number = ir.IntType(32)
+    form = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+    fetch = cgutils.get_or_insert_function(builder.module, form, "llvm.prefetch.p0")
+    # To be read, as data, and kept near but not nearest: few lines can be on their way to there at once.
+    builder.call(fetch, [builder.bitcast(place, byte), *(ir.Constant(number, v) for v in (0, 2, 1))])

@@ -8,7 +8,6 @@ a number of each of four rows.
 
 import operator
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -24,43 +23,8 @@ WIDTH = 8
 FOUR = 4
 VECTOR = ir.VectorType(ir.DoubleType(), WIDTH)
 _FOUR = ir.VectorType(ir.DoubleType(), FOUR)
-_INTEGER = ir.IntType(32)
-_INTEGERS = ir.VectorType(_INTEGER, WIDTH)
-
-
-@cache
-def column_of_four(d: int, j: int) -> Any:
-    """Return what takes column `j` of a C-ordered array of d columns, in rows `i` to `i` + 3, out of their cells."""
-
-    def column(X, i):
-        return X[i : i + FOUR, j].astype(np.float64)
-
-    @intrinsic
-    def compiled(context: Any, X: Any, i: Any) -> Any:  # noqa: ARG001 - Numba's form
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            kind = signature.args[0]
-            zero = arguments[1].type(0)
-            place = place_of(context, builder, kind, arguments[0], [arguments[1], zero], FOUR)
-            cells = [divmod(j + d * row, FOUR) for row in range(FOUR)]
-            vectors = {
-                number: builder.load(builder.gep(place, [_INTEGER(number)]), align=kind.dtype.bitwidth // 8)
-                for number in sorted({number for number, _ in cells})
-            }
-            (first, found), *others = vectors.items()
-            entries = [entry if number == first else 0 for number, entry in cells]
-            for number, vector in others:
-                entries = [FOUR + entry if at == number else of for of, (at, entry) in zip(entries, cells, strict=True)]
-                found = mixed(builder, found, vector, entries)
-                entries = list(range(FOUR))
-            return as_double(builder, found if others else mixed(builder, found, found, entries))
-
-        return _four(X, i), generate
-
-    @_inlined(column)
-    def of_column(X, i):  # noqa: ARG001
-        return lambda X, i: compiled(X, i)  # type: ignore[call-arg] # noqa: PLW0108 - to Numba it is not
-
-    return column
+INTEGER = ir.IntType(32)
+_INTEGERS = ir.VectorType(INTEGER, WIDTH)
 
 
 class _Vector(types.Type):
@@ -71,7 +35,7 @@ class _Vector(types.Type):
         self.width = width
 
 
-_eight, _four = _Vector(WIDTH), _Vector(FOUR)
+EIGHT, _four = _Vector(WIDTH), _Vector(FOUR)
 
 
 @register_model(_Vector)
@@ -110,8 +74,8 @@ def entries(X, i, j, columns=0):  # noqa: ARG001 - a constant where it is known
 
 
 def eight(a, j):
-    """Return eight entries of a `padded` vector of float64."""
-    return a[j : j + WIDTH].copy()
+    """Return eight neighbours in a vector of any floats, as of a `padded` one."""
+    return a[j : j + WIDTH].astype(np.float64)
 
 
 def put(a, j, v):
@@ -144,8 +108,8 @@ def put_four(a, i, v):
     a[i : i + FOUR] = v
 
 
-def one_of_four(v, i):
-    """Return one of four numbers; `i` is constant once loops are unrolled."""
+def one_of(v, i):
+    """Return one number of a vector; `i` is constant once loops are unrolled."""
     return v[i]
 
 
@@ -159,7 +123,12 @@ def sums_of(a, b, c, e):
     return np.array([a.sum(), b.sum(), c.sum(), e.sum()])
 
 
-def _inlined(function: Any) -> Callable[[Any], Any]:
+def sums_of_eight(a, b, c, d, e, f, g, h):
+    """Return the sums of eight vectors of eight."""
+    return np.array([v.sum() for v in (a, b, c, d, e, f, g, h)])
+
+
+def inlined(function: Any) -> Callable[[Any], Any]:
     return overload(function, jit_options={"forceinline": True, "error_model": "numpy"}, strict=False)
 
 
@@ -177,8 +146,8 @@ def place_of(context: Any, builder: Any, kind: Any, array: Any, indices: list[An
 
 def spread(builder: Any, number: Any, width: int = WIDTH) -> Any:
     kind = ir.VectorType(number.type, width)
-    first = builder.insert_element(ir.Constant(kind, ir.Undefined), number, ir.Constant(_INTEGER, 0))
-    zeros = ir.Constant(ir.VectorType(_INTEGER, width), [ir.Constant(_INTEGER, 0)] * width)
+    first = builder.insert_element(ir.Constant(kind, ir.Undefined), number, ir.Constant(INTEGER, 0))
+    zeros = ir.Constant(ir.VectorType(INTEGER, width), [ir.Constant(INTEGER, 0)] * width)
     return builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), zeros)
 
 
@@ -189,8 +158,8 @@ def as_double(builder: Any, vector: Any) -> Any:
 
 def mixed(builder: Any, x: Any, y: Any, numbers: list[int]) -> Any:
     """Return the vector of some entries of x and y, one behind the other."""
-    kind = ir.VectorType(_INTEGER, len(numbers))
-    return builder.shuffle_vector(x, y, ir.Constant(kind, [ir.Constant(_INTEGER, n) for n in numbers]))
+    kind = ir.VectorType(INTEGER, len(numbers))
+    return builder.shuffle_vector(x, y, ir.Constant(kind, [ir.Constant(INTEGER, n) for n in numbers]))
 
 
 @intrinsic
@@ -200,7 +169,7 @@ def _whole(context: Any, X: Any, i: Any, j: Any) -> Any:  # noqa: ARG001 - Numba
         place = place_of(context, builder, kind, arguments[0], list(arguments[1:]))
         return as_double(builder, builder.load(place, align=kind.dtype.bitwidth // 8))
 
-    return _eight(X, i, j), generate
+    return EIGHT(X, i, j), generate
 
 
 @intrinsic
@@ -209,22 +178,23 @@ def _some(context: Any, X: Any, i: Any, j: Any, count: Any) -> Any:  # noqa: ARG
         kind = signature.args[0]
         bits = kind.dtype.bitwidth
         place = place_of(context, builder, kind, arguments[0], list(arguments[1:3]))
-        numbers = ir.Constant(_INTEGERS, [ir.Constant(_INTEGER, number) for number in range(WIDTH)])
-        mask = builder.icmp_signed("<", numbers, spread(builder, builder.trunc(arguments[3], _INTEGER)))
+        numbers = ir.Constant(_INTEGERS, [ir.Constant(INTEGER, number) for number in range(WIDTH)])
+        mask = builder.icmp_signed("<", numbers, spread(builder, builder.trunc(arguments[3], INTEGER)))
         vector = place.type.pointee
         zero = ir.Constant(vector, [ir.Constant(vector.element, 0.0)] * WIDTH)
-        rest = [place, ir.Constant(_INTEGER, bits // 8), mask, zero]
+        rest = [place, ir.Constant(INTEGER, bits // 8), mask, zero]
         return as_double(builder, call(builder, f"llvm.masked.load.v{WIDTH}f{bits}.p0", vector, rest))
 
-    return _eight(X, i, j, count), generate
+    return EIGHT(X, i, j, count), generate
 
 
 @intrinsic
 def _at(context: Any, a: Any, j: Any) -> Any:  # noqa: ARG001 - Numba's form
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.load(place_of(context, builder, signature.args[0], arguments[0], [arguments[1]]), align=8)
+        place = place_of(context, builder, signature.args[0], arguments[0], [arguments[1]])
+        return as_double(builder, builder.load(place, align=signature.args[0].dtype.bitwidth // 8))
 
-    return _eight(a, j), generate
+    return EIGHT(a, j), generate
 
 
 @intrinsic
@@ -251,7 +221,7 @@ def _all_of(context: Any, x: Any) -> Any:  # noqa: ARG001 - Numba's form
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
         return spread(builder, arguments[0])
 
-    return _eight(types.float64), generate
+    return EIGHT(types.float64), generate
 
 
 @intrinsic
@@ -286,6 +256,23 @@ def _sums_of(context: Any, a: Any, b: Any, c: Any, e: Any) -> Any:  # noqa: ARG0
 
 
 @intrinsic
+def _sums_of_eight(context: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any) -> Any:  # noqa: ARG001
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        # Of two vectors, halves that stand where they are to stay and those that do not; then quarters, then entries.
+        vectors = [arguments[number] for number in (0, 4, 2, 6, 1, 5, 3, 7)]
+        for size in (4, 2, 1):
+            stay = [entry if entry // size % 2 == 0 else WIDTH + entry for entry in range(WIDTH)]
+            come = [entry + size if entry // size % 2 == 0 else WIDTH + entry - size for entry in range(WIDTH)]
+            vectors = [
+                builder.fadd(mixed(builder, x, y, stay), mixed(builder, x, y, come))
+                for x, y in zip(vectors[::2], vectors[1::2], strict=True)
+            ]
+        return vectors[0]
+
+    return EIGHT(a, b, c, d, e, f, g, h), generate
+
+
+@intrinsic
 def _four_of(context: Any, x: Any) -> Any:  # noqa: ARG001 - Numba's form
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
         return spread(builder, arguments[0], FOUR)
@@ -315,7 +302,7 @@ def _put_four(context: Any, a: Any, i: Any, v: Any) -> Any:  # noqa: ARG001 - Nu
 @intrinsic
 def _one_of(context: Any, v: Any, i: Any) -> Any:  # noqa: ARG001 - Numba's form
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
-        return builder.extract_element(arguments[0], builder.trunc(arguments[1], _INTEGER))
+        return builder.extract_element(arguments[0], builder.trunc(arguments[1], INTEGER))
 
     return types.float64(v, types.int64), generate
 
@@ -330,7 +317,7 @@ def _operator(instruction: str, function: Any) -> None:
 
         return a(a, b), generate
 
-    @_inlined(function)
+    @inlined(function)
     def of_two(a, b):
         if isinstance(a, _Vector) and isinstance(b, _Vector) and a.width == b.width:
             return lambda a, b: of_vectors(a, b)  # type: ignore[call-arg] # noqa: PLW0108
@@ -341,7 +328,7 @@ for _instruction, _function in (("fadd", operator.add), ("fsub", operator.sub), 
     _operator(_instruction, _function)
 
 
-@_inlined(entries)
+@inlined(entries)
 def _entries(X, i, j, columns=0):  # noqa: ARG001
     def whole_or_some(X, i, j, columns=0):
         left = (columns if columns > 0 else X.shape[1]) - j
@@ -350,51 +337,56 @@ def _entries(X, i, j, columns=0):  # noqa: ARG001
     return whole_or_some
 
 
-@_inlined(eight)
+@inlined(eight)
 def _eight_of(a, j):  # noqa: ARG001
     return lambda a, j: _at(a, j)  # type: ignore[call-arg] # noqa: PLW0108 - to Numba it is not
 
 
-@_inlined(put)
+@inlined(put)
 def _put_there(a, j, v):  # noqa: ARG001
     return lambda a, j, v: _put(a, j, v)  # type: ignore[call-arg] # noqa: PLW0108 - to Numba it is not
 
 
-@_inlined(fused)
+@inlined(fused)
 def _fused_of(a, b, c):  # noqa: ARG001
     return lambda a, b, c: _fused(a, b, c)  # type: ignore[call-arg] # noqa: PLW0108 - to Numba it is not
 
 
-@_inlined(all_of)
+@inlined(all_of)
 def _all(x):  # noqa: ARG001
     return lambda x: _all_of(x)  # type: ignore[call-arg] # noqa: PLW0108 - to Numba it is not
 
 
-@_inlined(sum_of)
+@inlined(sum_of)
 def _sum(v):  # noqa: ARG001
     return lambda v: _sum_of(v)  # type: ignore[call-arg] # noqa: PLW0108 - to Numba it is not
 
 
-@_inlined(four_of)
+@inlined(four_of)
 def _four_times(x):  # noqa: ARG001
     return lambda x: _four_of(x)  # type: ignore[call-arg] # noqa: PLW0108 - to Numba it is not
 
 
-@_inlined(four)
+@inlined(four)
 def _four_of_vector(a, i):  # noqa: ARG001
     return lambda a, i: _four_at(a, i)  # type: ignore[call-arg] # noqa: PLW0108 - to Numba it is not
 
 
-@_inlined(put_four)
+@inlined(put_four)
 def _put_four_there(a, i, v):  # noqa: ARG001
     return lambda a, i, v: _put_four(a, i, v)  # type: ignore[call-arg] # noqa: PLW0108 - to Numba it is not
 
 
-@_inlined(one_of_four)
+@inlined(one_of)
 def _one(v, i):  # noqa: ARG001
     return lambda v, i: _one_of(v, i)  # type: ignore[call-arg] # noqa: PLW0108 - to Numba it is not
 
 
-@_inlined(sums_of)
+@inlined(sums_of)
 def _sums(a, b, c, e):  # noqa: ARG001
     return lambda a, b, c, e: _sums_of(a, b, c, e)  # type: ignore[call-arg] # noqa: PLW0108 - to Numba it is not
+
+
+@inlined(sums_of_eight)
+def _sums_eight(a, b, c, d, e, f, g, h):  # noqa: ARG001
+    return lambda a, b, c, d, e, f, g, h: _sums_of_eight(a, b, c, d, e, f, g, h)  # type: ignore[call-arg] # noqa: PLW0108

@@ -9,10 +9,10 @@ from numba import uint64
 from gradstep._kernels.borrowed import borrowed, keep
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.formula import compilable
-from gradstep._kernels.four_rows import MOST, all_count, over_rows, rows_ahead
+from gradstep._kernels.four_rows import all_count, over_rows, rows_ahead
 from gradstep._kernels.rows import EPS
-from gradstep._kernels.simd import FOUR, aligned, four, four_of, fused, put_four, sum_of
-from gradstep._kernels.sweep import Middle
+from gradstep._kernels.simd import FOUR, aligned, all_of, eight, four, four_of, fused, put_four, sum_of
+from gradstep._kernels.sweep import ROOM, Middle
 
 SHORT = 128
 """Rows whose sums are plain: between such blocks what rounding takes is kept."""
@@ -30,12 +30,20 @@ def roundings(d: int, k: int = 1) -> tuple[float, float]:
     return (SHORT + 8) * EPS / 2, ((d / 8 if k == 1 else d) + 16) * EPS / 2
 
 
-@_inlined
-def _of_four(z, i, given, one, two):
-    y, weight, level, rest, y_scale = given
-    r = (four(y, i) * four_of(y_scale) - four_of(level)) - (four_of(rest) + z)
-    of_row = r if weight.size == 1 else r * four(weight, i)
-    return of_row, one + of_row, fused(of_row, r, two)
+def _of_vector(some: Callable[..., Any], all_of: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what rows count, as many as a vector has, and the sums with them."""
+
+    @_inlined
+    def of_vector(z, i, given, one, two):
+        y, weight, level, rest, y_scale = given
+        r = (some(y, i) * all_of(y_scale) - all_of(level)) - (all_of(rest) + z)
+        of_row = r if weight.size == 1 else r * some(weight, i)
+        return of_row, one + of_row, fused(of_row, r, two)
+
+    return of_vector
+
+
+_of_four = _of_vector(four, four_of)
 
 
 @_inlined
@@ -58,7 +66,7 @@ def _of_some(z, first, given):
     return by_level + sum_of(one), squares + sum_of(two)
 
 
-_RESIDUALS = Middle(_of_some, _of_four)
+_RESIDUALS = Middle(_of_some, _of_vector(eight, all_of))
 """Make of scores ``v r``, and the sums of ``v r`` and ``v r**2``."""
 
 
@@ -77,7 +85,7 @@ def _gradient_of(block: Callable[..., Any]) -> Callable[..., None]:
         two parts; vectors of columns are padded to eights. ``sums`` is the sum of ``v r``, what rounding took from it,
         and the sum of ``v r**2``.
         """
-        held = aligned(scale.size), aligned(MOST)
+        held = aligned(scale.size), aligned(ROOM)
         total, z, y = borrowed(held[0]), borrowed(held[1]), borrowed(y.reshape(y.size))
         X, weight, scale, minus, p = borrowed(X), borrowed(weight), borrowed(scale), borrowed(minus), borrowed(p)
         ahead, given = rows_ahead(X), (y, weight, level, rest, y_scale)

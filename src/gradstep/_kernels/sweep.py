@@ -1,7 +1,9 @@
-"""Rows of a few columns in one sweep: cells of four stay in registers from their scores to the sums of columns.
+"""Rows of a few columns in one sweep: cells of eight stay in registers from their scores to the sums of columns.
 
-The totals of columns are registers too, of up to 4 columns with a column's cells of four rows in each. Where totals
-are in memory, rows wait for those that the rows before have stored: 3 columns take 1.4 ns a row there, not 0.64.
+Of up to eight columns a vector has a column's cells of eight rows, of up to sixteen a row's cells; of more than eight a
+row's last eight cells are the second vector, so that none is read under a mask, where a widened float32 costs one
+instruction more. The totals of columns are registers too: where they are in memory, rows wait for those that the rows
+before have stored.
 """
 
 from __future__ import annotations
@@ -12,27 +14,27 @@ from typing import Any, NamedTuple
 
 from numba import uint64
 
+from gradstep._kernels.eight_rows import columns_of_eight, each_of, put_each, shifted
 from gradstep._kernels.formula import compilable
-from gradstep._kernels.prefetch import prefetch_cells
+from gradstep._kernels.prefetch import prefetch_of
 from gradstep._kernels.simd import (
-    FOUR,
     WIDTH,
     all_of,
-    column_of_four,
     eight,
     entries,
-    four,
-    four_of,
     fused,
-    one_of_four,
+    one_of,
     put,
-    put_four,
     sum_of,
-    sums_of,
+    sums_of_eight,
 )
 
 TINY = 2 * WIDTH
 """Columns up to which kernels are made for so many of them alone."""
+MOST = 32
+"""Rows whose scores are made at once."""
+ROOM = MOST * (1 + TINY)
+"""Numbers to work with: scores of so many rows, and cells of those of few columns."""
 
 _inlined = partial(compilable, fastmath=False, forceinline=True, error_model="numpy")
 
@@ -41,20 +43,23 @@ class Middle(NamedTuple):
     """What is made of scores before rows are added up."""
 
     of_some: Callable[..., Any]
-    """Of ``z, first, given``: make scores of some rows what these count, in place, and return two sums over them."""
-    of_four: Callable[..., Any] | None = None
-    """The same in vectors, of ``z, i, given, one, two``: what rows `i` to `i` + 3 count, all four, and running sums."""
+    """Of ``z, first, given``: make scores of some rows what these count, in place, and return two sums over them.
+
+    The first two of what is given are arrays with a number for each row, or one for all.
+    """
+    of_eight: Callable[..., Any] | None = None
+    """The same in vectors, of ``z, i, given, one, two``: what all of rows `i` to `i` + 7 count, and running sums."""
 
 
 class _Registers(NamedTuple):
-    """Four rows as a tuple of vectors, and what is made of them."""
+    """Eight rows as a tuple of vectors, and what is made of them."""
 
     loaded: Callable[..., Any]
     """Of a vector of columns: it as a tuple of vectors."""
     cells: Callable[..., Any]
-    """Of ``X, i, scale, minus``: rows `i` to `i` + 3, ``x`` or ``x * scale + minus``."""
+    """Of ``X, i, scale, minus``: rows `i` to `i` + 7, ``x`` or ``x * scale + minus``."""
     scores: Callable[..., Any]
-    """Of ``x, p``: ``x p`` of the four rows."""
+    """Of ``x, p``: ``x p`` of the eight rows."""
     zeros: Callable[..., Any]
     """Totals to begin with."""
     added: Callable[..., Any]
@@ -64,28 +69,46 @@ class _Registers(NamedTuple):
 
 
 def sweep_of(centred: bool, d: int, middle: Middle) -> Callable[..., Any]:
-    """Return the sweep over whole fours of rows of up to `TINY` columns, all of which count.
+    """Return the sweep over whole eights of rows of up to `TINY` columns, all of which count.
 
     It is called as ``sweep(X, first, stop, scale, minus, p, total, z, ahead, given)``, adds ``r x`` to `total` and
     returns the two sums: see `gradstep._kernels.four_rows.over_rows`.
     """
-    registers = _registers(centred, d)
-    return _sweep(d, registers, middle.of_four) if middle.of_four else _two_sweeps(d, registers, middle.of_some)
+    registers = _of_columns(centred, d) if d <= WIDTH else _of_rows(centred, d)
+    return _sweep(d, registers, middle.of_eight) if middle.of_eight else _two_sweeps(d, registers, middle.of_some)
 
 
-def _sweep(d: int, registers: _Registers, of_four: Callable[..., Any]) -> Callable[..., Any]:
+@lru_cache(maxsize=2 * TINY)
+def _ask_for(d: int, count: int) -> Callable[..., None]:
+    """Return what asks for so many rows of d columns that come later, and what is given of them."""
+    cells, numbers = prefetch_of(count * d), prefetch_of(count)
+
+    @_inlined
+    def ask_for(X, given, i):
+        row = uint64(i)
+        cells(X, row)
+        if given[0].size > 1:
+            numbers(given[0], row)
+        if given[1].size > 1:
+            numbers(given[1], row)
+
+    return ask_for
+
+
+def _sweep(d: int, registers: _Registers, of_eight: Callable[..., Any]) -> Callable[..., Any]:
     loaded, cells, scores, zeros, added, put_totals = registers
+    ask_for = _ask_for(d, WIDTH)
 
     @_inlined
     def sweep(X, first, stop, scale, minus, p, total, z, ahead, given):  # noqa: ARG001
         ps, ss, ms = loaded(p), loaded(scale), loaded(minus)
         totals = zeros()
-        one, two = four_of(0.0), four_of(0.0)
-        for i in range(first, stop, FOUR):
+        one, two = all_of(0.0), all_of(0.0)
+        for i in range(first, stop, WIDTH):
             if ahead != 0:
-                prefetch_cells(X, uint64(i + ahead), FOUR * d)
+                ask_for(X, given, i + ahead)
             x = cells(X, i, ss, ms)
-            r, one, two = of_four(scores(x, ps), i, given, one, two)
+            r, one, two = of_eight(scores(x, ps), i, given, one, two)
             totals = added(x, r, totals)
         put_totals(total, totals)
         return sum_of(one), sum_of(two)
@@ -94,52 +117,70 @@ def _sweep(d: int, registers: _Registers, of_four: Callable[..., Any]) -> Callab
 
 
 def _two_sweeps(d: int, registers: _Registers, of_some: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the sweep for what LLVM makes of formulas, which it does in vectors for many rows, not for four."""
+    """Return the sweep for what LLVM makes of formulas, which it does in vectors for many rows, not for eight.
+
+    The second sweep is over the cells that the first has made, in `z` behind the scores.
+    """
     loaded, cells, scores, zeros, added, put_totals = registers
+    vectors = d if d <= WIDTH else 2 * WIDTH
+    ask_for, kept = _ask_for(d, WIDTH), each_of(vectors)
 
     @_inlined
     def sweep(X, first, stop, scale, minus, p, total, z, ahead, given):
         ps, ss, ms = loaded(p), loaded(scale), loaded(minus)
         totals, one, two = zeros(), 0.0, 0.0
-        for row in range(first, stop, z.size):
-            count = min(z.size, stop - row)
-            for t in range(0, count, FOUR):
+        for row in range(first, stop, MOST):
+            count = min(MOST, stop - row)
+            for t in range(0, count, WIDTH):
                 if ahead != 0:
-                    prefetch_cells(X, uint64(row + t + ahead), FOUR * d)
-                put_four(z, t, scores(cells(X, row + t, ss, ms), ps))
+                    ask_for(X, given, row + t + ahead)
+                x = cells(X, row + t, ss, ms)
+                put_each(z, uint64(MOST + t * vectors), x)
+                put(z, uint64(t), scores(x, ps))
             of_rows = of_some(z[:count], row, given)
             one, two = one + of_rows[0], two + of_rows[1]
-            for t in range(0, count, FOUR):
-                totals = added(cells(X, row + t, ss, ms), four(z, t), totals)
+            for t in range(0, count, WIDTH):
+                totals = added(kept(z, uint64(MOST + t * vectors)), eight(z, uint64(t)), totals)
         put_totals(total, totals)
         return one, two
 
     return sweep
 
 
-@lru_cache(maxsize=2 * TINY)
-def _registers(centred: bool, d: int) -> _Registers:
-    return _of_cells(centred, d) if d <= FOUR else _of_one_vector(centred, d) if d <= WIDTH else _of_two(centred, d)
-
-
-def _of_cells(centred: bool, d: int) -> _Registers:
-    """Return them for so few columns that a vector has a column's cells of four rows."""
-    registers = _first_column(centred, d)
+@lru_cache(maxsize=2 * WIDTH)
+def _of_columns(centred: bool, d: int) -> _Registers:
+    """Return them for so few columns that a vector has a column's cells of eight rows."""
+    taken, about = columns_of_eight(d), _about_first
     for j in range(1, d):
-        registers = _with_column(centred, d, j, registers)
-    return registers
-
-
-def _first_column(centred: bool, d: int) -> _Registers:
-    column = column_of_four(d, 0)
-
-    @_inlined
-    def loaded(p):
-        return (four_of(p[0]),)
+        about = _about_next(j, about)
 
     @_inlined
     def cells(X, i, scale, minus):
-        return (fused(column(X, i), scale[0], minus[0]) if centred else column(X, i),)
+        return about(taken(X, i), scale, minus) if centred else taken(X, i)
+
+    registers = _first_column(cells)
+    for j in range(1, d):
+        registers = _with_column(j, registers)
+    return registers
+
+
+@_inlined
+def _about_first(x, scale, minus):
+    return (fused(x[0], scale[0], minus[0]),)
+
+
+def _about_next(j: int, before: Callable[..., Any]) -> Callable[..., Any]:
+    @_inlined
+    def about(x, scale, minus):
+        return before(x, scale, minus) + (fused(x[j], scale[j], minus[j]),)  # noqa: RUF005 - Numba knows no star
+
+    return about
+
+
+def _first_column(cells: Callable[..., Any]) -> _Registers:
+    @_inlined
+    def loaded(p):
+        return (all_of(p[0]),)
 
     @_inlined
     def scores(x, p):
@@ -147,7 +188,7 @@ def _first_column(centred: bool, d: int) -> _Registers:
 
     @_inlined
     def zeros():
-        return (four_of(0.0),)
+        return (all_of(0.0),)
 
     @_inlined
     def added(x, r, totals):
@@ -160,18 +201,12 @@ def _first_column(centred: bool, d: int) -> _Registers:
     return _Registers(loaded, cells, scores, zeros, added, put_totals)
 
 
-def _with_column(centred: bool, d: int, j: int, before: _Registers) -> _Registers:
-    column = column_of_four(d, j)
-    loaded_before, cells_before, scores_before, zeros_before, added_before, put_before = before
+def _with_column(j: int, before: _Registers) -> _Registers:
+    loaded_before, _, scores_before, zeros_before, added_before, put_before = before
 
     @_inlined
     def loaded(p):
-        return loaded_before(p) + (four_of(p[j]),)  # noqa: RUF005 - Numba knows no star
-
-    @_inlined
-    def cells(X, i, scale, minus):
-        x = fused(column(X, i), scale[j], minus[j]) if centred else column(X, i)
-        return cells_before(X, i, scale, minus) + (x,)  # noqa: RUF005 - Numba knows no star
+        return loaded_before(p) + (all_of(p[j]),)  # noqa: RUF005 - Numba knows no star
 
     @_inlined
     def scores(x, p):
@@ -179,7 +214,7 @@ def _with_column(centred: bool, d: int, j: int, before: _Registers) -> _Register
 
     @_inlined
     def zeros():
-        return zeros_before() + (four_of(0.0),)  # noqa: RUF005 - Numba knows no star
+        return zeros_before() + (all_of(0.0),)  # noqa: RUF005 - Numba knows no star
 
     @_inlined
     def added(x, r, totals):
@@ -190,78 +225,51 @@ def _with_column(centred: bool, d: int, j: int, before: _Registers) -> _Register
         put_before(total, totals)
         total[j] += sum_of(totals[j])
 
-    return _Registers(loaded, cells, scores, zeros, added, put_totals)
+    return _Registers(loaded, before.cells, scores, zeros, added, put_totals)
 
 
-def _vectors_of_four(centred: bool, d: int, j: int) -> Callable[..., Any]:
-    """Return what takes a vector of each of four rows, from column ``8 j`` on."""
+@lru_cache(maxsize=2 * WIDTH)
+def _of_rows(centred: bool, d: int) -> _Registers:
+    """Return them for 9 to 16 columns: the first eight vectors are each row's first cells, the others its last eight.
+
+    Of fewer than sixteen columns some are in both: what they are multiplied by is zero in the second, and so is what
+    they came to.
+    """
+    later, back = shifted(d - 2 * WIDTH), shifted(2 * WIDTH - d)
 
     @_inlined
-    def of(x, scale, minus):
-        return fused(x, scale[j], minus[j]) if centred else x
-
-    @_inlined
-    def taken(X, i, scale, minus):
+    def taken(X, i, at):
         a, b, c, e = uint64(i), uint64(i + 1), uint64(i + 2), uint64(i + 3)
-        at = uint64(WIDTH * j)
+        f, g, h, k = uint64(i + 4), uint64(i + 5), uint64(i + 6), uint64(i + 7)
         return (
-            of(entries(X, a, at, d), scale, minus), of(entries(X, b, at, d), scale, minus),
-            of(entries(X, c, at, d), scale, minus), of(entries(X, e, at, d), scale, minus),
+            entries(X, a, at, d), entries(X, b, at, d), entries(X, c, at, d), entries(X, e, at, d),
+            entries(X, f, at, d), entries(X, g, at, d), entries(X, h, at, d), entries(X, k, at, d),
         )  # fmt: skip
 
-    return taken
-
-
-@_inlined
-def _times_rows(r, a, b, c, e, first, second):
-    """Add four vectors, each times its row's number, to two totals: one would wait for itself."""
-    first = fused(b, all_of(one_of_four(r, 1)), fused(a, all_of(one_of_four(r, 0)), first))
-    second = fused(e, all_of(one_of_four(r, 3)), fused(c, all_of(one_of_four(r, 2)), second))
-    return first, second
-
-
-def _of_one_vector(centred: bool, d: int) -> _Registers:
-    taken = _vectors_of_four(centred, d, 0)
-
     @_inlined
-    def loaded(p):
-        return (eight(p, uint64(0)),)
-
-    @_inlined
-    def scores(x, p):
-        return sums_of(x[0] * p[0], x[1] * p[0], x[2] * p[0], x[3] * p[0])
-
-    @_inlined
-    def zeros():
-        return all_of(0.0), all_of(0.0)
-
-    @_inlined
-    def added(x, r, totals):
-        return _times_rows(r, x[0], x[1], x[2], x[3], totals[0], totals[1])
-
-    @_inlined
-    def put_totals(total, totals):
-        put(total, uint64(0), eight(total, uint64(0)) + (totals[0] + totals[1]))
-
-    return _Registers(loaded, taken, scores, zeros, added, put_totals)
-
-
-def _of_two(centred: bool, d: int) -> _Registers:
-    taken, then = _vectors_of_four(centred, d, 0), _vectors_of_four(centred, d, 1)
-
-    @_inlined
-    def loaded(p):
-        return eight(p, uint64(0)), eight(p, uint64(WIDTH))
+    def about(x, scale, minus):
+        return (
+            fused(x[0], scale, minus), fused(x[1], scale, minus), fused(x[2], scale, minus), fused(x[3], scale, minus),
+            fused(x[4], scale, minus), fused(x[5], scale, minus), fused(x[6], scale, minus), fused(x[7], scale, minus),
+        )  # fmt: skip
 
     @_inlined
     def cells(X, i, scale, minus):
-        return taken(X, i, scale, minus) + then(X, i, scale, minus)
+        low, high = taken(X, i, uint64(0)), taken(X, i, uint64(d - WIDTH))
+        return about(low, scale[0], minus[0]) + about(high, scale[1], minus[1]) if centred else low + high
+
+    @_inlined
+    def loaded(p):
+        return eight(p, uint64(0)), later(eight(p, uint64(WIDTH)))
 
     @_inlined
     def scores(x, p):
-        return sums_of(
-            fused(x[4], p[1], x[0] * p[0]), fused(x[5], p[1], x[1] * p[0]),
-            fused(x[6], p[1], x[2] * p[0]), fused(x[7], p[1], x[3] * p[0]),
+        low, high = p
+        return sums_of_eight(
+            fused(x[8], high, x[0] * low), fused(x[9], high, x[1] * low),
+            fused(x[10], high, x[2] * low), fused(x[11], high, x[3] * low),
+            fused(x[12], high, x[4] * low), fused(x[13], high, x[5] * low),
+            fused(x[14], high, x[6] * low), fused(x[15], high, x[7] * low),
         )  # fmt: skip
 
     @_inlined
@@ -270,12 +278,20 @@ def _of_two(centred: bool, d: int) -> _Registers:
 
     @_inlined
     def added(x, r, totals):
-        low = _times_rows(r, x[0], x[1], x[2], x[3], totals[0], totals[1])
-        return low + _times_rows(r, x[4], x[5], x[6], x[7], totals[2], totals[3])
+        a, b = all_of(one_of(r, 0)), all_of(one_of(r, 1))
+        c, e = all_of(one_of(r, 2)), all_of(one_of(r, 3))
+        f, g = all_of(one_of(r, 4)), all_of(one_of(r, 5))
+        h, k = all_of(one_of(r, 6)), all_of(one_of(r, 7))
+        return (  # two totals for each column: one would wait for itself
+            fused(x[6], h, fused(x[4], f, fused(x[2], c, fused(x[0], a, totals[0])))),
+            fused(x[7], k, fused(x[5], g, fused(x[3], e, fused(x[1], b, totals[1])))),
+            fused(x[14], h, fused(x[12], f, fused(x[10], c, fused(x[8], a, totals[2])))),
+            fused(x[15], k, fused(x[13], g, fused(x[11], e, fused(x[9], b, totals[3])))),
+        )
 
     @_inlined
     def put_totals(total, totals):
         put(total, uint64(0), eight(total, uint64(0)) + (totals[0] + totals[1]))
-        put(total, uint64(WIDTH), eight(total, uint64(WIDTH)) + (totals[2] + totals[3]))
+        put(total, uint64(WIDTH), eight(total, uint64(WIDTH)) + back(totals[2] + totals[3]))
 
     return _Registers(loaded, cells, scores, zeros, added, put_totals)

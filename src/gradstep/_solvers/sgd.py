@@ -32,7 +32,7 @@ _LEAST_BATCH = 1024
 _STEPS = 16  # of a lane at least, and of an epoch
 _LANES = 16  # that larger chunks leave
 _CHUNK, _CHUNK_BYTES = 16, 16384  # rows that are read in order at least, and bytes: less waits for memory
-_CACHED_BYTES, _FEW = 1 << 23, 4  # of a table up to which a cache holds it; rows, where nothing waits for memory
+_CACHED_BYTES, _FEW = 1 << 23, 8  # of a table up to which a cache holds it; rows, where nothing waits for memory
 _CHUNKS_A_BATCH = 16
 _WELL_MIXED = 1 / 30  # of the distance that a good epoch leaves at most
 _SLOW = 1 / 3  # from which on conjugate directions are better
@@ -162,7 +162,7 @@ def chunk(table: Table, batch: int) -> int:
     """Return the rows of a chunk to begin with: few enough that a batch has chunks from all over the table."""
     run = neighbours(table)
     rows = max(1, min(batch // chunks(table), run))
-    return rows // _FEW * _FEW if rows > _FEW else rows  # rows are summed in fours
+    return rows // _FEW * _FEW if rows > _FEW else rows  # rows are summed in eights, or fours
 
 
 def rate(p: Preconditioner, batch: int) -> float:
