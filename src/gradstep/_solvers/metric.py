@@ -90,15 +90,14 @@ def measured(
     lie in the space of the rows.
     """
     curve, trusted = _curvatures(table, loss, params, look, left)
-    weight = curve.copy() if table.weight.size == 1 else curve * table.weight
+    weight = curve if table.weight.size == 1 else curve * table.weight
     mean = float(weight.mean())
     if not _TINY < mean < 1 / _TINY:
         raise FlatError(
             f"loss: the curvatures of {loss!r} come to {mean:.3g} in the mean, which is no number to weigh rows by: "
             "scores are too far from where the loss curves, or y is in extreme units."
         )
-    weight /= mean
-    seen = table.reweighted(weight)
+    seen = table.reweighted(weight / mean)
     own = 0.0 if joined else alpha / mean
     if rows is None:
         p = _drawn.drawn_in(seen, units, seed, alpha=own, intercept=intercept, columns_alone=True)

@@ -31,7 +31,7 @@ from gradstep._solvers.cg import conjugate
 from gradstep._solvers.curved import State
 from gradstep._solvers.line import Line
 from gradstep._solvers.metric import Metric
-from gradstep._solvers.sampled import heavy_by
+from gradstep._solvers.sampled import leverage_limit
 from gradstep._solvers.sgd import Minibatch
 from gradstep._table.table import Table
 from gradstep._table.terms import NO_ORDER, Evidence, Units
@@ -392,7 +392,7 @@ class Newton(NamedTuple):
         """Return where an epoch of minibatch steps leads, from here."""
         p, epochs = found.p, self._epochs
         assert found.leverage is not None  # noqa: S101 - of a loss that curves more here than there
-        heavy = heavy_by(seen, p, (found.leverage - p.intercept / p.total) * seen.weight)
+        heavy = seen.above(found.leverage * seen.weight, leverage_limit(seen, p))
         model = sgd.model(seen, p, heavy)
         slope = -np.vstack((p.T.T @ evidence.slopes, evidence.by_level * model.level))
         _, more = found.change(table, self.loss, state.params, state.look, 0.0)

@@ -47,8 +47,12 @@ def begin(
 
 def heavy_by(table: Table, p: Preconditioner, norms: Any) -> NDArray[np.int64]:
     """Return the rows that would upset a batch which draws them, by leverages without the intercept's share."""
-    limit = _HEAVY_PER_COLUMN * (p.degrees + p.intercept) / table.present
-    return table.above(norms, limit, p.intercept / p.total)
+    return table.above(norms, leverage_limit(table, p), p.intercept / p.total)
+
+
+def leverage_limit(table: Table, p: Preconditioner) -> float:
+    """Return the leverage, times the weight, beyond which a row would upset a batch which draws it."""
+    return _HEAVY_PER_COLUMN * (p.degrees + p.intercept) / table.present
 
 
 def _of_sample(

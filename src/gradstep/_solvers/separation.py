@@ -7,7 +7,7 @@ A. Albert and J. A. Anderson, On the existence of maximum likelihood estimates i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,21 +48,26 @@ def direction(
 
     def up(by: NDArray[np.float64], rows: slice) -> NDArray[np.float64]:
         # Where the loss of a row falls; a count above zero has its own place and must stay.
-        y_of, by_of = y[rows], by[rows]
-        found = (2.0 * y_of - 1.0) * by_of if binary else np.where(y_of > 0, -np.abs(by_of), -by_of)
+        y_of = y[rows]
+        found = (2.0 * y_of - 1.0) * by if binary else np.where(y_of > 0, -np.abs(by), -by)
         return np.where(present[rows], found, np.inf)
 
-    if binary and _all_above(lambda rows: up(after.score, rows), table.n, np.nextafter(0.0, 1.0)):
+    if binary and _all_above(lambda rows: up(after.score[rows], rows), table.n, np.nextafter(0.0, 1.0)):
         return in_callers_units(scaled, units)[:, 0]
-    by = np.where(present, after.score - before.score, 0.0)
-    largest = max(float(by.max()), -float(by.min()))
-    if not (_MOVED < largest < np.inf and _all_above(lambda rows: up(by, rows), table.n, -_STILL * largest)):
+
+    def by(rows: slice) -> NDArray[np.float64]:
+        return np.where(present[rows], after.score[rows] - before.score[rows], 0.0)
+
+    # In blocks: what is made of all rows at once costs more for its memory than for its numbers.
+    largest = float(np.max([np.abs(by(rows)).max() for rows in _blocks(table.n)]))
+    if not (_MOVED < largest < np.inf and _all_above(lambda rows: up(by(rows), rows), table.n, -_STILL * largest)):
         return None
-    still = present & (up(by, slice(None)) <= _STILL * largest)
+    every = slice(0, table.n)
+    still = present & (up(by(every), every) <= _STILL * largest)
     exact = _leaving(table, units, still, step, seed, intercept=intercept)
     moved = np.where(present, table.look(units, exact[:, 0]).score, 0.0)
     largest = max(float(moved.max()), -float(moved.min()))
-    if not (largest > 0 and _all_above(lambda rows: up(moved, rows), table.n, -_ROUNDING * largest)):
+    if not (largest > 0 and _all_above(lambda rows: up(moved[rows], rows), table.n, -_ROUNDING * largest)):
         return None
     return in_callers_units(exact, units)[:, 0]
 
@@ -75,11 +80,12 @@ def between(
     A linear programme looks for them among the rows of least margin; none for some rows is none for all. Rows that its
     answer has on the wrong side come in next, a read each time.
     """
-    side, present = 2.0 * table.responses - 1.0, _present(table)
+    y, present = table.responses, _present(table)
     most = _FEW * (table.d + 1)
     some = slice(0, _ROWS)
-    if np.count_nonzero((side[some] * score[some] <= 0) & present[some]) > most:
+    if np.count_nonzero(((2.0 * y[some] - 1.0) * score[some] <= 0) & present[some]) > most:
         return None, False
+    side = 2.0 * y - 1.0
     margin = np.where(present, side * score, np.inf)
     wrong = int(np.count_nonzero(margin <= 0))
     if not 0 < wrong <= most:
@@ -106,7 +112,11 @@ def between(
 
 def _all_above(values: Callable[[slice], NDArray[np.float64]], n: int, bound: float) -> bool:
     """Whether no row's value is below a bound: of overlapping labels a look at a few rows tells."""
-    return all(values(slice(first, first + _ROWS)).min() >= bound for first in range(0, n, _ROWS))
+    return all(values(rows).min() >= bound for rows in _blocks(n))
+
+
+def _blocks(n: int) -> Iterator[slice]:
+    return (slice(first, min(first + _ROWS, n)) for first in range(0, n, _ROWS))
 
 
 def _present(table: Table) -> NDArray[np.bool_]:
