@@ -31,12 +31,13 @@ from benchmarks import memory
 
 import gradstep as gs
 from gradstep import _input, _preconditioner
-from gradstep._kernels import threads
+from gradstep._kernels import loss_gradient, threads
 from gradstep._solvers.sgd import Lanes, Minibatch
 from gradstep._table.dense import Dense
 from gradstep._table.terms import Settings
 
 CELLS = 100_000_000
+CACHED = 1 << 19  # bytes
 COLUMNS = (2, 3, 5, 7, 8, 10, 16, 32, 64, 100, 128, 256, 512, 1000, 1024, 2048, 4096, 8192)
 EPOCH, TEXTBOOK, BY_BLOCKS = 0.60, 0.75, 0.60
 TWICE, DOUBLE = 1.6, 2.0
@@ -94,6 +95,11 @@ def bandwidth(found, scale):
                 fraction, name = plain / whole, np.dtype(dtype).name
                 seconds[name, count, d] = whole
                 found.note("fraction of bandwidth of a gradient", fraction, columns=d, data=name, threads=count)
+                if count == 1:
+                    found.note(
+                        "time of a gradient of rows that lie in the cache, over a read of as many from memory",
+                        near(X, y) / (plain / n), columns=d, data=name,
+                    )  # fmt: skip
                 if fraction < asked(d):
                     short.append(f"{d}: {fraction:.2f}")
             found.judge(
@@ -110,6 +116,20 @@ def bandwidth(found, scale):
             f"rows of float32 a second over those of float64, threads: {count}, worst of 32 columns and more",
             f"at least {DOUBLE:g}", f"{times[least]:.2f}, at {least}", held=times[least] >= DOUBLE,
         )  # fmt: skip
+
+
+def near(X, y):
+    """Return the seconds a row of the gradient's kernel, of rows that a core's own cache holds: those of arithmetic."""
+    n, d = min(len(X), max(32, CACHED // X[0].nbytes)), X.shape[1]
+    rows = _input.rows(X[:n], y[:n])
+    loss, w, total, losses = gs.squared(), np.full(d + 1, 0.1), np.empty(d + 1), np.empty(1)
+    kernel, times = loss_gradient.kernel_of(loss.value, loss.slope, d), max(1, 20_000 // n)
+
+    def work():
+        for _ in range(times):
+            kernel(rows.X, rows.y.reshape(-1), rows.weight, w, total, losses, loss.params)
+
+    return in_turns(5, work)[0] / (times * n)
 
 
 def outputs(found, scale):
@@ -216,6 +236,7 @@ def of_threads(found, scale):
         f"logistic fit of {n // 4:,} x 10": (
             lambda: gs.fit(X[: n // 4], labels[: n // 4], loss=gs.logistic(), check=False), TWICE,
         ),
+        f"logistic fit of {n:,} x 10": (lambda: gs.fit(X, labels, loss=gs.logistic(), check=False), TWICE),
         f"Gram matrix of {n // 10:,} x 100": (lambda: table.gram(units), TWICE),
         f"fit of {n // 10:,} x 100": (lambda: gs.fit(wide, of_wide, check=False), 1.0),
         "fit of 5,000 x 50": (lambda: gs.fit(wide[:5000, :50].copy(), of_wide[:5000], check=False), 0.95),
