@@ -11,8 +11,8 @@ from gradstep._kernels.sweep import MOST, TINY
 from gradstep._table.dense import Dense
 from gradstep._table.terms import Rows, Units
 
-# A column's cells of eight rows, two vectors a row, and rows of any length; with and without a rest of a vector.
-DOUBLES, SINGLES = (1, 2, 3, 5, 7, 8, TINY - 3, TINY + 1, 130), (6, TINY, TINY + 1)
+# A column's cells of eight rows, two vectors a row, rows of float32 that are kept widened, and longer ones.
+DOUBLES, SINGLES = (1, 2, 3, 5, 7, 8, TINY - 3, TINY + 1, 130), (6, TINY, TINY + 1, 300)
 OF_ONE = [(d, np.float64, 1) for d in DOUBLES] + [(d, np.float32, 1) for d in SINGLES]
 OF_SEVERAL = [(d, dtype, k) for d in (1, 8, 41) for k in (2, 4, 5, 19) for dtype in (np.float64, np.float32)]
 EXTENDED = np.longdouble

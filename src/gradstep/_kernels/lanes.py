@@ -16,10 +16,10 @@ from gradstep._kernels.borrowed import borrowed, keep
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.cpu import SUMS
 from gradstep._kernels.formula import compilable
-from gradstep._kernels.four_rows import over_rows, rows_ahead
+from gradstep._kernels.four_rows import over_rows, room_of, rows_ahead
 from gradstep._kernels.shared_lane import shared_kernel, some_weights
 from gradstep._kernels.simd import WIDTH, aligned, all_of, eight, entries, fused, sum_of
-from gradstep._kernels.sweep import ROOM, Middle
+from gradstep._kernels.sweep import Middle
 
 _sums = partial(compilable, fastmath=SUMS, forceinline=True, error_model="numpy")
 _inlined = partial(compilable, fastmath=False, forceinline=True, error_model="numpy")
@@ -125,7 +125,7 @@ def _curvature(parts: _Parts) -> Callable[..., None]:
 
         Vectors of columns are padded to eights, ``minus`` is ``-centre``.
         """
-        held = aligned(p.size), aligned(scale.size), aligned(ROOM)
+        held = aligned(p.size), aligned(scale.size), aligned(room_of(X))
         own, found, z = borrowed(held[0]), borrowed(held[1]), borrowed(held[2])
         X, weight, scale, minus = borrowed(X), borrowed(weight), borrowed(scale), borrowed(minus)
         own[:] = p
@@ -163,7 +163,7 @@ def _lane(parts: _Parts) -> Callable[..., None]:
         """
         d, r = T.shape
         q, step, mean = -slope[:, 0], np.empty(r + 1), np.zeros(r + 1)
-        held = aligned(scale.size), aligned(scale.size), aligned(ROOM)
+        held = aligned(scale.size), aligned(scale.size), aligned(room_of(X))
         p, total, z = borrowed(held[0]), borrowed(held[1]), borrowed(held[2])
         X, weight, chunks, T = borrowed(X), borrowed(weight), borrowed(chunks), borrowed(T)
         scale, minus = borrowed(scale), borrowed(minus)

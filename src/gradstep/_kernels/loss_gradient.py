@@ -10,9 +10,9 @@ from gradstep._kernels.borrowed import borrowed, keep
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.cpu import SUMS
 from gradstep._kernels.formula import Formula, compilable
-from gradstep._kernels.four_rows import over_rows, rows_ahead
+from gradstep._kernels.four_rows import over_rows, room_of, rows_ahead
 from gradstep._kernels.simd import aligned
-from gradstep._kernels.sweep import ROOM, Middle
+from gradstep._kernels.sweep import Middle
 
 _sums = partial(compilable, fastmath=SUMS, forceinline=True, error_model="numpy")
 
@@ -31,7 +31,7 @@ def _gradient_of(block: Callable[..., Any]) -> Callable[..., None]:
     @kernel
     def gradient(X, y, weight, w, total, losses, p):
         n, d = X.shape
-        held = aligned(d), aligned(ROOM), aligned(d)
+        held = aligned(d), aligned(room_of(X)), aligned(d)
         own, z, found = borrowed(held[0]), borrowed(held[1]), borrowed(held[2])
         own[:d] = w[:d]
         X, y, weight = borrowed(X), borrowed(y), borrowed(weight)

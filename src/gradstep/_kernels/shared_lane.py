@@ -17,8 +17,8 @@ from gradstep._kernels.borrowed import borrowed, keep
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.cpu import SUMS
 from gradstep._kernels.formula import compilable
+from gradstep._kernels.four_rows import room_of
 from gradstep._kernels.simd import aligned
-from gradstep._kernels.sweep import ROOM
 from gradstep._kernels.tasks import counted_up, given_way, seen
 
 APART = 16
@@ -94,7 +94,7 @@ def shared_kernel(
         """
         d, r = T.shape
         parts = sums.shape[0]
-        held = aligned(scale.size), aligned(scale.size), aligned(ROOM), aligned(sums.shape[1]), aligned(r + 1)
+        held = aligned(scale.size), aligned(scale.size), aligned(room_of(X)), aligned(sums.shape[1]), aligned(r + 1)
         own, total, z = borrowed(held[0]), borrowed(held[1]), borrowed(held[2])
         u, step = borrowed(held[3]), borrowed(held[4])
         X, weight, chunks, T, scale, minus = (

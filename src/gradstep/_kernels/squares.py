@@ -9,10 +9,10 @@ from numba import uint64
 from gradstep._kernels.borrowed import borrowed, keep
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.formula import compilable
-from gradstep._kernels.four_rows import all_count, over_rows, rows_ahead
+from gradstep._kernels.four_rows import all_count, over_rows, room_of, rows_ahead
 from gradstep._kernels.rows import EPS
 from gradstep._kernels.simd import FOUR, aligned, all_of, eight, four, four_of, fused, put_four, sum_of
-from gradstep._kernels.sweep import ROOM, Middle
+from gradstep._kernels.sweep import Middle
 
 SHORT = 128
 """Rows whose sums are plain: between such blocks what rounding takes is kept."""
@@ -85,7 +85,7 @@ def _gradient_of(block: Callable[..., Any]) -> Callable[..., None]:
         two parts; vectors of columns are padded to eights. ``sums`` is the sum of ``v r``, what rounding took from it,
         and the sum of ``v r**2``.
         """
-        held = aligned(scale.size), aligned(ROOM)
+        held = aligned(scale.size), aligned(room_of(X))
         total, z, y = borrowed(held[0]), borrowed(held[1]), borrowed(y.reshape(y.size))
         X, weight, scale, minus, p = borrowed(X), borrowed(weight), borrowed(scale), borrowed(minus), borrowed(p)
         ahead, given = rows_ahead(X), (y, weight, level, rest, y_scale)

@@ -3,7 +3,8 @@
 Of up to eight columns a vector has a column's cells of eight rows, of up to sixteen a row's cells; of more than eight a
 row's last eight cells are the second vector, so that none is read under a mask, where a widened float32 costs one
 instruction more. The totals of columns are registers too: where they are in memory, rows wait for those that the rows
-before have stored.
+before have stored. In the assembly eight rows of 4 columns of float32 are 27 instructions of vectors; four rows took 31
+where a vector was of four, taken out of the cells before they were widened.
 """
 
 from __future__ import annotations
