@@ -37,7 +37,7 @@ from gradstep._table.dense import Dense
 from gradstep._table.terms import Settings
 
 CELLS = 100_000_000
-CACHED = 1 << 19  # bytes
+CACHED = 1 << 19  # bytes that a core's own cache holds
 COLUMNS = (2, 3, 5, 7, 8, 10, 16, 32, 64, 100, 128, 256, 512, 1000, 1024, 2048, 4096, 8192)
 EPOCH, TEXTBOOK, BY_BLOCKS = 0.60, 0.75, 0.60
 TWICE, DOUBLE = 1.6, 2.0
@@ -120,7 +120,7 @@ def bandwidth(found, scale):
 
 def near(X, y):
     """Return the seconds a row of the gradient's kernel, of rows that a core's own cache holds: those of arithmetic."""
-    n, d = min(len(X), max(32, CACHED // X[0].nbytes)), X.shape[1]
+    n, d = min(len(X), max(8, CACHED // X[0].nbytes)), X.shape[1]
     rows = _input.rows(X[:n], y[:n])
     loss, w, total, losses = gs.squared(), np.full(d + 1, 0.1), np.empty(d + 1), np.empty(1)
     kernel, times = loss_gradient.kernel_of(loss.value, loss.slope, d), max(1, 20_000 // n)

@@ -6,13 +6,14 @@ import pytest
 import gradstep as gs
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.eight_rows import columns_of_eight, each_of, put_each, shifted
+from gradstep._kernels.four_rows import are_kept, room_of, rows_at_once
 from gradstep._kernels.simd import WIDTH, eight, padded, put
 from gradstep._kernels.sweep import MOST, TINY
 from gradstep._table.dense import Dense
 from gradstep._table.terms import Rows, Units
 
 # A column's cells of eight rows, two vectors a row, rows of float32 that are kept widened, and longer ones.
-DOUBLES, SINGLES = (1, 2, 3, 5, 7, 8, TINY - 3, TINY + 1, 130), (6, TINY, TINY + 1, 300)
+DOUBLES, SINGLES = (1, 2, 3, 5, 7, 8, TINY - 3, TINY + 1, 130), (6, 11, TINY + 1, 257)
 OF_ONE = [(d, np.float64, 1) for d in DOUBLES] + [(d, np.float32, 1) for d in SINGLES]
 OF_SEVERAL = [(d, dtype, k) for d in (1, 8, 41) for k in (2, 4, 5, 19) for dtype in (np.float64, np.float32)]
 EXTENDED = np.longdouble
@@ -76,6 +77,18 @@ def test_what_is_shifted_leaves_zeros(by):
         if 0 <= entry + by < WIDTH:
             expected[entry] = numbers[entry + by]
     np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_there_is_room_for_the_rows_that_are_kept(dtype):
+    for d in range(1, 400):
+        X = np.empty((0, d), dtype)
+        put_down = 0
+        if d <= TINY:  # a vector for each column of eight rows, or two for each row
+            put_down = MOST // WIDTH * (d if d <= WIDTH else 2 * WIDTH) * WIDTH
+        elif are_kept(X):
+            put_down = rows_at_once(X) * padded(np.empty(d)).size
+        assert MOST + put_down <= room_of(X)
 
 
 @pytest.mark.parametrize("weighted", [False, True])

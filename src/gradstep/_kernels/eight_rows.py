@@ -46,7 +46,7 @@ def columns_of_eight(d: int) -> Any:
 
 
 def _dealt(builder: Any, cells: dict[tuple[int, int], tuple[Any, int]], columns: list[int]) -> list[Any]:
-    """Return vectors of some columns out of those that have the cells of eight rows, and some other columns besides."""
+    """Return vectors of some columns out of those that hold these, and perhaps others, of the eight rows."""
     wanted = [(row, column) for row in range(WIDTH) for column in columns]
     dealt: dict[tuple[int, int], tuple[Any, int]] = {}
     for first in range(0, len(wanted), WIDTH):
@@ -65,7 +65,7 @@ def _gathered(builder: Any, entries: list[tuple[Any, int]]) -> Any:
     numbers = [entry if vector is first else 0 for vector, entry in entries]
     found = first
     for other in others:
-        # Those found stay where they are; the rest is not yet, or taken now.
+        # Those found stay where they are; of the rest some are taken now, others later.
         taken = [WIDTH + entry if vector is other else number
                  for (vector, entry), number in zip(entries, numbers, strict=True)]  # fmt: skip
         found = mixed(builder, found, other, taken)

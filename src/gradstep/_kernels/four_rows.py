@@ -1,13 +1,14 @@
 """Sums over the columns of rows, and over the rows, of what is made of scores in between.
 
 Columns are taken as they stand or, `centred`, as ``x * scale - centre``, formed in register, so that rows far from zero
-keep the digits of what tells them apart; that takes four multiplications of vectors for each eight cells, where two do
-otherwise: 0.29 and 0.20 ns a cell in the second cache. All vectors of columns are padded to eights, ``minus`` is
-``-centre``. Of four rows at once a column's weight is loaded once in place of four times. Rows of a few columns go
-through `gradstep._kernels.sweep`; here are the others, in blocks that the first cache holds, and the rest of the few.
-In the assembly the loops are `vfmadd` with their loads folded into them. Rows of float32 are widened for their scores and
-kept for their sums: widening takes two instructions where a product takes one, and 100 columns 0.18 ns a cell where
-they are widened twice, 0.14 where once.
+keep the digits of what tells them apart; that takes four multiplications of vectors for each eight cells of float64,
+where two do otherwise: 0.29 and 0.20 ns a cell in the second cache. All vectors of columns are padded to eights,
+``minus`` is ``-centre``. Of four rows at once a column's weight is loaded once in place of four times. Rows of a few
+columns go through `gradstep._kernels.sweep`; here are the others, in blocks that the first cache holds, and the rest
+of the few.
+In the assembly the loops are `vfmadd` with their loads folded into them. Rows of float32 of 17 to 256 columns are
+widened for their scores and kept for their sums: widening takes two instructions where a product takes one, and 100
+columns 0.18 ns a cell where they are widened twice, 0.14 where once.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from gradstep._kernels.simd import (
 )
 from gradstep._kernels.sweep import MOST, ROOM, TINY, Middle, sweep_of
 
-_BLOCK = 16384  # bytes of such rows
+_BLOCK = 16384  # bytes of rows whose scores are made at once
 _KEPT = 256  # columns: of more the rows are no longer near when they are added
 _SWEEP = 128  # rows at once where some may not count
 _AHEAD = 16384  # bytes between asking for a row and reading it
@@ -49,8 +50,8 @@ def over_rows(centred: bool, d: int, middle: Middle) -> Callable[..., Any]:
 
     It is called as ``block(X, weight, start, stop, scale, minus, p, total, z, ahead, given)``. Of rows `start` to
     `stop` it makes scores ``x p``, of these and of what is `given` what the rows count, ``r``, and adds ``r x`` to
-    `total`; it returns the two sums of `middle`. ``z`` are `ROOM` numbers to work with. Each row asks for the one that
-    is `ahead` of it, if that is not 0.
+    `total`; it returns the two sums of `middle`. ``z`` are `room_of` numbers to work with. Each row asks for the one
+    that is `ahead` of it, if that is not 0.
     """
     return _over_rows(centred, d if d <= TINY else 0, middle)
 
@@ -58,13 +59,13 @@ def over_rows(centred: bool, d: int, middle: Middle) -> Callable[..., Any]:
 @lru_cache(maxsize=256)
 def _over_rows(centred: bool, tiny: int, middle: Middle) -> Callable[..., Any]:
     scores, add = _scores(centred), _add(centred)
-    keeping, add_kept = _scores(centred, keeping=True), _add(centred, kept=True)
+    keeping, add_kept = (scores, add) if tiny else (_scores(centred, keeping=True), _add(centred, kept=True))
     of_some = middle.of_some
     sweep = sweep_of(centred, tiny, middle) if tiny else _nothing
 
     @_inlined
     def block(X, weight, start, stop, scale, minus, p, total, z, ahead, given):
-        one, two, row, rows, keep = 0.0, 0.0, start, rows_at_once(X), are_kept(X)
+        one, two, row, rows, keep = 0.0, 0.0, start, rows_at_once(X), not tiny and are_kept(X)
         while row < stop:
             if tiny:
                 last = row + (stop - row if weight.size == 1 else min(_SWEEP, stop - row)) // WIDTH * WIDTH
@@ -125,7 +126,7 @@ def rows_at_once(X):
 
 @_inlined
 def are_kept(X):
-    """Whether rows are widened once, and kept for their sums: to widen a vector takes as long as two products of it."""
+    """Whether rows of this length are kept as they were widened: to widen a vector takes as long as two products."""
     return X.itemsize < 8 and TINY < X.shape[1] <= _KEPT
 
 

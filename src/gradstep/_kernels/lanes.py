@@ -63,7 +63,7 @@ def _parts(centred: bool, add_rows: Callable[..., Any]) -> _Parts:
             row = chunks[s] * run
             ahead = chunks[min(s + 1, chunks.size - 1)] * run - row
             end = min(row + run, n)
-            by_level += add_rows(X, weight, row, end, scale, minus, p, total, z, ahead, (weight, weight, level))[0]
+            by_level += add_rows(X, weight, row, end, scale, minus, p, total, z, ahead, (weight, level))[0]
         return by_level
 
     return _Parts(into_rows, add_rows, add_chunks, from_rows)
@@ -71,14 +71,14 @@ def _parts(centred: bool, add_rows: Callable[..., Any]) -> _Parts:
 
 @_inlined
 def _of_eight(z, i, given, one, two):
-    _, weight, level = given
+    weight, level = given
     of_row = (all_of(weight[0]) if weight.size == 1 else eight(weight, i)) * (z + all_of(level))
     return of_row, one + of_row, two
 
 
 @_sums
 def _of_some(z, first, given):
-    _, weight, level = given
+    weight, level = given
     by_level = 0.0
     if weight.size == 1:
         v = weight[0]
@@ -93,7 +93,7 @@ def _of_some(z, first, given):
     return by_level, 0.0
 
 
-_PRODUCTS = Middle(_of_some, _of_eight)
+_PRODUCTS = Middle(_of_some, _of_eight, arrays=1)
 """Make of scores ``v (z + level)``, and their sum."""
 
 
@@ -130,7 +130,7 @@ def _curvature(parts: _Parts) -> Callable[..., None]:
         X, weight, scale, minus = borrowed(X), borrowed(weight), borrowed(scale), borrowed(minus)
         own[:] = p
         level = into_rows(scale, minus, own, level)
-        given = weight, weight, level
+        given = weight, level
         by_level[0] = add_rows(X, weight, start, stop, scale, minus, own, found, z, rows_ahead(X), given)[0]
         from_rows(scale, minus, found, by_level[0])
         total[:] = found[: total.size]

@@ -1,9 +1,9 @@
 """Eight float64 numbers at once, the width of the largest registers, and four: what loops over rows are made of.
 
 LLVM makes vectors of plain loops by itself, but unrolls them so far that rows of ten columns never come to the fast
-part, and checks before each loop that no array overlaps another. Here loops are written in eights: of d columns the
-last ``d % 8`` are read under a mask. Processors with smaller registers take two or four for each. Vectors of four hold
-a number of each of four rows.
+part, and checks before each loop that no array overlaps another. Here loops are written in eights: of more than sixteen
+columns the last ``d % 8`` are read under a mask. Processors with smaller registers take two or four for each. Vectors
+of four hold a number of each of four rows.
 """
 
 import operator
@@ -74,7 +74,7 @@ def entries(X, i, j, columns=0):  # noqa: ARG001 - a constant where it is known
 
 
 def eight(a, j):
-    """Return eight neighbours in a vector of any floats, as of a `padded` one."""
+    """Return eight neighbours in a vector of any floats that has them, as a `padded` one has."""
     return a[j : j + WIDTH].astype(np.float64)
 
 

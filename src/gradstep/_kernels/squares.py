@@ -30,14 +30,14 @@ def roundings(d: int, k: int = 1) -> tuple[float, float]:
     return (SHORT + 8) * EPS / 2, ((d / 8 if k == 1 else d) + 16) * EPS / 2
 
 
-def _of_vector(some: Callable[..., Any], all_of: Callable[..., Any]) -> Callable[..., Any]:
+def _of_vector(taken: Callable[..., Any], repeated: Callable[..., Any]) -> Callable[..., Any]:
     """Return what rows count, as many as a vector has, and the sums with them."""
 
     @_inlined
     def of_vector(z, i, given, one, two):
         y, weight, level, rest, y_scale = given
-        r = (some(y, i) * all_of(y_scale) - all_of(level)) - (all_of(rest) + z)
-        of_row = r if weight.size == 1 else r * some(weight, i)
+        r = (taken(y, i) * repeated(y_scale) - repeated(level)) - (repeated(rest) + z)
+        of_row = r if weight.size == 1 else r * taken(weight, i)
         return of_row, one + of_row, fused(of_row, r, two)
 
     return of_vector

@@ -44,12 +44,11 @@ class Middle(NamedTuple):
     """What is made of scores before rows are added up."""
 
     of_some: Callable[..., Any]
-    """Of ``z, first, given``: make scores of some rows what these count, in place, and return two sums over them.
-
-    The first two of what is given are arrays with a number for each row, or one for all.
-    """
+    """Of ``z, first, given``: make scores of some rows what these count, in place, and return two sums over them."""
     of_eight: Callable[..., Any] | None = None
     """The same in vectors, of ``z, i, given, one, two``: what all of rows `i` to `i` + 7 count, and running sums."""
+    arrays: int = 2
+    """How many of what is given, one or two, are arrays with a number for each row, or one for all."""
 
 
 class _Registers(NamedTuple):
@@ -76,29 +75,34 @@ def sweep_of(centred: bool, d: int, middle: Middle) -> Callable[..., Any]:
     returns the two sums: see `gradstep._kernels.four_rows.over_rows`.
     """
     registers = _of_columns(centred, d) if d <= WIDTH else _of_rows(centred, d)
-    return _sweep(d, registers, middle.of_eight) if middle.of_eight else _two_sweeps(d, registers, middle.of_some)
+    ask_for = _ask_for(d, middle.arrays)
+    if middle.of_eight:
+        return _sweep(registers, middle.of_eight, ask_for)
+    return _two_sweeps(d, registers, middle.of_some, ask_for)
 
 
 @lru_cache(maxsize=2 * TINY)
-def _ask_for(d: int, count: int) -> Callable[..., None]:
-    """Return what asks for so many rows of d columns that come later, and what is given of them."""
-    cells, numbers = prefetch_of(count * d), prefetch_of(count)
+def _ask_for(d: int, arrays: int) -> Callable[..., None]:
+    """Return what asks for eight rows of d columns that come later, and for what one or two arrays have of them."""
+    cells, numbers = prefetch_of(WIDTH * d), prefetch_of(WIDTH)
 
     @_inlined
     def ask_for(X, given, i):
-        row = uint64(i)
-        cells(X, row)
+        cells(X, uint64(i))
         if given[0].size > 1:
-            numbers(given[0], row)
+            numbers(given[0], uint64(i))
+
+    @_inlined
+    def ask_for_both(X, given, i):
+        ask_for(X, given, i)
         if given[1].size > 1:
-            numbers(given[1], row)
+            numbers(given[1], uint64(i))
 
-    return ask_for
+    return ask_for if arrays == 1 else ask_for_both
 
 
-def _sweep(d: int, registers: _Registers, of_eight: Callable[..., Any]) -> Callable[..., Any]:
+def _sweep(registers: _Registers, of_eight: Callable[..., Any], ask_for: Callable[..., Any]) -> Callable[..., Any]:
     loaded, cells, scores, zeros, added, put_totals = registers
-    ask_for = _ask_for(d, WIDTH)
 
     @_inlined
     def sweep(X, first, stop, scale, minus, p, total, z, ahead, given):  # noqa: ARG001
@@ -117,14 +121,16 @@ def _sweep(d: int, registers: _Registers, of_eight: Callable[..., Any]) -> Calla
     return sweep
 
 
-def _two_sweeps(d: int, registers: _Registers, of_some: Callable[..., Any]) -> Callable[..., Any]:
+def _two_sweeps(
+    d: int, registers: _Registers, of_some: Callable[..., Any], ask_for: Callable[..., Any]
+) -> Callable[..., Any]:
     """Return the sweep for what LLVM makes of formulas, which it does in vectors for many rows, not for eight.
 
     The second sweep is over the cells that the first has made, in `z` behind the scores.
     """
     loaded, cells, scores, zeros, added, put_totals = registers
     vectors = d if d <= WIDTH else 2 * WIDTH
-    ask_for, kept = _ask_for(d, WIDTH), each_of(vectors)
+    kept = each_of(vectors)
 
     @_inlined
     def sweep(X, first, stop, scale, minus, p, total, z, ahead, given):

@@ -55,15 +55,15 @@ def direction(
     if binary and _all_above(lambda rows: up(after.score[rows], rows), table.n, np.nextafter(0.0, 1.0)):
         return in_callers_units(scaled, units)[:, 0]
 
-    def by(rows: slice) -> NDArray[np.float64]:
+    def moves(rows: slice) -> NDArray[np.float64]:
         return np.where(present[rows], after.score[rows] - before.score[rows], 0.0)
 
     # In blocks: what is made of all rows at once costs more for its memory than for its numbers.
-    largest = float(np.max([np.abs(by(rows)).max() for rows in _blocks(table.n)]))
-    if not (_MOVED < largest < np.inf and _all_above(lambda rows: up(by(rows), rows), table.n, -_STILL * largest)):
+    largest = float(np.max([np.abs(moves(rows)).max() for rows in _blocks(table.n)]))
+    if not (_MOVED < largest < np.inf and _all_above(lambda rows: up(moves(rows), rows), table.n, -_STILL * largest)):
         return None
     every = slice(0, table.n)
-    still = present & (up(by(every), every) <= _STILL * largest)
+    still = present & (up(moves(every), every) <= _STILL * largest)
     exact = _leaving(table, units, still, step, seed, intercept=intercept)
     moved = np.where(present, table.look(units, exact[:, 0]).score, 0.0)
     largest = max(float(moved.max()), -float(moved.min()))

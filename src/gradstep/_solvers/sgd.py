@@ -162,7 +162,8 @@ def chunk(table: Table, batch: int) -> int:
     """Return the rows of a chunk to begin with: few enough that a batch has chunks from all over the table."""
     run = neighbours(table)
     rows = max(1, min(batch // chunks(table), run))
-    return rows // _FEW * _FEW if rows > _FEW else rows  # rows are summed in eights, or fours
+    at_once = 8 if rows >= 8 else 4  # rows are summed in eights, or fours
+    return rows // at_once * at_once if rows > at_once else rows
 
 
 def rate(p: Preconditioner, batch: int) -> float:

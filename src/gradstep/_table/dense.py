@@ -167,6 +167,7 @@ class Dense(Summed):
 
     def above(self, norms: NDArray[np.float64], limit: float, share: float = 0.0) -> NDArray[np.int64]:
         """Return the numbers of the rows whose norm, and `share` times its weight, come to more than a limit."""
+        # In blocks: what is made of all rows at once costs more for its memory than for its numbers.
         blocks = [slice(start, start + _ROWS_OF_NUMBERS) for start in range(0, self.n, _ROWS_OF_NUMBERS)]
 
         def of(rows: slice) -> NDArray[np.int64]:
