@@ -85,7 +85,8 @@ class Summed(Table):
         size = 1 + self.d + self.k
         count = len(order) or self.n
         cuts = [count * piece // _PIECES_OF_SOME for piece in range(_PIECES_OF_SOME + 1)]
-        rows = max(_CELLS_PER_GRAM // size, size)  # of a block: its product outweighs the sum of products
+        rows = max(_CELLS_PER_GRAM // size, 2 * size)  # of a block: its product outweighs the sum of products
+        plain = share.size == 1 and share[0] == 1.0
         sums = np.zeros((_PIECES_OF_SOME, size, size))
 
         def part(piece: int) -> Iterator[None]:
@@ -95,7 +96,8 @@ class Summed(Table):
                 filled = block[: stop - start]
                 fill(*self._host, order, start, stop, *units, filled)
                 with np.errstate(over="ignore", invalid="ignore"):  # a thread's own; what is not finite is seen
-                    filled *= share[start:stop, np.newaxis] if share.size > 1 else share
+                    if not plain:
+                        filled *= share[start:stop, np.newaxis] if share.size > 1 else share
                     sums[piece] += np.matmul(filled.T, filled, out=found)
                 yield
 
