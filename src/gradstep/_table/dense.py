@@ -165,16 +165,19 @@ class Dense(Summed):
         self.row_reads += self.n
         return norms
 
+    @property
+    def _slices(self) -> list[slice]:
+        """The rows in blocks: what is made of all at once costs more for its memory than for its numbers."""
+        return [slice(start, min(start + _ROWS_OF_NUMBERS, self.n)) for start in range(0, self.n, _ROWS_OF_NUMBERS)]
+
     def above(self, norms: NDArray[np.float64], limit: float, share: float = 0.0) -> NDArray[np.int64]:
         """Return the numbers of the rows whose norm, and `share` times its weight, come to more than a limit."""
-        # In blocks: what is made of all rows at once costs more for its memory than for its numbers.
-        blocks = [slice(start, start + _ROWS_OF_NUMBERS) for start in range(0, self.n, _ROWS_OF_NUMBERS)]
 
         def of(rows: slice) -> NDArray[np.int64]:
             weight = self.weight if self.weight.size == 1 else self.weight[rows]
             return np.flatnonzero((norms[rows] + weight * share if share else norms[rows]) > limit)
 
-        return np.concatenate([rows.start + of(rows) for rows in blocks])
+        return np.concatenate([rows.start + of(rows) for rows in self._slices])
 
     def without(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the weights, those of some rows set to zero."""
@@ -315,7 +318,7 @@ class Dense(Summed):
         sums: tuple[NDArray[np.float64], ...],
     ) -> None:  # fmt: skip
         """Set `sums` to what a kernel makes of responses, weights and further numbers of the rows, without a read."""
-        blocks = [slice(start, start + _ROWS_OF_NUMBERS) for start in range(0, self.n, _ROWS_OF_NUMBERS)]
+        blocks = self._slices
         # A thread's sums in cache lines of their own: kernels add to them row by row.
         parts = [np.empty((len(blocks), len(of) + _APART))[:, : len(of)] for of in sums]
         y, weight = self.responses, self.weight
