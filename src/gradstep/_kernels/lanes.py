@@ -17,7 +17,7 @@ from gradstep._kernels.cache import kernel
 from gradstep._kernels.cpu import SUMS
 from gradstep._kernels.formula import compilable
 from gradstep._kernels.four_rows import over_rows, room_of, rows_ahead
-from gradstep._kernels.shared_lane import shared_kernel, some_weights
+from gradstep._kernels.shared_lane import shared_kernel, some_coordinates, some_weights
 from gradstep._kernels.simd import WIDTH, aligned, all_of, eight, entries, fused, sum_of
 from gradstep._kernels.sweep import Middle
 
@@ -162,9 +162,13 @@ def _lane(parts: _Parts) -> Callable[..., None]:
         of the mean for the way that they had to go.
         """
         d, r = T.shape
-        q, step, mean = -slope[:, 0], np.empty(r + 1), np.zeros(r + 1)
-        held = aligned(scale.size), aligned(scale.size), aligned(room_of(X))
-        p, total, z = borrowed(held[0]), borrowed(held[1]), borrowed(held[2])
+        mean = np.zeros(r + 1)
+        held = aligned(scale.size), aligned(scale.size), aligned(room_of(X)), aligned(r + 1), aligned(r + WIDTH)
+        p, total, z, q, step = (
+            borrowed(held[0]), borrowed(held[1]), borrowed(held[2]), borrowed(held[3]), borrowed(held[4]),
+        )  # fmt: skip
+        for a in range(r + 1):
+            q[a] = -slope[a, 0]
         X, weight, chunks, T = borrowed(X), borrowed(weight), borrowed(chunks), borrowed(T)
         scale, minus = borrowed(scale), borrowed(minus)
         share = float(lanes * (batches.size - 1))
@@ -176,13 +180,10 @@ def _lane(parts: _Parts) -> Callable[..., None]:
             at = into_rows(scale, minus, p, level * q[r])
             by_level = add_chunks(X, weight, chunks, run, batches[t], batches[t + 1], scale, minus, p, at, z, total)
             from_rows(scale, minus, total, by_level)
-            for a in range(r + 1):
+            for a in range(r):
                 step[a] = slope[a, 0]
-            for j in range(d):
-                u = total[j] * share
-                for a in range(r):
-                    step[a] += T[j, a] * u
-            step[r] += level * by_level * share
+            some_coordinates(T, 0, r, d, total, share, step)
+            step[r] = slope[r, 0] + level * by_level * share
             if fixed.size > 0:
                 for a in range(r + 1):
                     for b in range(r + 1):

@@ -13,12 +13,14 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any
 
+from numba import uint64
+
 from gradstep._kernels.borrowed import borrowed, keep
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.cpu import SUMS
 from gradstep._kernels.formula import compilable
 from gradstep._kernels.four_rows import room_of
-from gradstep._kernels.simd import aligned
+from gradstep._kernels.simd import FOUR, WIDTH, aligned, all_of, eight, entries, fused, put, sum_of
 from gradstep._kernels.tasks import counted_up, given_way, seen
 
 APART = 16
@@ -27,6 +29,7 @@ _KINDS = 3
 _PATIENT = 2000  # looks: some microseconds
 
 _sums = partial(compilable, fastmath=SUMS, forceinline=True, error_model="numpy")
+_inlined = partial(compilable, fastmath=False, forceinline=True, error_model="numpy")
 
 
 @_sums
@@ -35,23 +38,50 @@ def cut(part: int, parts: int, size: int) -> int:
     return part * size // parts
 
 
-@_sums
+@_inlined
 def some_weights(T, first, last, since, q, p):
-    """Set p to ``T q`` from `first` to `last`, where nothing stands before column `since`."""
-    for j in range(first, last):
-        z = 0.0
-        for a in range(since, T.shape[1]):
-            z += T[j, a] * q[a]
-        p[j] = z
+    """Set p to ``T q`` from `first` to `last`, where nothing stands before column `since`; q is padded to eights.
+
+    Four rows at a time: one by one, as LLVM has it, a triangle of 1,000 columns takes 0.45 ms in place of 0.18.
+    """
+    for j in range(first, last, FOUR):
+        a, b = uint64(j), uint64(min(j + 1, last - 1))
+        c, e = uint64(min(j + 2, last - 1)), uint64(min(j + 3, last - 1))
+        of_a = all_of(0.0)
+        of_b, of_c, of_e = of_a, of_a, of_a
+        for at in range(since // WIDTH * WIDTH, T.shape[1], WIDTH):
+            i = uint64(at)
+            v = eight(q, i)
+            of_a, of_b = fused(entries(T, a, i), v, of_a), fused(entries(T, b, i), v, of_b)
+            of_c, of_e = fused(entries(T, c, i), v, of_c), fused(entries(T, e, i), v, of_e)
+        p[a], p[b], p[c], p[e] = sum_of(of_a), sum_of(of_b), sum_of(of_c), sum_of(of_e)
 
 
-@_sums
-def _some_coordinates(T, first, last, until, u, share, step):
-    """Add ``T' u share`` to `step` from `first` to `last`, where nothing stands from row `until` on."""
-    for j in range(until):
-        s = u[j] * share
-        for a in range(first, last):
-            step[a] += T[j, a] * s
+@_inlined
+def some_coordinates(T, first, last, until, u, share, step):
+    """Add ``T' u share`` to `step` from `first` to `last`, where nothing stands from row `until` on.
+
+    What lies behind `last`, up to seven numbers that `step` must have, is overwritten: whole vectors are. Four of them
+    stay in registers for all rows, which takes 0.18 ms where adding row after row to memory took 0.47.
+    """
+    end, times = T.shape[1], all_of(share)
+    for begin in range(first, last, 4 * WIDTH):
+        at, second = uint64(begin), uint64(min(begin + WIDTH, end))
+        third, fourth = uint64(min(begin + 2 * WIDTH, end)), uint64(min(begin + 3 * WIDTH, end))
+        a = all_of(0.0)
+        b, c, e = a, a, a
+        for row in range(until):
+            j = uint64(row)
+            v = all_of(u[j])
+            a, b = fused(entries(T, j, at), v, a), fused(entries(T, j, second), v, b)
+            c, e = fused(entries(T, j, third), v, c), fused(entries(T, j, fourth), v, e)
+        put(step, at, fused(a, times, eight(step, at)))
+        if second < last:
+            put(step, second, fused(b, times, eight(step, second)))
+        if third < last:
+            put(step, third, fused(c, times, eight(step, third)))
+        if fourth < last:
+            put(step, fourth, fused(e, times, eight(step, fourth)))
 
 
 @_sums
@@ -67,7 +97,7 @@ def _added_up(sums, u):
 def _moved(fixed, first, last, q, rate, step, then):
     """Set `then` to ``q - rate (step + fixed q)`` from `first` to `last`."""
     if fixed.size > 0:
-        for b in range(q.size):
+        for b in range(fixed.shape[0]):
             for a in range(first, last):
                 step[a] += fixed[b, a] * q[b]
     for a in range(first, last):
@@ -87,14 +117,14 @@ def shared_kernel(
     ):  # fmt: skip
         """Take steps `first` to `stop` of a lane, see `gradstep._kernels.lanes.lane`, with whoever else calls this.
 
-        ``q`` (2, r + 1) are the coordinates of even and odd steps, ``points`` (r + 1,) their sum, ``p`` (columns,) and
-        ``sums`` (parts, columns + 1) what steps are made of; vectors of columns are padded to eights. ``since`` and
-        ``until`` (parts,) are where T is zero for sure. ``counts`` are how many tasks were taken and, `APART` from it,
-        done: zeros in the first call.
+        ``q`` (2, numbers) are the coordinates of even and odd steps, r + 1 of them, ``points`` (r + 1,) their sum,
+        ``p`` (columns,) and ``sums`` (parts, columns + 1) what steps are made of; vectors of columns are padded to
+        eights. ``since`` and ``until`` (parts,) are where T is zero for sure. ``counts`` are how many tasks were taken
+        and, `APART` from it, done: zeros in the first call.
         """
         d, r = T.shape
         parts = sums.shape[0]
-        held = aligned(scale.size), aligned(scale.size), aligned(room_of(X)), aligned(sums.shape[1]), aligned(r + 1)
+        held = aligned(scale.size), aligned(scale.size), aligned(room_of(X)), aligned(sums.shape[1]), aligned(r + WIDTH)
         own, total, z = borrowed(held[0]), borrowed(held[1]), borrowed(held[2])
         u, step = borrowed(held[3]), borrowed(held[4])
         X, weight, chunks, T, scale, minus = (
@@ -126,12 +156,13 @@ def shared_kernel(
                 low, high = cut(part, parts, r), cut(part + 1, parts, r)
                 _added_up(sums, u[: sums.shape[1]])
                 last = part == parts - 1  # which has the level too
-                for a in range(low, high + last):
+                for a in range(low, high):
                     step[a] = slope[a, 0]
+                for a in range(low, high + last):
                     points[a] += now[a]
+                some_coordinates(T, low, high, until[part], u, share, step)
                 if last:
-                    step[r] += level * u[scale.size] * share
-                _some_coordinates(T, low, high, until[part], u, share, step)
+                    step[r] = slope[r, 0] + level * u[scale.size] * share
                 _moved(fixed, low, high + last, now, rate, step, q[(t + 1) % 2])
             counted_up(counts, APART)
             number = counted_up(counts, 0)

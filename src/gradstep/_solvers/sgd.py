@@ -190,4 +190,4 @@ def model(table: Table, p: Preconditioner, heavy: NDArray[np.int64]) -> Model:
         ridge = np.zeros((p.T.shape[1] + 1, p.T.shape[1] + 1))
         ridge[:-1, :-1] = gram(np.sqrt(p.ridge)[:, np.newaxis] * p.T)
         fixed = ridge + fixed if fixed.size else ridge
-    return Model(p.T, p.centre, level, fixed, weight, table.present - len(heavy))
+    return Model(np.ascontiguousarray(p.T), p.centre, level, fixed, weight, table.present - len(heavy))

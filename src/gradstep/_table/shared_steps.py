@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gradstep._kernels import threads
 from gradstep._kernels.shared_lane import APART, cut
-from gradstep._kernels.simd import padded
+from gradstep._kernels.simd import WIDTH, padded
 from gradstep._table.terms import Deal, Model
 
 _FEW_LANES = 3
@@ -41,7 +41,7 @@ def taken(
     T = model.T
     d, r = T.shape
     scale, minus = padded(column_scale), padded(-model.centre)
-    q, points, p = np.empty((2, r + 1)), np.empty(r + 1), np.zeros(scale.size)
+    q, points, p = np.zeros((2, r + WIDTH)), np.empty(r + 1), np.zeros(scale.size)
     sums, counts, mean = np.zeros((_PARTS, scale.size + 1)), np.zeros(2 * APART, dtype=np.int64), np.zeros(r + 1)
     columns, coordinates = _cuts(d), _cuts(r)
     # Of a triangle, which most bases are, half need not be read.
@@ -60,14 +60,14 @@ def taken(
     shared = hasattr(kernel, "overloads") and os.name == "posix"
     together = min(threads.count(), threads.usable(), _PARTS) if shared else 1  # one that waits has a processor
     for batches in deal.batches:
-        q[0] = -slope[:, 0]
+        q[0, : r + 1] = -slope[:, 0]
         points[:] = 0.0
         count = len(batches) - 1
         for first in range(0, count, at_once):
             last = min(first + at_once, count)
             counts[:] = 0
             threads.each(partial(steps, batches, first, last), together)
-        mean += (points + (q[count % 2] + slope[:, 0]) / rate) / count
+        mean += (points + (q[count % 2, : r + 1] + slope[:, 0]) / rate) / count
     return mean[:, np.newaxis] / len(deal.batches)
 
 

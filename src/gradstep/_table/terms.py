@@ -116,7 +116,7 @@ class Model(NamedTuple):
     """What steps with variance reduction are taken with, in coordinates of a basis, the level's last."""
 
     T: NDArray[np.float64]
-    """(d, r): coordinates as weights of the scaled columns."""
+    """(d, r), in C order: coordinates as weights of the scaled columns."""
     centre: NDArray[np.float64]
     """(d,) of the scaled columns, about which they are taken."""
     level: float
