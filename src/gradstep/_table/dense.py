@@ -34,6 +34,7 @@ _ELEMENTS_PER_CALL = 1 << 25
 
 _CELLS_PER_PART = 1 << 20  # of scaled rows that threads share: a millisecond
 _CELLS_PER_CALL = 1 << 21  # of a gradient that threads share: a call from Python costs a twentieth of it
+_CALLS = 128  # of a gradient of a large table: to divide work costs a thread as much as a hundred rows of it
 _CELLS_NEAR = 1 << 16  # of rows that are read twice: 512 kB, which a processor's own cache holds
 _APART = 16  # numbers: two cache lines
 _FAR = 1000.0  # of a mean, over the spread of its column
@@ -96,17 +97,18 @@ class Dense(Summed):
         rows = max(64, _CELLS_PER_CALL // (self._elements_per_row + ROW_COST))
         if self.n < 2 * rows:
             return super().gradient(w)
+        rows = max(rows, self.n // _CALLS)
+        starts = range(0, self.n, rows)
         alone = self.k == 1
         kernel = loss_gradient.kernel_of(self._loss.value, self._loss.slope, self.d) if alone else self._kernel
-        tables = [self._rows_alone(start, min(start + rows, self.n)) for start in range(0, self.n, rows)]
-        losses, sums = np.empty((len(tables), self.k)), np.empty((len(tables), *w.shape))
+        losses, sums = np.empty((len(starts), self.k)), np.empty((len(starts), *w.shape))
 
         def part(piece: int) -> None:
-            table = tables[piece]
+            rows = self._some_rows(starts[piece], starts[piece] + starts.step)
             if alone:
-                of_piece = table._rows  # noqa: SLF001 - its own kind
-                kernel(*of_piece, w.reshape(-1), sums[piece].reshape(-1), losses[piece], self._loss.params)
+                kernel(*rows, w.reshape(-1), sums[piece].reshape(-1), losses[piece], self._loss.params)
             else:
+                table = self._alone(rows)
                 losses[piece], sums[piece] = (of * table.n for of in Table.gradient(table, w))
 
         compiled = compiled_for.setdefault(kernel, set())
@@ -114,16 +116,18 @@ class Dense(Summed):
             with first_call(self._loss):
                 part(0)
             compiled.add(self._dtype)
-        threads.each(part, len(tables))
+        threads.each(part, len(starts))
         self.row_reads += self.n
         return np.add.reduce(losses) / self.n, np.add.reduce(sums) / self.n
 
-    def _rows_alone(self, start: int, stop: int) -> Self:
-        """Return rows `start` to `stop` as a table whose reads count apart."""
-        view = copy.copy(self)
+    def _some_rows(self, start: int, stop: int) -> Rows:
         X, y, weight = self._rows
-        rows = Rows(X[start:stop], y[start:stop], weight if weight.size == 1 else weight[start:stop])
-        view.__dict__.update(_rows=rows, n=stop - start, _counts=Counts())
+        return Rows(X[start:stop], y[start:stop], weight if weight.size == 1 else weight[start:stop])
+
+    def _alone(self, rows: Rows) -> Self:
+        """Return some of the rows as a table whose reads count apart."""
+        view = copy.copy(self)
+        view.__dict__.update(_rows=rows, n=len(rows.X), _counts=Counts())
         return view
 
     def statistics(
