@@ -190,12 +190,15 @@ def exact_sum(a: Matrix, b: Matrix) -> tuple[Matrix, Matrix]:
 
 
 def exact_total(highs: Matrix, lows: Matrix) -> tuple[Matrix, Matrix]:
-    """Return the sums, one after the other, of numbers in two parts."""
-    high, low = highs[0], lows[0]
-    for part_high, part_low in zip(highs[1:], lows[1:], strict=True):
-        high, lost = exact_sum(high, part_high)
-        low = low + (lost + part_low)
-    return high, low
+    """Return the sums of numbers in two parts: the further half added to the nearer one until one is left."""
+    while len(highs) > 1:
+        half = (len(highs) + 1) // 2
+        whole, rest = highs[:half].copy(), lows[:half].copy()
+        beyond = len(highs) - half
+        whole[:beyond], lost = exact_sum(highs[:beyond], highs[half:])
+        rest[:beyond] += lost + lows[half:]
+        highs, lows = whole, rest
+    return highs[0], lows[0]
 
 
 def exact_dot(a: Matrix, w: Matrix) -> tuple[Matrix, Matrix]:

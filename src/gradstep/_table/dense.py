@@ -279,7 +279,8 @@ class Dense(Summed):
 
     def _pieces_of_sums(self) -> list[tuple[int, int]]:
         """Return the pieces of a gradient or a direction, two sums over the cells of a row."""
-        return list(self._pieces((self.d + ROW_COST) // 2 if self.k == 1 else self.d * self.k))
+        per_row = (self.d + ROW_COST) // 2 if self.k == 1 else self.d * self.k
+        return list(self._pieces(per_row, max(64, self.n // _CALLS)))
 
     def reweighted(self, weight: NDArray[np.float64]) -> Self:
         """Return a view of these rows with other weights, (n,) of mean 1 or one for all; its reads count in."""

@@ -207,10 +207,10 @@ class Summed(Table):
         """Whether there are too few cells for threads to be worth their handing over."""
         return self.n * (self.d + ROW_COST) < 2 * _CELLS_PER_PIECE
 
-    def _pieces(self, per_row: int) -> Iterator[tuple[int, int]]:
-        """Yield the pieces of a read that threads share, cut by the shape of the table alone."""
+    def _pieces(self, per_row: int, least: int = 64) -> Iterator[tuple[int, int]]:
+        """Yield the pieces of a read that threads share, of so many rows at least, cut by the table's shape alone."""
         # Of many outputs a piece's sums are to be small beside its rows.
-        rows = max(64, _CELLS_PER_PIECE // per_row, _ROWS_OVER_SUMS * (self.d + 1) * self.k // (self.d + self.k))
+        rows = max(least, _CELLS_PER_PIECE // per_row, _ROWS_OVER_SUMS * (self.d + 1) * self.k // (self.d + self.k))
         for start in range(0, self.n, rows):
             yield start, min(start + rows, self.n)
 
