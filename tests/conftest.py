@@ -9,11 +9,13 @@ import tempfile
 
 import pytest
 
-# Before anything is compiled: a folder of this run's own, so that no test passes on what an earlier one left.
-os.environ["GRADSTEP_CACHE_DIR"] = tempfile.mkdtemp(prefix="gradstep-tests-")
-atexit.register(shutil.rmtree, os.environ["GRADSTEP_CACHE_DIR"], ignore_errors=True)
+# Before anything is compiled: a folder of this run's own, so that no test passes on what an earlier one left. The
+# processes of one run share it: what one has compiled the others load.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    os.environ["GRADSTEP_CACHE_DIR"] = tempfile.mkdtemp(prefix="gradstep-tests-")
+    atexit.register(shutil.rmtree, os.environ["GRADSTEP_CACHE_DIR"], ignore_errors=True)
 
-from gradstep._kernels import cuda  # noqa: E402
+from gradstep._kernels import cuda
 
 # A shell's job in the background does not hear of Ctrl-C, and tests of it would wait for ever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

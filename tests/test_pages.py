@@ -104,7 +104,9 @@ _formulas.write(pathlib.Path(sys.argv[1]))
 """
 
 
-def test_the_page_that_adds_a_loss_adds_it(tmp_path):
+@pytest.fixture
+def run_with_the_loss(tmp_path):
+    """Return what runs Python with a copy of the package that the page's loss was added to."""
     code, entry = blocks("docs/add_a_loss.md", "python")
     assert len([line for line in code.splitlines() if line.strip()]) <= 20
     assert len(entry.strip().splitlines()) == 1
@@ -114,30 +116,33 @@ def test_the_page_that_adds_a_loss_adds_it(tmp_path):
     before, registry, after = losses.read_text(encoding="utf-8").partition("\nLOSSES: ")
     head, closing, rest = after.partition("\n}\n")
     losses.write_text(f"{before}{code}\n\n{registry}{head}\n{entry.rstrip()}{closing}{rest}", encoding="utf-8")
-
     environment = os.environ | {"PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
 
     def run(*arguments):
-        return subprocess.run(
+        done = subprocess.run(
             [sys.executable, *arguments], capture_output=True, text=True, check=False, env=environment, timeout=240,
             cwd=ROOT,
         )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
-    done = run("-W", "error", "-c", TRIED)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["log_cosh(1)", str(package / "__init__.py")]
+    return run
 
+
+def test_the_page_that_adds_a_loss_adds_it(run_with_the_loss, tmp_path):
+    tried = run_with_the_loss("-W", "error", "-c", TRIED)
+    assert tried.split() == ["log_cosh(1)", str(tmp_path / "gradstep" / "__init__.py")]
     # The tests loop over the registry and take it from there.
-    done = run("-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "log_cosh", "tests/test_formulas.py",
-               "tests/test_backends.py", "tests/test_start.py")  # fmt: skip
-    assert done.returncode == 0, done.stdout
-    assert int(re.search(r"(\d+) passed", done.stdout).group(1)) >= 14
+    tested = run_with_the_loss(
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "log_cosh", "tests/test_formulas.py",
+        "tests/test_backends.py", "tests/test_start.py",
+    )  # fmt: skip
+    assert int(re.search(r"(\d+) passed", tested).group(1)) >= 14
 
-    # So does the documentation, where what builds it is installed.
-    if find_spec("numpydoc") is None:
-        return
-    done = run("-c", MADE, str(tmp_path / "pages"))
-    assert done.returncode == 0, done.stderr
+
+@pytest.mark.skipif(find_spec("numpydoc") is None, reason="what builds the documentation is not installed")
+def test_the_documentation_takes_the_loss_from_there(run_with_the_loss, tmp_path):
+    run_with_the_loss("-c", MADE, str(tmp_path / "pages"))
     page = (tmp_path / "pages" / "losses.md").read_text(encoding="utf-8")
     assert "## log_cosh" in page
     assert "scale**2 * log(cosh((z - y) / scale))" in page

@@ -1,5 +1,6 @@
 """Compiling before it is waited for."""
 
+import numba
 import numpy as np
 from numpy.typing import DTypeLike
 
@@ -33,7 +34,7 @@ def warm_up(*, loss: Loss = squared(), dtype: DTypeLike = "float64", columns: in
     Returns
     -------
     float
-        Seconds spent on compiling and loading: almost 0 where all of it was there.
+        Seconds spent on compiling and loading: almost 0 where all of it was there, 0 with the JIT off.
 
     Raises
     ------
@@ -56,6 +57,8 @@ def warm_up(*, loss: Loss = squared(), dtype: DTypeLike = "float64", columns: in
         raise ValueError(f"dtype: {dtype!r} came; float64 or float32 is needed.")
     width = min(whole("columns", columns, 1), _MANY)
     before = spent()
+    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+        return 0.0
     plain.enough()
     rng = stream("warm up", 0)
     X = rng.standard_normal((70_000, width)).astype(kind)  # more than any table that is solved as it is, or by NumPy
