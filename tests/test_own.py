@@ -12,7 +12,6 @@ from conftest import SIMULATED, needs_jit
 
 OWN = """
 import math
-import sys
 import numpy as np
 import gradstep as gs
 
