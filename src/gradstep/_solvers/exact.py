@@ -61,11 +61,11 @@ class Exact(NamedTuple):
         if is_small(table):
             return whole(table, self.alpha, None, intercept=self.intercept)
         trusted = _RIDGED if self.alpha > 0 else _PLAIN
-        units, factor, gram = factor_by_gram(table, self.seed, self.alpha, trusted, intercept=self.intercept)
+        units, factor, sums = factor_by_gram(table, self.seed, self.alpha, trusted, intercept=self.intercept)
         p = _preconditioner.preconditioner(table, units, factor, self.alpha, intercept=self.intercept)
         scaled = p.solution()
-        if gram is not None and not (self.closely or p.ridged):
-            evidence = _said_by(gram, p, scaled, table.gram_rounding)
+        if sums is not None and not (self.closely or p.ridged):
+            evidence = _said_by(*sums, p, scaled, table.gram_rounding)
             if evidence is not None and p.suffices(evidence, scaled, self.tol, table.present):
                 return State(p, scaled, evidence, 1)
         return State(p, scaled)
@@ -90,10 +90,10 @@ class _Basis(NamedTuple):
 
 def factor_by_gram(
     table: Table, seed: int, alpha: float, trusted: _Trusted = _PLAIN, *, intercept: bool
-) -> tuple[Units, Factor, NDArray[np.float64] | None]:
+) -> tuple[Units, Factor, tuple[NDArray[np.float64], NDArray[np.float64]] | None]:
     """Return the factor of all rows from their Gram matrix, of columns made nearly white where that is needed.
 
-    Beside it comes the Gram matrix where it is that of the columns as they are, of all rows.
+    Beside it comes the Gram matrix where it is that of the columns as they are, with the rows that are not in it.
     """
     rows = _preconditioner.SAMPLED_PER_COLUMN * (table.d + 1)
     # Of half the rows a sample saves nothing.
@@ -116,29 +116,31 @@ def factor_by_gram(
     assert factor is not None  # noqa: S101 - the last is taken as it is
     flat = _preconditioner.flat(table, units, factor)
     factor.R[:, flat] = 0.0
-    return units, factor, gram if basis is None and len(heavy) == 0 and not flat.any() else None
+    return units, factor, (gram, heavy) if basis is None and not flat.any() else None
 
 
 def _said_by(
-    gram: NDArray[np.float64], p: _preconditioner.Preconditioner, w: NDArray[np.float64], rounding: float
-) -> Evidence | None:
-    """Return what ``A' A`` of the rows ``A = [1, z, y]`` says of some weights: their residuals are products of A.
+    gram: NDArray[np.float64], heavy: NDArray[np.float64], p: _preconditioner.Preconditioner, w: NDArray[np.float64],
+    rounding: float,
+) -> Evidence | None:  # fmt: skip
+    """Return what ``A' A`` of rows ``A = [1, z, y]``, and a few more rows, say of weights: residuals are products of A.
 
     None where their squares are not clear of rounding. An entry is off by `rounding`, and what the products here add,
-    times the norms of its two columns.
+    times the norms of its two columns; residuals of the few by units of what they are sums of.
     """
     d = len(w) - 1
     k = w.shape[1]
     far, rest = exact_dot(p.units.centre, w)  # far from zero the levels nearly cancel
     level = (far - p.units.y_centre) + rest
     by = np.vstack((-level, -w[:-1], np.eye(k)))
-    found = gram @ by
+    of_heavy = heavy @ by
+    found = gram @ by + heavy.T @ of_heavy
     squares = np.maximum(np.einsum("ij,ij->j", by, found), 0.0)
-    terms = np.sqrt(gram.diagonal()) @ np.abs(by)
-    unit = 2 * (rounding + (d + k + 8) * EPS)  # columns are not quite about their means here
-    if not (squares * _CLEAR > unit * np.square(terms)).all():
+    terms = np.sqrt(gram.diagonal()) @ np.abs(by), norms(np.abs(heavy) @ np.abs(by))
+    unit = 2 * (rounding + (d + k + 8) * EPS), 2 * (len(heavy) + d + k + 8) * EPS  # not quite about means here
+    if not (squares * _CLEAR > unit[0] * np.square(terms[0]) + unit[1] * np.square(terms[1])).all():
         return None
-    sums = unit * terms / np.sqrt(squares)
+    sums = (unit[0] * terms[0] + unit[1] * terms[1]) / np.sqrt(squares)
     by_level = found[0] * p.intercept
     slopes = found[1 : 1 + d] - p.factor.mean[:, np.newaxis] * by_level
     return Evidence(slopes, by_level, squares, sums, np.full(k, EPS))
