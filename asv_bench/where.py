@@ -1,8 +1,9 @@
 """Say where the time of a fit goes: ``python asv_bench/where.py '1e6x100 scaled' [--solver exact] [--threads 1,2]``.
 
-A fit consists of passes, whose pieces threads share, and of what one thread does between them in NumPy and Python. For
-each number of threads it prints both, in milliseconds and in reads of all rows by as many threads. The cases are those
-of `peers.py` in any size, or a size and "logistic"; fits are called with ``check=False``.
+A fit consists of work that threads share, passes over the rows above all, and of what one thread does between: NumPy,
+BLAS, Python, and kernels called with a few rows. For each number of threads it prints both, in milliseconds and in
+reads of all rows by as many threads. The cases are those of `peers.py` in any size, or a size and "logistic"; fits are
+called with ``check=False``.
 """
 
 import argparse
@@ -24,6 +25,7 @@ import gradstep as gs
 from gradstep._kernels import threads
 
 ROUNDS, PROFILED = 9, 3
+KINDS = (*peers.KINDS, "float32", "logistic")
 LEAST = 0.004  # of a fit: what takes less is not named
 
 
@@ -62,6 +64,8 @@ class Passes:
 def table_of(name):
     """Return rows, responses and options of a fit: a case of `peers.py`, or a logistic one of normal columns."""
     size, kind = name.split()
+    if kind not in KINDS:
+        raise SystemExit(f"case: {name!r} came; a size and one of {', '.join(KINDS)} is needed.")
     n, d = (int(float(number)) for number in size.split("x"))
     if kind != "logistic":
         return *peers.made(peers.Case(size, kind, n, d)), {}
@@ -98,8 +102,8 @@ def report(name, fit, X):
     shared = {what: sum(each) for what, each in passes.seconds.items()}
     line("the fit", PROFILED, profiled)
     for what in sorted(shared, key=shared.get, reverse=True):
-        line(f"pass: {what}", len(passes.seconds[what]), shared[what])
-    line("all between passes", PROFILED, profiled - sum(shared.values()))
+        line(f"shared: {what}", len(passes.seconds[what]), shared[what])
+    line("all between", PROFILED, profiled - sum(shared.values()))
     functions = pstats.Stats(passes.between).stats.items()
     for (file, _, function), (calls, _, own, *_) in sorted(functions, key=lambda one: -one[1][2]):
         if Path(file) != Path(__file__):

@@ -73,7 +73,7 @@ quiet = pytest.mark.filterwarnings("ignore::gradstep.ConvergenceWarning")
 
 
 def skip_in_simulator(device, *options):
-    """Skip every second combination of options there, of which any three take all values together in the others."""
+    """Skip every second combination of options there; in the others all options but one take all values together."""
     if device == "cuda" and SIMULATED and sum(map(bool, options)) % 2:
         pytest.skip("seconds in the simulator, where half of the combinations run")
 

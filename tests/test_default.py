@@ -14,12 +14,14 @@ from itertools import pairwise
 import numba
 import numpy as np
 import pytest
+from numba import njit
 
 import gradstep as gs
 from conftest import JIT_OFF, SIMULATED, needs_jit
 from gradstep import _dense_algebra, _drawn, _driver, _input, _preconditioner, _stretch
 from gradstep._kernels import lanes, outputs, threads
 from gradstep._kernels.blocks import in_rows, width_of
+from gradstep._kernels.shared_lane import cut, some_coordinates, some_weights
 from gradstep._kernels.simd import padded
 from gradstep._kernels.tasks import given_way
 from gradstep._solvers import certified, cg, sgd
@@ -255,6 +257,35 @@ def test_lanes_equal_their_slow_twin(d, k, weighted, centred):
             curved = share * steps * Z[rows].T @ (v[rows, None] * (Z[rows] @ q)) + (of @ q if of.size else 0)
             q = q - rate * (curved + slope)
         np.testing.assert_allclose(out, np.mean(points, axis=0) + (q + slope) / rate / steps, rtol=1e-11)
+
+
+@njit
+def products(T, first, last, since, until, q, u, share, p, step):
+    some_weights(T, first[0], last[0], since, q, p)
+    some_coordinates(T, first[1], last[1], until, u, share, step)
+
+
+@pytest.mark.parametrize(("d", "r"), [(1, 0), (5, 1), (7, 5), (9, 9), (20, 8), (67, 41), (66, 64), (300, 290)])
+@pytest.mark.parametrize("parts", [1, 8])
+def test_products_with_a_basis_are_those_of_numpy(d, r, parts):
+    rng = np.random.default_rng((d, r))
+    T, q, u, slope = (
+        np.triu(rng.standard_normal((d, r))),
+        rng.standard_normal(r + 8),
+        rng.standard_normal(d),
+        np.ones(r),
+    )
+    p, found = np.full(d + 3, np.nan), np.full(r, np.nan)
+    for part in range(parts):
+        first, last = ((cut(part, parts, d), cut(part, parts, r)), (cut(part + 1, parts, d), cut(part + 1, parts, r)))
+        step = np.full(r + 8, np.nan)
+        step[:r] = slope
+        products(T, first, last, first[0], last[1], q, u, 0.7, p, step)  # nothing stands below the diagonal
+        found[first[1] : last[1]] = step[first[1] : last[1]]
+        np.testing.assert_array_equal(step[: first[1]], slope[: first[1]])
+    np.testing.assert_allclose(p[:d], T @ q[:r], rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(found, slope + 0.7 * T.T @ u, rtol=1e-12, atol=1e-13)
+    assert np.isnan(p[d:]).all()
 
 
 @pytest.mark.parametrize("weighted", [False, True])

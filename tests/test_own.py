@@ -216,7 +216,7 @@ def test_a_formula_typed_at_a_prompt_that_numba_refuses_is_named(tmp_path):
     code = OWN.replace("    r = z - y\n    return r / ", "    r = z - y + 0 * unknown(z)\n    return r / ") + FIT
     code = "def unknown(z): return z\n" + code
     done = subprocess.run(
-        [sys.executable, "-c", code, "cpu"], capture_output=True, text=True, check=False, timeout=120, cwd=tmp_path
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120, cwd=tmp_path
     )
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("TypeError: Loss pseudo_huber: slope: Numba cannot compile slope, line ")

@@ -56,9 +56,9 @@ def warm_up(*, loss: Loss = squared(), dtype: DTypeLike = "float64", columns: in
     if kind not in (np.float64, np.float32):
         raise ValueError(f"dtype: {dtype!r} came; float64 or float32 is needed.")
     width = min(whole("columns", columns, 1), _MANY)
-    before = spent()
     if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
         return 0.0
+    before = spent()
     plain.enough()
     rng = stream("warm up", 0)
     X = rng.standard_normal((70_000, width)).astype(kind)  # more than any table that is solved as it is, or by NumPy

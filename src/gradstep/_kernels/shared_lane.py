@@ -40,9 +40,9 @@ def cut(part: int, parts: int, size: int) -> int:
 
 @_inlined
 def some_weights(T, first, last, since, q, p):
-    """Set p to ``T q`` from `first` to `last`, where nothing stands before column `since`; q is padded to eights.
+    """Set p to ``T q`` from `first` to `last`, where nothing stands before column `since`.
 
-    Four rows at a time: one by one, as LLVM has it, a triangle of 1,000 columns takes 0.45 ms in place of 0.18.
+    Behind its r coordinates q has finite numbers up to the next eight. Four rows at a time: one by one, as LLVM has it, a triangle of 1,000 columns takes 0.45 ms in place of 0.18.
     """
     for j in range(first, last, FOUR):
         a, b = uint64(j), uint64(min(j + 1, last - 1))
@@ -117,7 +117,7 @@ def shared_kernel(
     ):  # fmt: skip
         """Take steps `first` to `stop` of a lane, see `gradstep._kernels.lanes.lane`, with whoever else calls this.
 
-        ``q`` (2, numbers) are the coordinates of even and odd steps, r + 1 of them, ``points`` (r + 1,) their sum,
+        ``q`` (2, r + 8) are the r + 1 coordinates of even and odd steps and zeros, ``points`` (r + 1,) their sum,
         ``p`` (columns,) and ``sums`` (parts, columns + 1) what steps are made of; vectors of columns are padded to
         eights. ``since`` and ``until`` (parts,) are where T is zero for sure. ``counts`` are how many tasks were taken
         and, `APART` from it, done: zeros in the first call.

@@ -24,6 +24,7 @@ from gradstep._dense_algebra import exact_dot, norms, product, singular, symmetr
 from gradstep._kernels.rows import EPS
 from gradstep._preconditioner import Factor, unexplained
 from gradstep._solvers.certified import State, is_small, refined, whole
+from gradstep._table.summed import MOST_HEAVY
 from gradstep._table.table import Table
 from gradstep._table.terms import NO_ORDER, Evidence, Units
 
@@ -116,7 +117,9 @@ def factor_by_gram(
     assert factor is not None  # noqa: S101 - the last is taken as it is
     flat = _preconditioner.flat(table, units, factor)
     factor.R[:, flat] = 0.0
-    return units, factor, (gram, heavy) if basis is None and not flat.any() else None
+    # More heavy rows than are kept by themselves are summed in another way.
+    said = basis is None and len(heavy) < MOST_HEAVY and not flat.any()
+    return units, factor, (gram, heavy) if said else None
 
 
 def _said_by(

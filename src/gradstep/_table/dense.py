@@ -34,7 +34,6 @@ _ELEMENTS_PER_CALL = 1 << 25
 
 _CELLS_PER_PART = 1 << 20  # of scaled rows that threads share: a millisecond
 _CELLS_PER_CALL = 1 << 21  # of a gradient that threads share: a call from Python costs a twentieth of it
-_CALLS = 128  # of a gradient of a large table: to divide work costs a thread as much as a hundred rows of it
 _CELLS_NEAR = 1 << 16  # of rows that are read twice: 512 kB, which a processor's own cache holds
 _APART = 16  # numbers: two cache lines
 _FAR = 1000.0  # of a mean, over the spread of its column
@@ -97,7 +96,7 @@ class Dense(Summed):
         rows = max(64, _CELLS_PER_CALL // (self._elements_per_row + ROW_COST))
         if self.n < 2 * rows:
             return super().gradient(w)
-        rows = max(rows, self.n // _CALLS)
+        rows = self._longer(rows)
         starts = range(0, self.n, rows)
         alone = self.k == 1
         kernel = loss_gradient.kernel_of(self._loss.value, self._loss.slope, self.d) if alone else self._kernel
@@ -280,7 +279,7 @@ class Dense(Summed):
     def _pieces_of_sums(self) -> list[tuple[int, int]]:
         """Return the pieces of a gradient or a direction, two sums over the cells of a row."""
         per_row = (self.d + ROW_COST) // 2 if self.k == 1 else self.d * self.k
-        return list(self._pieces(per_row, max(64, self.n // _CALLS)))
+        return list(self._pieces(per_row, longer=True))
 
     def reweighted(self, weight: NDArray[np.float64]) -> Self:
         """Return a view of these rows with other weights, (n,) of mean 1 or one for all; its reads count in."""

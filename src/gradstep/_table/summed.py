@@ -23,6 +23,7 @@ MOST_HEAVY = 4096  # rows, about: a table with more has other ways to be ill con
 _CELLS_PER_GRAM = 1 << 17  # whose products are summed before they are added to others with what rounding takes
 _GRAMS, _GRAM_CELLS = 16, 1 << 21  # sums of them side by side, and entries of all
 _CELLS_PER_PIECE = 1 << 19  # of a read that threads share: half a millisecond, and 4 MB that a cache holds
+_PIECES, _LONGER = 128, 8  # of a large table, as each costs a thread microseconds; longer so many times, for Ctrl-C
 STRIPES = 16  # of a sketch: each row goes to one bucket of each; of four, rows that meet in one stretch too much
 _STRIPE_CELLS = 1 << 16  # of a stripe of a sketch that rows are added to at a time: 512 kB
 _CELLS_PER_SKETCH = 1 << 18  # of rows that are added to each stripe in turn: 2 MB
@@ -207,10 +208,15 @@ class Summed(Table):
         """Whether there are too few cells for threads to be worth their handing over."""
         return self.n * (self.d + ROW_COST) < 2 * _CELLS_PER_PIECE
 
-    def _pieces(self, per_row: int, least: int = 64) -> Iterator[tuple[int, int]]:
-        """Yield the pieces of a read that threads share, of so many rows at least, cut by the table's shape alone."""
+    def _longer(self, rows: int) -> int:
+        """Return how many rows a piece of a large table has where those of others have so many."""
+        return max(rows, min(-(-self.n // _PIECES), _LONGER * rows))
+
+    def _pieces(self, per_row: int, *, longer: bool = False) -> Iterator[tuple[int, int]]:
+        """Yield the pieces of a read that threads share, of a large table `longer` ones, cut by its shape alone."""
         # Of many outputs a piece's sums are to be small beside its rows.
-        rows = max(least, _CELLS_PER_PIECE // per_row, _ROWS_OVER_SUMS * (self.d + 1) * self.k // (self.d + self.k))
+        rows = max(64, _CELLS_PER_PIECE // per_row, _ROWS_OVER_SUMS * (self.d + 1) * self.k // (self.d + self.k))
+        rows = self._longer(rows) if longer else rows
         for start in range(0, self.n, rows):
             yield start, min(start + rows, self.n)
 
