@@ -269,12 +269,8 @@ def products(T, first, last, since, until, q, u, share, p, step):
 @pytest.mark.parametrize("parts", [1, 8])
 def test_products_with_a_basis_are_those_of_numpy(d, r, parts):
     rng = np.random.default_rng((d, r))
-    T, q, u, slope = (
-        np.triu(rng.standard_normal((d, r))),
-        rng.standard_normal(r + 8),
-        rng.standard_normal(d),
-        np.ones(r),
-    )
+    T, slope = np.triu(rng.standard_normal((d, r))), np.ones(r)
+    q, u = rng.standard_normal(r + 8), rng.standard_normal(d)
     p, found = np.full(d + 3, np.nan), np.full(r, np.nan)
     for part in range(parts):
         first, last = ((cut(part, parts, d), cut(part, parts, r)), (cut(part + 1, parts, d), cut(part + 1, parts, r)))
