@@ -160,6 +160,8 @@ def ctrl_c(scale):
     n = 1_000_000 // scale
     X = np.random.default_rng(0).standard_normal((n, 100))
     y = X.sum(axis=1)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's job in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for solver in (*PASSES, "exact"):
         waits = []
         for after in (0.3, 0.6, 0.9, 1.2):
