@@ -31,6 +31,24 @@ def read(*arrays):
     threads.each(piece, _PIECES)
 
 
+def apart(pieces=8, times=20_000):
+    """Add up 8 kB again and again, in pieces that share nothing, not even memory: what more threads can gain at all."""
+    near = [np.zeros(1024) for _ in range(pieces)]
+
+    def piece(number):
+        _added_again(near[number], times)
+
+    threads.each(piece, pieces)
+
+
+@njit(error_model="numpy", nogil=True)
+def _added_again(numbers, times):
+    total = 0.0
+    for _ in range(times):
+        total += _added(numbers, 0, numbers.size)
+    return total
+
+
 @njit(error_model="numpy", nogil=True)
 def _added(numbers, start, stop):
     a = all_of(0.0)

@@ -249,7 +249,11 @@ def of_threads(found, scale):
         "fit of 5,000 x 50": (lambda: gs.fit(wide[:5000, :50].copy(), of_wide[:5000], check=False), 0.95),
     }  # fmt: skip
     for what, (work, least) in works.items():
-        one, two = in_turns(7, with_threads(1, work), with_threads(2, work))
+        one, two, apart, beside = in_turns(
+            7, with_threads(1, work), with_threads(2, work), with_threads(1, bare_loop.apart),
+            with_threads(2, bare_loop.apart),
+        )  # fmt: skip
+        found.note("two threads over one, of work that shares nothing, in turns", apart / beside, beside=what)
         found.judge(f"two threads over one, {what}", f"at least {least:g}", f"{one / two:.2f}", held=one / two >= least)
 
 
