@@ -136,11 +136,11 @@ def _said_by(
     far, rest = exact_dot(p.units.centre, w)  # far from zero the levels nearly cancel
     level = (far - p.units.y_centre) + rest
     by = np.vstack((-level, -w[:-1], np.eye(k)))
-    of_heavy = heavy @ by
-    found = gram @ by + heavy.T @ of_heavy
+    found = gram @ by + heavy.T @ (heavy @ by)
     squares = np.maximum(np.einsum("ij,ij->j", by, found), 0.0)
     terms = np.sqrt(gram.diagonal()) @ np.abs(by), norms(np.abs(heavy) @ np.abs(by))
-    unit = 2 * (rounding + (d + k + 8) * EPS), 2 * (len(heavy) + d + k + 8) * EPS  # not quite about means here
+    # Twice, as columns are not quite about their means here.
+    unit = 2 * (rounding + (d + k + 8) * EPS), 2 * (len(heavy) + d + k + 8) * EPS
     if not (squares * _CLEAR > unit[0] * np.square(terms[0]) + unit[1] * np.square(terms[1])).all():
         return None
     sums = (unit[0] * terms[0] + unit[1] * terms[1]) / np.sqrt(squares)

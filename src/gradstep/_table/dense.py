@@ -103,11 +103,11 @@ class Dense(Summed):
         losses, sums = np.empty((len(starts), self.k)), np.empty((len(starts), *w.shape))
 
         def part(piece: int) -> None:
-            rows = self._some_rows(starts[piece], starts[piece] + starts.step)
+            some = self._some_rows(starts[piece], starts[piece] + starts.step)
             if alone:
-                kernel(*rows, w.reshape(-1), sums[piece].reshape(-1), losses[piece], self._loss.params)
+                kernel(*some, w.reshape(-1), sums[piece].reshape(-1), losses[piece], self._loss.params)
             else:
-                table = self._alone(rows)
+                table = self._alone(some)
                 losses[piece], sums[piece] = (of * table.n for of in Table.gradient(table, w))
 
         compiled = compiled_for.setdefault(kernel, set())
