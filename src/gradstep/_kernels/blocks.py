@@ -73,9 +73,9 @@ def take_block(X, order, start, first, count, block, stride, ahead):
 def _add_products(A, B, C, places, k):
     """Add products to a tile of eight rows and k outputs: see `gradstep._kernels.tiles`."""
     if k <= FOUR:
-        add_narrow_tile(A, B, C, places)
+        add_narrow_tile(A, B, C, places, None)
     else:
-        add_tiles(A, B, C, places, width_of(k) // WIDTH)
+        add_tiles(A, B, C, places, width_of(k) // WIDTH, None)
 
 
 @_called

@@ -3,8 +3,9 @@
 Rows are scaled into a block of `ROWS` and eight columns a panel, one after the other, and the panels multiplied by
 tiles of eight by 24 entries of the matrix, which stay in registers: 24 sums, a load of 8 bytes for 3 of the products
 (K. Goto and R. A. van de Geijn, Anatomy of high-performance matrix multiplication, *ACM Transactions on Mathematical
-Software* 34 (2008) 12). Matrices of up to twelve columns are one tile of vectors of four, from the diagonal on. While a
-block is scaled the one after the next is asked for, so that memory does not wait for the tiles.
+Software* 34 (2008) 12). Meanwhile they ask for the next block, a few bytes each turn: asked for at once, while this
+one is scaled, as before, 100 columns took a tenth more. Matrices of up to twelve columns are one tile of vectors of
+four, from the diagonal on; there the block after the next is asked for while one is scaled.
 """
 
 from __future__ import annotations
@@ -83,15 +84,19 @@ _four, _eight, _twelve = _triangle(1), _triangle(2), _triangle(3)
 
 
 @_called
-def _fill(X, weight, first, last, scale, minus, out, down, across, roots):
-    """Write scaled rows to a block: vectors of a row `across` entries apart, rows `down`; zeros beyond the last."""
+def _fill(X, weight, first, last, scale, minus, out, down, across, roots, asks):
+    """Write scaled rows to a block: vectors of a row `across` entries apart, rows `down`; zeros beyond the last.
+
+    It may ask for those of the block after the next.
+    """
     stride, d = uint64(0 if weight.size == 1 else 1), X.shape[1]
     if d <= _SHORT and first + ROWS <= last and weight.size == 1 and weight[0] == 1.0:
         for j in range(0, d, WIDTH):
             k, to = uint64(j), uint64(j // WIDTH) * across
             s, m = eight(scale, k), eight(minus, k)
             for row in range(uint64(first), uint64(last)):
-                prefetch_line(X, row + uint64(_AHEAD), k)
+                if asks:
+                    prefetch_line(X, row + uint64(_AHEAD), k)
                 put(out, to, fused(entries(X, row, k), s, m))
                 to += down
         roots[:] = 1.0
@@ -100,14 +105,20 @@ def _fill(X, weight, first, last, scale, minus, out, down, across, roots):
     v, root, roots_of = 0.0, 0.0, zero
     for t in range(ROWS):
         i = uint64(first) + uint64(t)
-        prefetch(X, i + uint64(_AHEAD))
+        if asks:
+            prefetch(X, i + uint64(_AHEAD))
         to = uint64(t) * down
         own = weight[i * stride] if first + t < last else 0.0
         if own != v:  # most often it is that of the row before
             v, root = own, math.sqrt(own)
             roots_of = all_of(root)
         roots[t] = root
-        if v > 0.0:
+        if v == 1.0:
+            for j in range(0, d, WIDTH):
+                k = uint64(j)
+                put(out, to, fused(entries(X, i, k), eight(scale, k), eight(minus, k)))
+                to += across
+        elif v > 0.0:
             for j in range(0, d, WIDTH):
                 k = uint64(j)
                 put(out, to, fused(roots_of, fused(entries(X, i, k), eight(scale, k), eight(minus, k)), zero))
@@ -182,18 +193,23 @@ def add_gram(X, y, weight, start, stop, scale, minus, y_scale, y_centre, T, colu
     panel, size, one, eights = uint64(PANEL), uint64(total.shape[0]), uint64(1), uint64(WIDTH)
     used = columns + y.shape[1] + 1
     panels, sums, roots = aligned(vectors * PANEL), aligned(total.size), aligned(ROWS)
-    before = aligned(ROWS * scale.size if T.size > 0 else 0)
+    by_T = aligned(ROWS * scale.size if T.size > 0 else 0)  # rows that are to be multiplied by T
+    # The tiles of a block ask for the next, as evenly as they can; where there are none, so does the filling.
+    tiled, row_bytes, turns = used > 12, X.shape[1] * X.itemsize, 0
+    for a in range(vectors):
+        turns += (vectors - a + 2) // 3 * ROWS
+    ask = np.zeros(2, dtype=np.int64)
     for first in range(start, stop, ROWS):
         last = min(first + ROWS, stop)
         if T.size > 0:
-            _fill(X, weight, first, last, scale, minus, before, wide, eights, roots)
+            _fill(X, weight, first, last, scale, minus, by_T, wide, eights, roots, not tiled)
             panels[:] = 0.0
             for t in range(0, ROWS, WIDTH):
                 row, to = uint64(t) * wide, uint64(t) * eights
                 places = (row, one, wide, uint64(0), eights, d * eights, to, eights, panel, d)
-                add_tiles(before, T, panels, places, (columns + WIDTH - 1) // WIDTH)
+                add_tiles(by_T, T, panels, places, (columns + WIDTH - 1) // WIDTH, None)
         else:
-            _fill(X, weight, first, last, scale, minus, panels, eights, panel, roots)
+            _fill(X, weight, first, last, scale, minus, panels, eights, panel, roots, not tiled)
         _fill_rest(y, first, last, y_scale, y_centre, roots, columns, panels)
         if _heavy(panels, limit):
             found[0] = _set_apart(panels, first, limit, heavy, found[0])
@@ -203,13 +219,16 @@ def add_gram(X, y, weight, start, stop, scale, minus, y_scale, y_centre, T, colu
             _eight(panels, sums, size)
         elif used <= 12:
             _twelve(panels, sums, size)
-        for a in range(vectors if used > 12 else 0):
+        ask[0], ask[1] = X.ctypes.data + last * row_bytes, ROWS * row_bytes // turns + 1 if last < stop else 0
+        for a in range(vectors if tiled else 0):
             of, to = uint64(a) * panel, uint64(a) * eights * (size + one)
             places = (of, eights, one, of, eights, panel, to, size, eights, uint64(ROWS))
-            add_tiles(panels, panels, sums, places, vectors - a if used - a * WIDTH > 4 else 0)
-    to, errors = total.reshape(-1), rest.reshape(-1)
-    for at in range(sums.size):
-        after = to[at] + sums[at]
-        part = after - to[at]
-        errors[at] += (to[at] - (after - part)) + (sums[at] - part)
-        to[at] = after
+            add_tiles(panels, panels, sums, places, vectors - a if used - a * WIDTH > 4 else 0, ask)
+    to, errors, added = total.reshape(-1), rest.reshape(-1), sums.reshape(-1)
+    for row in range(uint64(total.shape[0])):
+        for at in range(row * size + row // eights * eights, row * size + size, eights):
+            before, more = eight(to, at), eight(added, at)
+            after = before + more
+            part = after - before
+            put(errors, at, eight(errors, at) + ((before - (after - part)) + (more - part)))
+            put(to, at, after)

@@ -34,10 +34,10 @@ def prefetch_of(count: int) -> Callable[..., None]:
 
     @overload(prefetch_some, jit_options={"forceinline": True, "error_model": "numpy"}, strict=False)
     def of_some(X, i):  # noqa: ARG001
-        return lambda X, i: ask_for(X, i)  # type: ignore[call-arg] # noqa: PLW0108 - to Numba it is not
+        return lambda X, i: ask_for_some(X, i)  # type: ignore[call-arg] # noqa: PLW0108 - to Numba it is not
 
     @intrinsic
-    def ask_for(context: Any, X: Any, i: Any) -> Any:  # noqa: ARG001 - Numba's form
+    def ask_for_some(context: Any, X: Any, i: Any) -> Any:  # noqa: ARG001 - Numba's form
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             # One after the other: LLVM leaves a loop over four lines a loop.
             kind, (array, row) = signature.args[0], arguments
@@ -81,9 +81,13 @@ def _ask_for(context: Any, X: Any, i: Any, j: Any) -> Any:  # noqa: ARG001 - Num
 def _ask(context: Any, builder: Any, kind: Any, X: Any, indices: list[Any]) -> None:
     array = context.make_array(kind)(context, builder, X)
     place = cgutils.get_item_pointer(context, builder, kind, array, indices, wraparound=False)
-    byte = ir.IntType(8).as_pointer()
+    ask_for(builder, builder.bitcast(place, ir.IntType(8).as_pointer()))
+
+
+def ask_for(builder: Any, byte: Any) -> None:
+    """Ask for the cache line of a byte, by its address."""
     number = ir.IntType(32)
-    form = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+    form = ir.FunctionType(ir.VoidType(), [byte.type, number, number, number])
     fetch = cgutils.get_or_insert_function(builder.module, form, "llvm.prefetch.p0")
     # To be read, as data, and kept near but not nearest: few lines can be on their way to there at once.
-    builder.call(fetch, [builder.bitcast(place, byte), *(ir.Constant(number, v) for v in (0, 2, 1))])
+    builder.call(fetch, [byte, *(ir.Constant(number, v) for v in (0, 2, 1))])

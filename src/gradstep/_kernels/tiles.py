@@ -1,7 +1,9 @@
 """Products of matrices by tiles of a result, which stay in registers while all their products are added.
 
 Tiles of eight by 24 entries are 24 sums, with a load of 8 bytes for 3 of the products (K. Goto and R. A. van de Geijn,
-Anatomy of high-performance matrix multiplication, *ACM Transactions on Mathematical Software* 34 (2008) 12).
+Anatomy of high-performance matrix multiplication, *ACM Transactions on Mathematical Software* 34 (2008) 12). Meanwhile
+a tile can ask for memory that is read later, a few bytes each turn: asked for all at once, as fast as it comes, memory
+keeps the tiles waiting.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from numba.extending import intrinsic, overload
 
 from gradstep._kernels import simd
 from gradstep._kernels.formula import compilable
+from gradstep._kernels.prefetch import ask_for
 from gradstep._kernels.simd import WIDTH
 
 _called = partial(compilable, fastmath=False, error_model="numpy")
@@ -28,35 +31,42 @@ def _tile(height: int, width: int, wide: int = WIDTH) -> Callable[..., None]:
 
     Its last argument is a tuple of places, in entries. Row t of A has its entries, `a_across` apart, at ``a + t
     a_step``; row t of B its vectors, `b_across` apart, at ``b + t b_step``; rows of C are `c_down` apart, its vectors
-    `c_across`. Vectors are of `wide` numbers.
+    `c_across`. Vectors are of `wide` numbers. `ask` is None, or (2,) the address of a byte to ask for at the first turn
+    and by how many bytes it grows with each, and afterwards holds where the next tile goes on.
     """
 
-    def tile(A, B, C, places):
+    def tile(A, B, C, places, ask):
         a, a_step, a_across, b, b_step, b_across, c, c_down, c_across, count = places
         of_a = np.lib.stride_tricks.as_strided(A[a:], (count, height), (8 * a_step, 8 * a_across))
         of_b = np.lib.stride_tricks.as_strided(B[b:], (count, width, wide), (8 * b_step, 8 * b_across, 8))
         of_c = np.lib.stride_tricks.as_strided(C[c:], (height, width, wide), (8 * c_down, 8 * c_across, 8))
         for of_row, vectors in zip(of_a, of_b, strict=True):  # one after the other, as in the compiled code
             of_c += of_row[:, np.newaxis, np.newaxis] * vectors
+        if ask is not None:
+            ask[0] += int(count) * ask[1]
 
     @intrinsic
-    def compiled(context: Any, A: Any, B: Any, C: Any, places: Any) -> Any:  # noqa: ARG001 - Numba's form
+    def compiled(context: Any, A: Any, B: Any, C: Any, places: Any, ask: Any) -> Any:  # noqa: ARG001 - Numba's form
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            arrays = zip(signature.args[:3], arguments[:3], strict=True)
-            A, B, C = (context.make_array(kind)(context, builder, array).data for kind, array in arrays)
-            _generate(builder, A, B, C, cgutils.unpack_tuple(builder, arguments[3]), height, width, wide)
+            def data(number: int) -> Any:
+                return context.make_array(signature.args[number])(context, builder, arguments[number]).data
+
+            asked = None if signature.args[4] == types.none else data(4)
+            places = cgutils.unpack_tuple(builder, arguments[3])
+            _generate(builder, [data(number) for number in range(3)], places, (height, width, wide), asked)
             return context.get_dummy_value()
 
-        return types.void(A, B, C, places), generate
+        return types.void(A, B, C, places, ask), generate
 
     @overload(tile, jit_options={"forceinline": True, "error_model": "numpy"}, strict=False)
-    def of_tile(A, B, C, places):  # noqa: ARG001
-        return lambda A, B, C, places: compiled(A, B, C, places)  # type: ignore[call-arg] # noqa: PLW0108
+    def of_tile(A, B, C, places, ask):  # noqa: ARG001
+        return lambda A, B, C, places, ask: compiled(A, B, C, places, ask)  # type: ignore[call-arg] # noqa: PLW0108
 
     return tile
 
 
-def _generate(builder: Any, A: Any, B: Any, C: Any, places: Any, height: int, width: int, wide: int) -> None:
+def _generate(builder: Any, arrays: list[Any], places: Any, shape: tuple[int, int, int], ask: Any) -> None:
+    (A, B, C), (height, width, wide) = arrays, shape
     a, a_step, a_across, b, b_step, b_across, c, c_down, c_across, count = places
 
     def place(of: Any, first: Any, stride: Any, number: int) -> Any:
@@ -73,12 +83,12 @@ def _generate(builder: Any, A: Any, B: Any, C: Any, places: Any, height: int, wi
         for row in range(height)
         for v in range(width)
     }
-    add_products(builder, count, factor, vector, tile, wide)
+    add_products(builder, count, factor, vector, tile, wide, ask)
 
 
 def add_products(
     builder: Any, count: Any, factor: Callable[[Any, int], Any], vector: Callable[[Any, int], Any],
-    tile: dict[tuple[int, int], Any], wide: int,
+    tile: dict[tuple[int, int], Any], wide: int, ask: Any = None,
 ) -> None:  # fmt: skip
     """Add to each cell of a tile, `wide` numbers, the products of its row's factor and its vector, turn by turn."""
     kind = ir.VectorType(ir.DoubleType(), wide)
@@ -89,7 +99,14 @@ def add_products(
     sums = {cell: cgutils.alloca_once(builder, kind) for cell in tile}  # registers, to LLVM
     for cell, place in tile.items():
         builder.store(builder.load(whole(place), align=8), sums[cell])
+    if ask is not None:
+        bytes_a_turn = builder.load(builder.gep(ask, [count.type(1)]))
+        first = builder.load(ask)
+        builder.store(builder.add(first, builder.mul(count, bytes_a_turn)), ask)
     with cgutils.for_range(builder, count, intp=count.type) as loop:
+        if ask is not None:
+            address = builder.add(first, builder.mul(loop.index, bytes_a_turn))
+            ask_for(builder, builder.inttoptr(address, ir.IntType(8).as_pointer()))
         vectors = {v: builder.load(whole(vector(loop.index, v)), align=8) for v in sorted({v for _, v in tile})}
         for row in sorted({row for row, _ in tile}):
             spread = simd.spread(builder, builder.load(factor(loop.index, row)), wide)
@@ -106,18 +123,18 @@ add_narrow_tile = _tile(8, 1, 4)
 
 
 @_called
-def add_tiles(A, B, C, places, vectors):
+def add_tiles(A, B, C, places, vectors, ask):
     """Add products to tiles of 8 rows and so many vectors, see `_tile`; of none, to one of 4 rows and a vector."""
     a, a_step, a_across, b, b_step, b_across, c, c_down, c_across, count = places
     if vectors == 0:
-        _half(A, B, C, places)
+        _half(A, B, C, places, ask)
     while vectors > 0:
         at = (a, a_step, a_across, b, b_step, b_across, c, c_down, c_across, count)
         if vectors == 1:
-            _one(A, B, C, at)
+            _one(A, B, C, at, ask)
         elif vectors == 2:
-            _two(A, B, C, at)
+            _two(A, B, C, at, ask)
         else:
-            _three(A, B, C, at)
+            _three(A, B, C, at, ask)
         b, c = b + uint64(3) * b_across, c + uint64(3) * c_across
         vectors -= 3
