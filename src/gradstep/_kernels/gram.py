@@ -186,8 +186,9 @@ def add_gram(X, y, weight, start, stop, scale, minus, y_scale, y_centre, T, colu
 
     A row of A is ``root(v) [x * scale + minus, y * y_scale - y_centre, 1]``, its columns times ``T`` if that is not
     empty: panels of eight of its `columns`, (d, 8) each, one after the other. All vectors are padded; `total` and
-    `rest` (m, m) are so too, and hold entries from the diagonal on. The numbers of rows whose square is above `limit`
-    are put into `heavy` behind the ``found[0]`` that are there, as long as there is room, and their products left out.
+    `rest` (m, m) are so too, and hold entries from the diagonal on; an empty `rest` holds none. The numbers of rows
+    whose square is above `limit` are put into `heavy` behind the ``found[0]`` that are there, as long as there is room,
+    and their products left out.
     """
     vectors, d, wide = total.shape[0] // WIDTH, uint64(X.shape[1]), uint64(scale.size)
     panel, size, one, eights = uint64(PANEL), uint64(total.shape[0]), uint64(1), uint64(WIDTH)
@@ -211,7 +212,7 @@ def add_gram(X, y, weight, start, stop, scale, minus, y_scale, y_centre, T, colu
         else:
             _fill(X, weight, first, last, scale, minus, panels, eights, panel, roots, not tiled)
         _fill_rest(y, first, last, y_scale, y_centre, roots, columns, panels)
-        if _heavy(panels, limit):
+        if limit < np.inf and _heavy(panels, limit):
             found[0] = _set_apart(panels, first, limit, heavy, found[0])
         if used <= 4:
             _four(panels, sums, size)
@@ -230,5 +231,6 @@ def add_gram(X, y, weight, start, stop, scale, minus, y_scale, y_centre, T, colu
             before, more = eight(to, at), eight(added, at)
             after = before + more
             part = after - before
-            put(errors, at, eight(errors, at) + ((before - (after - part)) + (more - part)))
+            if rest.size > 0:
+                put(errors, at, eight(errors, at) + ((before - (after - part)) + (more - part)))
             put(to, at, after)

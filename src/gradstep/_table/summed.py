@@ -28,6 +28,7 @@ STRIPES = 16  # of a sketch: each row goes to one bucket of each; of four, rows 
 _STRIPE_CELLS = 1 << 16  # of a stripe of a sketch that rows are added to at a time: 512 kB
 _CELLS_PER_SKETCH = 1 << 18  # of rows that are added to each stripe in turn: 2 MB
 _QUARTERS = 4
+_NONE, _NO_ROWS = np.empty(0), np.empty(0, dtype=np.int64)
 _PIECES_OF_SOME = 4  # of some rows, whose products are summed by themselves
 _ROWS_OF_RESPONSES = 1 << 16
 _ROWS_OVER_SUMS = 64  # of several outputs: entries of a piece over those of its sums
@@ -88,24 +89,35 @@ class Summed(Table):
         cuts = [count * piece // _PIECES_OF_SOME for piece in range(_PIECES_OF_SOME + 1)]
         rows = max(_CELLS_PER_GRAM // size, 2 * size)  # of a block: its product outweighs the sum of products
         plain = share.size == 1 and share[0] == 1.0
-        sums = np.zeros((_PIECES_OF_SOME, size, size))
+        one, scale, minus = frozen(np.ones(1)), padded(np.ones(size)), padded(np.zeros(size))
+        wide = padded(np.zeros(size + 1)).size  # the kernel puts ones behind the columns
+        sums, empty = np.zeros((_PIECES_OF_SOME, wide, wide)), np.empty((0, 0))
+
+        def add(block: NDArray[np.float64], lane: int) -> None:
+            block = frozen(block)  # as those of a table are, whose kernel will do
+            add_gram(
+                block, block[:, :0], one, 0, len(block), scale, minus, _NONE, _NONE, _NONE, size, np.inf, sums[lane],
+                empty, _NO_ROWS, _NO_ROWS,
+            )  # fmt: skip
 
         def part(piece: int) -> Iterator[None]:
-            block, found = np.empty((rows, size)), np.empty((size, size))
+            block = np.empty((rows, size))
             for start in range(cuts[piece], cuts[piece + 1], rows):
                 stop = min(start + rows, cuts[piece + 1])
                 filled = block[: stop - start]
                 fill(*self._host, order, start, stop, *units, filled)
-                with np.errstate(over="ignore", invalid="ignore"):  # a thread's own; what is not finite is seen
-                    if not plain:
+                if not plain:
+                    with np.errstate(over="ignore", invalid="ignore"):  # a thread's own; what is not finite is seen
                         filled *= share[start:stop, np.newaxis] if share.size > 1 else share
-                    sums[piece] += np.matmul(filled.T, filled, out=found)
+                add(filled, piece)
                 yield
 
         self._ready(fill, *self._host, order, 0, 0, *units, np.empty((0, size)))
+        self._ready(add, np.empty((0, size)), 0, of=Summed.gram_of)
         threads.each(part, _PIECES_OF_SOME, alone=count * size < _CELLS_PER_BLOCK)
         self.count(order, count)
-        whole: NDArray[np.float64] = np.add.reduce(sums)
+        upper = np.triu(np.add.reduce(sums)[:size, :size])
+        whole: NDArray[np.float64] = upper + np.triu(upper, 1).T
         self.refuse_unless_finite(whole)
         return whole
 
