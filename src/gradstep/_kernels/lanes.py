@@ -18,7 +18,7 @@ from gradstep._kernels.cpu import SUMS
 from gradstep._kernels.formula import compilable
 from gradstep._kernels.four_rows import over_rows, room_of, rows_ahead
 from gradstep._kernels.shared_lane import shared_kernel, some_coordinates, some_weights
-from gradstep._kernels.simd import WIDTH, aligned, all_of, eight, entries, fused, sum_of
+from gradstep._kernels.simd import WIDTH, aligned, all_of, eight
 from gradstep._kernels.sweep import Middle
 
 _sums = partial(compilable, fastmath=SUMS, forceinline=True, error_model="numpy")
@@ -195,39 +195,3 @@ def _lane(parts: _Parts) -> Callable[..., None]:
         keep(held)
 
     return lane
-
-
-@kernel
-def squared_norms(X, weight, start, stop, scale, minus, V, out):
-    """Set ``out[start:stop]`` to ``v sum_a (x V_a)**2``: with random projections of a basis, leverages.
-
-    ``V`` is (d, vectors), a multiple of sixteen of them: a column's sixteen numbers serve four rows at a time.
-    """
-    last = stop - 1
-    for i in range(start, stop, 4):
-        rows = uint64(i), uint64(min(i + 1, last)), uint64(min(i + 2, last)), uint64(min(i + 3, last))
-        of_a, of_b, of_c, of_e = 0.0, 0.0, 0.0, 0.0
-        for group in range(0, V.shape[1], 2 * WIDTH):
-            low, high = uint64(group), uint64(group + WIDTH)
-            al = all_of(0.0)
-            ah, bl, bh, cl, ch, el, eh = al, al, al, al, al, al, al
-            for j in range(X.shape[1]):
-                s, m = scale[j], minus[j]
-                left, right = entries(V, j, low), entries(V, j, high)
-                x = all_of(X[rows[0], j] * s + m)
-                al, ah = fused(x, left, al), fused(x, right, ah)
-                x = all_of(X[rows[1], j] * s + m)
-                bl, bh = fused(x, left, bl), fused(x, right, bh)
-                x = all_of(X[rows[2], j] * s + m)
-                cl, ch = fused(x, left, cl), fused(x, right, ch)
-                x = all_of(X[rows[3], j] * s + m)
-                el, eh = fused(x, left, el), fused(x, right, eh)
-            zero = all_of(0.0)
-            of_a += sum_of(fused(al, al, fused(ah, ah, zero)))
-            of_b += sum_of(fused(bl, bl, fused(bh, bh, zero)))
-            of_c += sum_of(fused(cl, cl, fused(ch, ch, zero)))
-            of_e += sum_of(fused(el, el, fused(eh, eh, zero)))
-        norms = of_a, of_b, of_c, of_e
-        for t in range(min(4, stop - i)):
-            v = weight[0] if weight.size == 1 else weight[i + t]
-            out[i + t] = v * norms[t] if v > 0.0 else 0.0

@@ -16,6 +16,7 @@ from gradstep._kernels.blocks import in_rows, width_of
 from gradstep._kernels.first_call import first_call, interrupts_held
 from gradstep._kernels.looks import look_kernel
 from gradstep._kernels.plain import about_means, fill, statistics, wide_gradient
+from gradstep._kernels.projections import squared_norms
 from gradstep._kernels.simd import padded
 from gradstep._kernels.squares import roundings
 from gradstep._numbers import frozen
@@ -158,15 +159,22 @@ class Dense(Summed):
     def squared_norms(self, units: Units, centre: NDArray[np.float64], V: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the weighted squared norm of ``V z`` for each row z about `centre`, in one read; V is (vectors, d)."""
         blocks, norms = list(self._pieces(self.d + ROW_COST)), np.empty(self.n)
-        kernel, scale, minus, columns = lanes.squared_norms, units.scale, -centre, np.ascontiguousarray(V.T)
-
-        def part(piece: int) -> None:
-            kernel(self._host.X, self._host.weight, *blocks[piece], scale, minus, columns, norms)
-
-        self._ready(kernel, self._host.X, self._host.weight, 0, 0, scale, minus, columns, norms)
-        threads.each(part, len(blocks), alone=self._few)
+        project = self._projection(padded(units.scale), padded(-centre), V, norms)
+        threads.each(lambda piece: project(*blocks[piece]), len(blocks), alone=self._few)
         self.row_reads += self.n
         return norms
+
+    def _projection(
+        self, scale: NDArray[np.float64], minus: NDArray[np.float64], V: NDArray[np.float64], norms: NDArray[np.float64]
+    ) -> Callable[[int, int], None]:
+        """Return what sets the squared norms of rows from one number to another."""
+        columns, k = in_rows(V.T), len(V)
+
+        def project(start: int, stop: int) -> None:
+            squared_norms(self._host.X, self._host.weight, start, stop, scale, minus, columns, k, norms)
+
+        self._ready(project, 0, 0, of=squared_norms)
+        return project
 
     @property
     def _slices(self) -> list[slice]:
@@ -203,19 +211,17 @@ class Dense(Summed):
         squares = np.empty((len(blocks), self.k))
         centre = units.centre + mean
         norms = np.empty(self.n if probes is not None else 0)
-        minus, V = -centre, np.ascontiguousarray(np.zeros((self.d, 0)) if probes is None else probes.T)
+        project = None if probes is None else self._projection(padded(units.scale), padded(-centre), probes, norms)
 
         def part(piece: int) -> None:
             start, stop = blocks[piece]
             wide_gradient(
                 *self._host, start, stop, units.scale, units.y_scale, w, highs[piece], lows[piece], squares[piece]
             )
-            if probes is not None:
-                lanes.squared_norms(self._host.X, self._host.weight, start, stop, units.scale, minus, V, norms)
+            if project is not None:
+                project(start, stop)
 
         self._ready(wide_gradient, *self._host, 0, 0, units.scale, units.y_scale, w, highs[0], lows[0], squares[0])
-        if probes is not None:
-            self._ready(lanes.squared_norms, self._host.X, self._host.weight, 0, 0, units.scale, minus, V, norms)
         threads.each(part, len(blocks), alone=self._few)
         high, low = exact_total(highs, lows)
         self.row_reads += self.n
@@ -249,22 +255,19 @@ class Dense(Summed):
         highs, lows = np.zeros((2, len(blocks), scale.size * width))
         sums = np.zeros((len(blocks), 3, width))
         norms = np.empty(self.n if probes is not None else 0)
-        V = np.ascontiguousarray(np.zeros((self.d, 0)) if probes is None else probes.T)
+        project = None if probes is None else self._projection(scale, minus, probes, norms)
 
         def part(start: int, stop: int, piece: int) -> None:
             near = max(squares.SHORT, _CELLS_NEAR // (self.d + 1) // squares.SHORT * squares.SHORT)
-            rows = near if probes is not None else stop - start
+            rows = near if project is not None else stop - start
             for first in range(start, stop, rows):
                 last = min(first + rows, stop)
                 of_piece = sums[piece, :, 0] if width == 1 else sums[piece]
                 gradient(*self._host, first, last, scale, minus, coefs, *numbers, highs[piece], lows[piece], of_piece)
-                if probes is not None:
-                    of_rows = self._host.X, self._host.weight, first, last
-                    lanes.squared_norms(*of_rows, units.scale, -centre, V, norms)
+                if project is not None:
+                    project(first, last)
 
         self._ready(part, 0, 1, 0, of=gradient)
-        if probes is not None:
-            self._ready(lanes.squared_norms, self._host.X, self._host.weight, 0, 0, units.scale, -centre, V, norms)
         highs[0], lows[0], sums[0] = 0.0, 0.0, 0.0
         threads.each(lambda piece: part(*blocks[piece], piece), len(blocks), alone=self._few)
         high, low = exact_total(highs, lows)

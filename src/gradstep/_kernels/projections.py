@@ -1,0 +1,55 @@
+"""Projections of rows: their squares, of random directions of a basis, are about the rows' leverages."""
+
+from numba import uint64
+
+from gradstep._kernels.blocks import width_of
+from gradstep._kernels.cache import kernel
+from gradstep._kernels.formula import compilable
+from gradstep._kernels.simd import WIDTH, aligned, all_of, eight, entries, fused, put, sums_of_eight
+from gradstep._kernels.tiles import add_tiles
+
+_COLUMNS = 256  # of eight rows at a time: what is made of them stays in the nearest cache
+_APART = _COLUMNS + WIDTH  # entries, not by a power of two
+
+
+@kernel
+def squared_norms(X, weight, start, stop, scale, minus, V, k, out):
+    """Set ``out[start:stop]`` to ``v sum_a ((x * scale + minus) V_a)**2``, of k directions, the columns of V.
+
+    `scale` and `minus` are padded, V is in rows of whole vectors: see `gradstep._kernels.blocks`.
+    """
+    wide, last = width_of(k), stop - 1
+    block, z = aligned(WIDTH * _APART), aligned(WIDTH * wide)
+    none, one, eights, across, apart = uint64(0), uint64(1), uint64(WIDTH), uint64(wide), uint64(_APART)
+    for first in range(start, stop, WIDTH):
+        z[:] = 0.0
+        for begin in range(0, X.shape[1], _COLUMNS):
+            end = min(begin + _COLUMNS, X.shape[1])
+            for t in range(WIDTH):
+                row, to = uint64(min(first + t, last)), uint64(t * _APART)
+                for j in range(uint64(begin), uint64(end), eights):
+                    put(block, to, fused(entries(X, row, j), eight(scale, j), eight(minus, j)))
+                    to += eights
+            places = none, one, apart, uint64(begin) * across, across, eights, none, across, eights, uint64(end - begin)
+            add_tiles(block, V, z, places, wide // WIDTH, None)
+        put(
+            block, none, sums_of_eight(
+                _square(z, 0, wide), _square(z, 1, wide), _square(z, 2, wide), _square(z, 3, wide),
+                _square(z, 4, wide), _square(z, 5, wide), _square(z, 6, wide), _square(z, 7, wide),
+            )
+        )  # fmt: skip
+        for t in range(min(WIDTH, stop - first)):
+            v = weight[0] if weight.size == 1 else weight[first + t]
+            out[first + t] = v * block[t] if v > 0.0 else 0.0
+
+
+def _square(z, t, wide):
+    """Return eight sums, of the squares of a row's entries."""
+    square = all_of(0.0)
+    for c in range(0, wide, WIDTH):
+        v = eight(z, uint64(t * wide + c))
+        square = fused(v, v, square)
+    return square
+
+
+compilable(_square, fastmath=False, forceinline=True, error_model="numpy")
