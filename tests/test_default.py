@@ -371,6 +371,34 @@ def test_a_gram_matrix_of_some_rows_is_numpys(shares):
     np.testing.assert_allclose(seen.gram_of(units, order, share), rows.T @ rows, rtol=1e-10, atol=1e-9 * n)
 
 
+@pytest.mark.parametrize("weight", ["one", "zeros"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("n", "d", "k"), [(1, 1, 1), (7, 3, 2), (63, 9, 1), (64, 10, 3), (65, 11, 1), (200, 22, 2), (129, 257, 1)]
+)
+def test_gram_matrices_and_projections_of_all_rows_are_numpys(n, d, k, dtype, weight):
+    rng = np.random.default_rng(6)
+    v = np.ones(n)
+    v[2::3] = 0.0 if weight == "zeros" else 1.0
+    v *= n / v.sum()
+    X, y = rng.standard_normal((n, d)).astype(dtype), rng.standard_normal((n, k))
+    rows = Dense(Rows(X, y, np.ones(1) if weight == "one" else v), gs.squared(), None)
+    units = Units(2.0 ** rng.integers(-2, 3, d), rng.standard_normal(d), np.full(k, 0.5), rng.standard_normal(k))
+    root = np.sqrt(v)[:, np.newaxis]
+    Z, of_y = root * (X * units.scale - units.centre), root * (y * units.y_scale - units.y_centre)
+    turning = rng.standard_normal((d, max(1, d - 2))) / np.sqrt(d)
+    for T, columns in ((None, Z), (turning, Z @ turning)):
+        A = np.column_stack((root, columns, of_y))
+        found, heavy = rows.gram(units, T)
+        np.testing.assert_allclose(found, A.T @ A, rtol=1e-11, atol=1e-11 * n * d)
+        assert len(heavy) == 0
+    centre = rng.standard_normal(d)
+    for V in (rng.standard_normal((16, d)), rng.standard_normal((5, d))):
+        norms = rows.squared_norms(units, centre, V)
+        np.testing.assert_allclose(norms, v * np.square((X * units.scale - centre) @ V.T).sum(axis=1), rtol=1e-10)
+    assert rows.passes == 4
+
+
 @pytest.mark.parametrize("condition", [1.0, 1e4, 1e9])
 def test_all_rows_by_their_gram_matrix_where_their_factorisation_takes_long(condition, monkeypatch):
     rng = np.random.default_rng(6)
