@@ -3,9 +3,9 @@
 Rows are scaled into a block of `ROWS` and eight columns a panel, one after the other, and the panels multiplied by
 tiles of eight by 24 entries of the matrix, which stay in registers: 24 sums, a load of 8 bytes for 3 of the products
 (K. Goto and R. A. van de Geijn, Anatomy of high-performance matrix multiplication, *ACM Transactions on Mathematical
-Software* 34 (2008) 12). Meanwhile they ask for the next block, a few bytes each turn: asked for at once, while this
-one is scaled, as before, 100 columns took a tenth more. Matrices of up to twelve columns are one tile of vectors of
-four, from the diagonal on; there the block after the next is asked for while one is scaled.
+Software* 34 (2008) 12). Meanwhile they ask for the next block, a few bytes each turn: asked for all at once, while
+rows are scaled, it keeps the tiles waiting. Matrices of up to twelve columns are one tile of vectors of four, from the
+diagonal on; it takes too few turns to ask, and the block after the next is asked for while one is scaled.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numba.extending import intrinsic, overload
 
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.formula import compilable
-from gradstep._kernels.prefetch import prefetch, prefetch_line
+from gradstep._kernels.prefetch import LINE, prefetch, prefetch_line
 from gradstep._kernels.simd import WIDTH, aligned, all_of, eight, entries, fused, put, sum_of
 from gradstep._kernels.tiles import add_products, add_tiles
 
@@ -87,7 +87,7 @@ _four, _eight, _twelve = _triangle(1), _triangle(2), _triangle(3)
 def _fill(X, weight, first, last, scale, minus, out, down, across, roots, asks):
     """Write scaled rows to a block: vectors of a row `across` entries apart, rows `down`; zeros beyond the last.
 
-    It may ask for those of the block after the next.
+    With `asks` those of the block after the next are asked for.
     """
     stride, d = uint64(0 if weight.size == 1 else 1), X.shape[1]
     if d <= _SHORT and first + ROWS <= last and weight.size == 1 and weight[0] == 1.0:
@@ -195,22 +195,23 @@ def add_gram(X, y, weight, start, stop, scale, minus, y_scale, y_centre, T, colu
     used = columns + y.shape[1] + 1
     panels, sums, roots = aligned(vectors * PANEL), aligned(total.size), aligned(ROWS)
     by_T = aligned(ROWS * scale.size if T.size > 0 else 0)  # rows that are to be multiplied by T
-    # The tiles of a block ask for the next, as evenly as they can; where there are none, so does the filling.
     tiled, row_bytes, turns = used > 12, X.shape[1] * X.itemsize, 0
     for a in range(vectors):
         turns += (vectors - a + 2) // 3 * ROWS
-    ask = np.zeros(2, dtype=np.int64)
+    ask, bytes_a_turn = np.zeros(2, dtype=np.int64), ROWS * row_bytes // turns + 1
+    # Of X far wider than T the tiles are too few to ask for each line.
+    asks = not tiled or bytes_a_turn > LINE
     for first in range(start, stop, ROWS):
         last = min(first + ROWS, stop)
         if T.size > 0:
-            _fill(X, weight, first, last, scale, minus, by_T, wide, eights, roots, not tiled)
+            _fill(X, weight, first, last, scale, minus, by_T, wide, eights, roots, asks)
             panels[:] = 0.0
             for t in range(0, ROWS, WIDTH):
                 row, to = uint64(t) * wide, uint64(t) * eights
                 places = (row, one, wide, uint64(0), eights, d * eights, to, eights, panel, d)
                 add_tiles(by_T, T, panels, places, (columns + WIDTH - 1) // WIDTH, None)
         else:
-            _fill(X, weight, first, last, scale, minus, panels, eights, panel, roots, not tiled)
+            _fill(X, weight, first, last, scale, minus, panels, eights, panel, roots, asks)
         _fill_rest(y, first, last, y_scale, y_centre, roots, columns, panels)
         if limit < np.inf and _heavy(panels, limit):
             found[0] = _set_apart(panels, first, limit, heavy, found[0])
@@ -220,7 +221,7 @@ def add_gram(X, y, weight, start, stop, scale, minus, y_scale, y_centre, T, colu
             _eight(panels, sums, size)
         elif used <= 12:
             _twelve(panels, sums, size)
-        ask[0], ask[1] = X.ctypes.data + last * row_bytes, ROWS * row_bytes // turns + 1 if last < stop else 0
+        ask[0], ask[1] = X.ctypes.data + last * row_bytes, 0 if asks or last == stop else bytes_a_turn
         for a in range(vectors if tiled else 0):
             of, to = uint64(a) * panel, uint64(a) * eights * (size + one)
             places = (of, eights, one, of, eights, panel, to, size, eights, uint64(ROWS))

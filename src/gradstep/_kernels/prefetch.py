@@ -14,7 +14,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-_LINE = 64  # bytes of a cache line, on x86 and most ARM
+LINE = 64  # bytes of a cache line, on x86 and most ARM
 
 
 def prefetch(X, i):
@@ -41,7 +41,7 @@ def prefetch_of(count: int) -> Callable[..., None]:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             # One after the other: LLVM leaves a loop over four lines a loop.
             kind, (array, row) = signature.args[0], arguments
-            for entry in range(0, count, _LINE // (X.dtype.bitwidth // 8)):
+            for entry in range(0, count, LINE // (X.dtype.bitwidth // 8)):
                 at = row.type(entry)
                 _ask(context, builder, kind, array, [builder.add(row, at)] if kind.ndim == 1 else [row, at])
             return context.get_dummy_value()
@@ -53,7 +53,7 @@ def prefetch_of(count: int) -> Callable[..., None]:
 
 @overload(prefetch, jit_options={"forceinline": True, "error_model": "numpy"}, strict=False)
 def _rows(X, i):  # noqa: ARG001
-    entries = _LINE // (X.dtype.bitwidth // 8)  # a constant: what could fail would cost each row its checks
+    entries = LINE // (X.dtype.bitwidth // 8)  # a constant: what could fail would cost each row its checks
 
     def lines_of_a_row(X, i):
         j = 0
@@ -81,11 +81,11 @@ def _ask_for(context: Any, X: Any, i: Any, j: Any) -> Any:  # noqa: ARG001 - Num
 def _ask(context: Any, builder: Any, kind: Any, X: Any, indices: list[Any]) -> None:
     array = context.make_array(kind)(context, builder, X)
     place = cgutils.get_item_pointer(context, builder, kind, array, indices, wraparound=False)
-    ask_for(builder, builder.bitcast(place, ir.IntType(8).as_pointer()))
+    ask_for_byte(builder, builder.bitcast(place, ir.IntType(8).as_pointer()))
 
 
-def ask_for(builder: Any, byte: Any) -> None:
-    """Ask for the cache line of a byte, by its address."""
+def ask_for_byte(builder: Any, byte: Any) -> None:
+    """Let compiled code ask for the cache line of a byte, by its address."""
     number = ir.IntType(32)
     form = ir.FunctionType(ir.VoidType(), [byte.type, number, number, number])
     fetch = cgutils.get_or_insert_function(builder.module, form, "llvm.prefetch.p0")

@@ -2,23 +2,22 @@
 
 from numba import uint64
 
-from gradstep._kernels.blocks import width_of
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.formula import compilable
 from gradstep._kernels.simd import WIDTH, aligned, all_of, eight, entries, fused, put, sums_of_eight
-from gradstep._kernels.tiles import add_tiles
+from gradstep._kernels.tiles import add_pair
 
-_COLUMNS = 256  # of eight rows at a time: what is made of them stays in the nearest cache
+_COLUMNS = 256  # of eight rows at a time: they stay in the nearest cache, once they are scaled
 _APART = _COLUMNS + WIDTH  # entries, not by a power of two
 
 
 @kernel
-def squared_norms(X, weight, start, stop, scale, minus, V, k, out):
-    """Set ``out[start:stop]`` to ``v sum_a ((x * scale + minus) V_a)**2``, of k directions, the columns of V.
+def squared_norms(X, weight, start, stop, scale, minus, V, wide, out):
+    """Set ``out[start:stop]`` to ``v sum_a ((x * scale + minus) V_a)**2``, of the columns of V.
 
-    `scale` and `minus` are padded, V is in rows of whole vectors: see `gradstep._kernels.blocks`.
+    Those are `wide`, a multiple of sixteen; V has its rows one after the other. `scale` and `minus` are padded.
     """
-    wide, last = width_of(k), stop - 1
+    last = stop - 1
     block, z = aligned(WIDTH * _APART), aligned(WIDTH * wide)
     none, one, eights, across, apart = uint64(0), uint64(1), uint64(WIDTH), uint64(wide), uint64(_APART)
     for first in range(start, stop, WIDTH):
@@ -30,8 +29,9 @@ def squared_norms(X, weight, start, stop, scale, minus, V, k, out):
                 for j in range(uint64(begin), uint64(end), eights):
                     put(block, to, fused(entries(X, row, j), eight(scale, j), eight(minus, j)))
                     to += eights
-            places = none, one, apart, uint64(begin) * across, across, eights, none, across, eights, uint64(end - begin)
-            add_tiles(block, V, z, places, wide // WIDTH, None)
+            for c in range(0, wide, 2 * WIDTH):
+                to, of, count = uint64(c), uint64(begin) * across + uint64(c), uint64(end - begin)
+                add_pair(block, V, z, (none, one, apart, of, across, eights, to, across, eights, count), None)
         put(
             block, none, sums_of_eight(
                 _square(z, 0, wide), _square(z, 1, wide), _square(z, 2, wide), _square(z, 3, wide),

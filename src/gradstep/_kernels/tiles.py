@@ -20,7 +20,7 @@ from numba.extending import intrinsic, overload
 
 from gradstep._kernels import simd
 from gradstep._kernels.formula import compilable
-from gradstep._kernels.prefetch import ask_for
+from gradstep._kernels.prefetch import ask_for_byte
 from gradstep._kernels.simd import WIDTH
 
 _called = partial(compilable, fastmath=False, error_model="numpy")
@@ -29,7 +29,7 @@ _called = partial(compilable, fastmath=False, error_model="numpy")
 def _tile(height: int, width: int, wide: int = WIDTH) -> Callable[..., None]:
     """Return what adds products to a tile of `height` rows and `width` vectors of a matrix: ``C += A' B``.
 
-    Its last argument is a tuple of places, in entries. Row t of A has its entries, `a_across` apart, at ``a + t
+    `places` is a tuple, in entries. Row t of A has its entries, `a_across` apart, at ``a + t
     a_step``; row t of B its vectors, `b_across` apart, at ``b + t b_step``; rows of C are `c_down` apart, its vectors
     `c_across`. Vectors are of `wide` numbers. `ask` is None, or (2,) the address of a byte to ask for at the first turn
     and by how many bytes it grows with each, and afterwards holds where the next tile goes on.
@@ -106,7 +106,7 @@ def add_products(
     with cgutils.for_range(builder, count, intp=count.type) as loop:
         if ask is not None:
             address = builder.add(first, builder.mul(loop.index, bytes_a_turn))
-            ask_for(builder, builder.inttoptr(address, ir.IntType(8).as_pointer()))
+            ask_for_byte(builder, builder.inttoptr(address, ir.IntType(8).as_pointer()))
         vectors = {v: builder.load(whole(vector(loop.index, v)), align=8) for v in sorted({v for _, v in tile})}
         for row in sorted({row for row, _ in tile}):
             spread = simd.spread(builder, builder.load(factor(loop.index, row)), wide)
@@ -118,8 +118,8 @@ def add_products(
 
 
 _half, _one, _two, _three = _tile(4, 1), _tile(8, 1), _tile(8, 2), _tile(8, 3)
-add_narrow_tile = _tile(8, 1, 4)
-"""Adds products to a tile of 8 rows and four numbers of a vector: see `_tile`."""
+add_narrow_tile, add_pair = _tile(8, 1, 4), _two
+"""Add products to a tile of 8 rows and four numbers of a vector, or two vectors: see `_tile`."""
 
 
 @_called

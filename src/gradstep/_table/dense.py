@@ -168,10 +168,10 @@ class Dense(Summed):
         self, scale: NDArray[np.float64], minus: NDArray[np.float64], V: NDArray[np.float64], norms: NDArray[np.float64]
     ) -> Callable[[int, int], None]:
         """Return what sets the squared norms of rows from one number to another."""
-        columns, k = in_rows(V.T), len(V)
+        columns = np.ascontiguousarray(V.T).reshape(-1)
 
         def project(start: int, stop: int) -> None:
-            squared_norms(self._host.X, self._host.weight, start, stop, scale, minus, columns, k, norms)
+            squared_norms(self._host.X, self._host.weight, start, stop, scale, minus, columns, len(V), norms)
 
         self._ready(project, 0, 0, of=squared_norms)
         return project

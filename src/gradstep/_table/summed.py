@@ -1,7 +1,7 @@
 """Sums over dense rows in memory that factors are made of: Gram matrices, sketches, mean squares."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +28,8 @@ STRIPES = 16  # of a sketch: each row goes to one bucket of each; of four, rows 
 _STRIPE_CELLS = 1 << 16  # of a stripe of a sketch that rows are added to at a time: 512 kB
 _CELLS_PER_SKETCH = 1 << 18  # of rows that are added to each stripe in turn: 2 MB
 _QUARTERS = 4
-_NONE, _NO_ROWS = np.empty(0), np.empty(0, dtype=np.int64)
 _PIECES_OF_SOME = 4  # of some rows, whose products are summed by themselves
+_WORTH_COMPILING = 1 << 31  # multiplications: a tenth of a second, of which the kernel saves a third
 _ROWS_OF_RESPONSES = 1 << 16
 _ROWS_OVER_SUMS = 64  # of several outputs: entries of a piece over those of its sums
 
@@ -89,16 +89,7 @@ class Summed(Table):
         cuts = [count * piece // _PIECES_OF_SOME for piece in range(_PIECES_OF_SOME + 1)]
         rows = max(_CELLS_PER_GRAM // size, 2 * size)  # of a block: its product outweighs the sum of products
         plain = share.size == 1 and share[0] == 1.0
-        one, scale, minus = frozen(np.ones(1)), padded(np.ones(size)), padded(np.zeros(size))
-        wide = padded(np.zeros(size + 1)).size  # the kernel puts ones behind the columns
-        sums, empty = np.zeros((_PIECES_OF_SOME, wide, wide)), np.empty((0, 0))
-
-        def add(block: NDArray[np.float64], lane: int) -> None:
-            block = frozen(block)  # as those of a table are, whose kernel will do
-            add_gram(
-                block, block[:, :0], one, 0, len(block), scale, minus, _NONE, _NONE, _NONE, size, np.inf, sums[lane],
-                empty, _NO_ROWS, _NO_ROWS,
-            )  # fmt: skip
+        add, sums = self._to_sums(size, worth=count * size * size >= _WORTH_COMPILING)
 
         def part(piece: int) -> Iterator[None]:
             block = np.empty((rows, size))
@@ -106,20 +97,47 @@ class Summed(Table):
                 stop = min(start + rows, cuts[piece + 1])
                 filled = block[: stop - start]
                 fill(*self._host, order, start, stop, *units, filled)
-                if not plain:
-                    with np.errstate(over="ignore", invalid="ignore"):  # a thread's own; what is not finite is seen
+                with np.errstate(over="ignore", invalid="ignore"):  # a thread's own; what is not finite is seen
+                    if not plain:
                         filled *= share[start:stop, np.newaxis] if share.size > 1 else share
-                add(filled, piece)
+                    add(filled, piece)
                 yield
 
         self._ready(fill, *self._host, order, 0, 0, *units, np.empty((0, size)))
-        self._ready(add, np.empty((0, size)), 0, of=Summed.gram_of)
         threads.each(part, _PIECES_OF_SOME, alone=count * size < _CELLS_PER_BLOCK)
         self.count(order, count)
         upper = np.triu(np.add.reduce(sums)[:size, :size])
         whole: NDArray[np.float64] = upper + np.triu(upper, 1).T
         self.refuse_unless_finite(whole)
         return whole
+
+    def _to_sums(
+        self, size: int, *, worth: bool
+    ) -> tuple[Callable[[NDArray[np.float64], int], None], NDArray[np.float64]]:
+        """Return what adds ``A' A`` of a block A to the upper triangle of one of some sums, and those sums.
+
+        NumPy's product does where the kernel is not worth its compilation.
+        """
+        if not worth:
+            sums = np.zeros((_PIECES_OF_SOME, size, size))
+
+            def multiply(block: NDArray[np.float64], piece: int) -> None:
+                sums[piece] += np.matmul(block.T, block)
+
+            return multiply, sums
+        one, scale, minus = frozen(np.ones(1)), padded(np.ones(size)), padded(np.zeros(size))
+        wide = padded(np.zeros(size + 1)).size  # the kernel puts ones behind the columns
+        sums, nothing, no_errors = np.zeros((_PIECES_OF_SOME, wide, wide)), np.empty(0), np.empty((0, 0))
+
+        def add(block: NDArray[np.float64], piece: int) -> None:
+            block = frozen(block[:])  # read-only, as the rows of a table are, which share the compiled kernel then
+            add_gram(
+                block, block[:, :0], one, 0, len(block), scale, minus, nothing, nothing, nothing, size, np.inf,
+                sums[piece], no_errors, NO_ORDER, NO_ORDER,
+            )  # fmt: skip
+
+        self._ready(add, np.empty((0, size)), 0, of=Summed.gram_of)
+        return add, sums
 
     def _blocks_of_gram(self, size: int) -> Iterator[tuple[int, int]]:
         return self._blocks(_CELLS_PER_GRAM, 4 * size)
