@@ -220,6 +220,19 @@ def test_few_rows(shape, intercept):
     assert "least norm" in str(fit) or fit.certificate.rank == shape[1]
 
 
+@pytest.mark.parametrize("rows", [9, 5_000])
+@pytest.mark.parametrize("solver", ["sgd", "cg", "exact"])
+def test_every_solver_names_as_many_columns_as_depend_on_others(solver, rows):
+    t = np.linspace(2000, 2024, rows)
+    X = np.column_stack([t**power for power in range(1, 14)])
+    y = np.sin(t) + 0.1 * np.random.default_rng(5).standard_normal(rows)
+    for intercept in (True, False):
+        certificate = gs.fit(X, y, solver=solver, intercept=intercept, check=False).certificate
+        assert len(certificate.dependent) == 13 - certificate.rank
+        if rows > 13:  # of fewer there are several answers, as far as rounding goes
+            assert certificate.dependent == gs.closed_form(X, y, intercept=intercept).dependent
+
+
 @needs_jit
 @sizes
 @pytest.mark.parametrize(

@@ -41,6 +41,12 @@ def all_but(R: NDArray[np.float64], rank: int) -> tuple[int, ...]:
         if size > _NULL:
             kept.append(j)
             R = _reflected(R, R[:, j], size)[1:]
+    while len(kept) < rank:  # what is left of all of them is small, but not only rounding
+        sizes = np.square(R).sum(axis=0)
+        sizes[kept] = -1.0
+        j = int(sizes.argmax())
+        kept.append(j)
+        R = _reflected(R, R[:, j], math.sqrt(float(R[:, j] @ R[:, j])))[1:]
     return tuple(sorted(set(range(R.shape[1])) - set(kept)))
 
 

@@ -282,6 +282,8 @@ def preconditioner(
         T = np.ascontiguousarray((basis / values[:rank]) / length[:, np.newaxis])
         condition = float(values[0] / values[rank - 1]) if rank else 1.0
         if rank < d:
+            if len(rows) < d <= table.present:  # a factor without the rows that are rounding
+                rows = singular(np.vstack((R / length, np.zeros((d - len(R), d)))))[2]
             dependent = dependent_columns(rows[rank:]) if len(rows) == d else all_but(R / length, rank)
         white = left[:, :rank]
     T[empty] = 0.0  # not the rounding of it
