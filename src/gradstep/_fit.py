@@ -94,9 +94,10 @@ def fit(
         ``"sgd"`` without a ``step``: minibatch SGD in the coordinates of a sketch's triangular factor, with variance
         reduction and averaging: five passes over the rows of most tables, of any condition. ``"cg"``: conjugate
         gradients in the same coordinates, some ten passes of which most are cheaper. ``"exact"``: a streamed Gram
-        matrix, refined in double-double arithmetic, to 1e-6 standard errors whatever ``tol`` allows, in two or three
-        passes; quick up to a hundred columns or so. ``"auto"``: the cheapest of the three by a cost model, which is
-        printed, to ``tol``, which a Gram matrix of well-conditioned columns proves in its one pass; on a GPU
+        matrix, refined in double-double arithmetic, to 1e-6 standard errors whatever ``tol`` allows, or as near as
+        float64 can be (``certificate.floor``), in two or three passes; quick up to a hundred columns or so. ``"auto"``:
+        the cheapest of the three by a cost model, which is printed, to ``tol``, which a Gram matrix of well-conditioned
+        columns proves in its one pass; on a GPU
         ``"sgd"``. For losses without a closed form
         each round is a step of Newton's, taken by an epoch of such SGD, or by ``"cg"``, on the rows weighted by their
         curvatures, with l1 to the minimum of the sketch's model; kinks are smoothed, and the fit ends at the vertex of
