@@ -128,6 +128,11 @@ def sums_of_eight(a, b, c, d, e, f, g, h):
     return np.array([v.sum() for v in (a, b, c, d, e, f, g, h)])
 
 
+def turned(a, b, c, d, e, f, g, h):
+    """Return the columns of eight vectors, as vectors."""
+    return tuple(np.array((a, b, c, d, e, f, g, h)).T.copy())
+
+
 def inlined(function: Any) -> Callable[[Any], Any]:
     return overload(function, jit_options={"forceinline": True, "error_model": "numpy"}, strict=False)
 
@@ -273,6 +278,23 @@ def _sums_of_eight(context: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any,
 
 
 @intrinsic
+def _turned(context: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any) -> Any:  # noqa: ARG001
+    columns = types.UniTuple(EIGHT, WIDTH)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        vectors = list(arguments)
+        for size in (4, 2, 1):  # halves of two vectors change places, then quarters, then entries
+            stay = [entry if entry // size % 2 == 0 else WIDTH + entry - size for entry in range(WIDTH)]
+            come = [entry + size if entry // size % 2 == 0 else WIDTH + entry for entry in range(WIDTH)]
+            for first in (row for row in range(WIDTH) if row // size % 2 == 0):
+                x, y = vectors[first], vectors[first + size]
+                vectors[first], vectors[first + size] = mixed(builder, x, y, stay), mixed(builder, x, y, come)
+        return context.make_tuple(builder, columns, vectors)
+
+    return columns(a, b, c, d, e, f, g, h), generate
+
+
+@intrinsic
 def _four_of(context: Any, x: Any) -> Any:  # noqa: ARG001 - Numba's form
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
         return spread(builder, arguments[0], FOUR)
@@ -385,6 +407,11 @@ def _one(v, i):  # noqa: ARG001
 @inlined(sums_of)
 def _sums(a, b, c, e):  # noqa: ARG001
     return lambda a, b, c, e: _sums_of(a, b, c, e)  # type: ignore[call-arg] # noqa: PLW0108 - to Numba it is not
+
+
+@inlined(turned)
+def _to_columns(a, b, c, d, e, f, g, h):  # noqa: ARG001
+    return lambda a, b, c, d, e, f, g, h: _turned(a, b, c, d, e, f, g, h)  # type: ignore[call-arg] # noqa: PLW0108
 
 
 @inlined(sums_of_eight)
