@@ -97,8 +97,7 @@ def fit(
         matrix, refined in double-double arithmetic, to 1e-6 standard errors whatever ``tol`` allows, or as near as
         float64 can be (``certificate.floor``), in two or three passes; quick up to a hundred columns or so. ``"auto"``:
         the cheapest of the three by a cost model, which is printed, to ``tol``, which a Gram matrix of well-conditioned
-        columns proves in its one pass; on a GPU
-        ``"sgd"``. For losses without a closed form
+        columns proves in its one pass; on a GPU ``"sgd"``. For losses without a closed form
         each round is a step of Newton's, taken by an epoch of such SGD, or by ``"cg"``, on the rows weighted by their
         curvatures, with l1 to the minimum of the sketch's model; kinks are smoothed, and the fit ends at the vertex of
         the linear programme of the rows near it; ``"auto"`` is then ``"sgd"``. Of columns that depend on each
