@@ -28,7 +28,8 @@ def columns_of_eight(d: int) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             kind = signature.args[0]
             zero = arguments[1].type(0)
-            place = place_of(context, builder, kind, arguments[0], [arguments[1], zero])
+            cells_read = ir.IntType(64)(d * WIDTH)
+            place = place_of(context, builder, kind, arguments[0], [arguments[1], zero], count=cells_read)
             cells: dict[tuple[int, int], tuple[Any, int]] = {}
             for number in range(d):
                 part = builder.load(builder.gep(place, [INTEGER(number)]), align=kind.dtype.bitwidth // 8)
@@ -82,8 +83,10 @@ def put_each(a, j, vectors):
 @intrinsic
 def _put_each(context: Any, a: Any, j: Any, vectors: Any) -> Any:  # noqa: ARG001 - Numba's form
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        place = place_of(context, builder, signature.args[0], arguments[0], [arguments[1]])
-        for number, vector in enumerate(cgutils.unpack_tuple(builder, arguments[2])):
+        all_vectors = cgutils.unpack_tuple(builder, arguments[2])
+        count = ir.IntType(64)(len(all_vectors) * WIDTH)
+        place = place_of(context, builder, signature.args[0], arguments[0], [arguments[1]], count=count)
+        for number, vector in enumerate(all_vectors):
             builder.store(vector, builder.gep(place, [INTEGER(number)]), align=8)
         return context.get_dummy_value()
 

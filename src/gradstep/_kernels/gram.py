@@ -22,7 +22,7 @@ from numba.extending import intrinsic, overload
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.formula import compilable
 from gradstep._kernels.prefetch import LINE, prefetch, prefetch_line
-from gradstep._kernels.simd import WIDTH, aligned, all_of, eight, entries, fused, put, sum_of
+from gradstep._kernels.simd import WIDTH, aligned, all_of, check, eight, entries, fused, put, sum_of
 from gradstep._kernels.tiles import add_products, add_tiles
 
 ROWS = 64  # of a block: it stays in the second cache up to 1000 columns, four panels of it in the first
@@ -55,9 +55,11 @@ def _triangle(fours: int) -> Callable[..., None]:
     @intrinsic
     def compiled(context: Any, panels: Any, C: Any, size: Any) -> Any:  # noqa: ARG001 - Numba's form
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            pairs = zip(signature.args[:2], arguments[:2], strict=True)
-            A, to = (context.make_array(kind)(context, builder, array).data for kind, array in pairs)
-            size = arguments[2]
+            kinds, size = signature.args, arguments[2]
+            made = [context.make_array(kinds[n])(context, builder, arguments[n]) for n in range(2)]
+            A, to = (array.data for array in made)
+            check(context, builder, kinds[0], made[0], A, size.type((fours - 1) // 2 * PANEL + ROWS * WIDTH))
+            check(context, builder, kinds[1], made[1], to, builder.mul(size, size.type(4 * fours)))
 
             def entry(turn: Any, column: int) -> Any:
                 first = size.type(column // WIDTH * PANEL + column % WIDTH)

@@ -9,13 +9,15 @@ from gradstep._kernels.tiles import add_pair
 
 _COLUMNS = 256  # of eight rows at a time: they stay in the nearest cache, once they are scaled
 _APART = _COLUMNS + WIDTH  # entries, not by a power of two
+SIDE_BY_SIDE = 2 * WIDTH  # projections of a tile
 
 
 @kernel
 def squared_norms(X, weight, start, stop, scale, minus, V, wide, out):
     """Set ``out[start:stop]`` to ``v sum_a ((x * scale + minus) V_a)**2``, of the columns of V.
 
-    Those are `wide`, a multiple of sixteen; V has its rows one after the other. `scale` and `minus` are padded.
+    Those are `wide`, a multiple of `SIDE_BY_SIDE`, the last of them zeros; V has its rows one after the other. `scale`
+    and `minus` are padded.
     """
     last = stop - 1
     block, z = aligned(WIDTH * _APART), aligned(WIDTH * wide)
@@ -29,7 +31,7 @@ def squared_norms(X, weight, start, stop, scale, minus, V, wide, out):
                 for j in range(uint64(begin), uint64(end), eights):
                     put(block, to, fused(entries(X, row, j), eight(scale, j), eight(minus, j)))
                     to += eights
-            for c in range(0, wide, 2 * WIDTH):
+            for c in range(0, wide, SIDE_BY_SIDE):
                 to, of, count = uint64(c), uint64(begin) * across + uint64(c), uint64(end - begin)
                 add_pair(block, V, z, (none, one, apart, of, across, eights, to, across, eights, count), None)
         put(

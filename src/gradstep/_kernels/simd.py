@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, config
 from numba.core.datamodel.models import PrimitiveModel
 from numba.extending import intrinsic, overload, register_model
 
@@ -25,6 +25,7 @@ VECTOR = ir.VectorType(ir.DoubleType(), WIDTH)
 _FOUR = ir.VectorType(ir.DoubleType(), FOUR)
 INTEGER = ir.IntType(32)
 _INTEGERS = ir.VectorType(INTEGER, WIDTH)
+_ADDRESS = ir.IntType(64)
 
 
 class _Vector(types.Type):
@@ -142,11 +143,29 @@ def call(builder: Any, name: str, result: Any, arguments: list[Any], **flags: An
     return builder.call(cgutils.get_or_insert_function(builder.module, form, name), arguments, **flags)
 
 
-def place_of(context: Any, builder: Any, kind: Any, array: Any, indices: list[Any], width: int = WIDTH) -> Any:
-    """Return the address of an entry, as that of a vector of such."""
+def place_of(
+    context: Any, builder: Any, kind: Any, array: Any, indices: list[Any], width: int = WIDTH, count: Any = None
+) -> Any:
+    """Return the address of an entry, as that of a vector of such, of which `count` are read or written."""
     made = context.make_array(kind)(context, builder, array)
     place = cgutils.get_item_pointer(context, builder, kind, made, indices, wraparound=False)
+    check(context, builder, kind, made, place, _ADDRESS(width) if count is None else count)
     return builder.bitcast(place, ir.VectorType(context.get_value_type(kind.dtype), width).as_pointer())
+
+
+def check(context: Any, builder: Any, kind: Any, made: Any, place: Any, count: Any) -> None:
+    """Refuse so many entries that are not all of a contiguous array, where Numba checks bounds: it sees no vector."""
+    if not config.BOUNDSCHECK or kind.layout != "C":  # type: ignore[attr-defined] # made of the environment
+        return
+    first, start = builder.ptrtoint(made.data, _ADDRESS), builder.ptrtoint(place, _ADDRESS)
+    size = _ADDRESS(kind.dtype.bitwidth // 8)
+    end = builder.add(first, builder.mul(made.nitems, size))
+    wrong = builder.or_(
+        builder.icmp_unsigned("<", start, first),
+        builder.icmp_unsigned(">", builder.add(start, builder.mul(count, size)), end),
+    )
+    with cgutils.if_unlikely(builder, wrong):
+        context.call_conv.return_user_exc(builder, IndexError, ("a vector is out of bounds",))
 
 
 def spread(builder: Any, number: Any, width: int = WIDTH) -> Any:
@@ -182,7 +201,7 @@ def _some(context: Any, X: Any, i: Any, j: Any, count: Any) -> Any:  # noqa: ARG
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = signature.args[0]
         bits = kind.dtype.bitwidth
-        place = place_of(context, builder, kind, arguments[0], list(arguments[1:3]))
+        place = place_of(context, builder, kind, arguments[0], list(arguments[1:3]), count=arguments[3])
         numbers = ir.Constant(_INTEGERS, [ir.Constant(INTEGER, number) for number in range(WIDTH)])
         mask = builder.icmp_signed("<", numbers, spread(builder, builder.trunc(arguments[3], INTEGER)))
         vector = place.type.pointee

@@ -48,12 +48,14 @@ def _tile(height: int, width: int, wide: int = WIDTH) -> Callable[..., None]:
     @intrinsic
     def compiled(context: Any, A: Any, B: Any, C: Any, places: Any, ask: Any) -> Any:  # noqa: ARG001 - Numba's form
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            def data(number: int) -> Any:
-                return context.make_array(signature.args[number])(context, builder, arguments[number]).data
-
-            asked = None if signature.args[4] == types.none else data(4)
-            places = cgutils.unpack_tuple(builder, arguments[3])
-            _generate(builder, [data(number) for number in range(3)], places, (height, width, wide), asked)
+            kinds = signature.args
+            made = [context.make_array(kinds[n])(context, builder, arguments[n]) for n in range(3)]
+            places, shape = cgutils.unpack_tuple(builder, arguments[3]), (height, width, wide)
+            for n, (place, count) in enumerate(_ends(builder, made, places, shape)):
+                simd.check(context, builder, kinds[n], made[n], place, ir.IntType(64)(count))
+            asks = kinds[4] != types.none
+            ask = context.make_array(kinds[4])(context, builder, arguments[4]).data if asks else None
+            _generate(builder, [array.data for array in made], places, shape, ask)
             return context.get_dummy_value()
 
         return types.void(A, B, C, places, ask), generate
@@ -63,6 +65,23 @@ def _tile(height: int, width: int, wide: int = WIDTH) -> Callable[..., None]:
         return lambda A, B, C, places, ask: compiled(A, B, C, places, ask)  # type: ignore[call-arg] # noqa: PLW0108
 
     return tile
+
+
+def _ends(builder: Any, arrays: list[Any], places: Any, shape: tuple[int, int, int]) -> list[tuple[Any, int]]:
+    """Return where the last entry of A and the last vectors of B and C lie, and how many numbers they are."""
+    (height, width, wide), (a, a_step, a_across, b, b_step, b_across, c, c_down, c_across, count) = shape, places
+    some = builder.icmp_signed(">", count, count.type(0))
+    last = builder.select(some, builder.sub(count, count.type(1)), count.type(0))
+
+    def end(array: Any, first: Any, down: Any, rows: Any, across: Any, vectors: int) -> Any:
+        place = builder.add(builder.mul(down, rows), builder.mul(across, across.type(vectors)))
+        return builder.gep(array.data, [builder.add(first, place)])
+
+    return [
+        (end(arrays[0], a, a_step, last, a_across, height - 1), 1),
+        (end(arrays[1], b, b_step, last, b_across, width - 1), wide),
+        (end(arrays[2], c, c_down, count.type(height - 1), c_across, width - 1), wide),
+    ]
 
 
 def _generate(builder: Any, arrays: list[Any], places: Any, shape: tuple[int, int, int], ask: Any) -> None:

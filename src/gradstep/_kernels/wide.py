@@ -5,7 +5,7 @@ kept: T. J. Dekker, A floating-point technique for extending the available preci
 224-242; T. Ogita, S. M. Rump and S. Oishi, Accurate sum and dot product, *SIAM Journal on Scientific Computing* 26
 (2005) 1955-1988. Rows are taken in lanes, so that the dependent operations of one row's sum stand beside those of the
 others, eight in a vector: rows come to the lanes by exchanging halves, quarters and entries of eight vectors. A cell
-takes about a nanoWIDTH of one thread; cell by cell, which LLVM made vectors of in part, it took two.
+takes about a nanosecond of one thread; cell by cell, which LLVM made vectors of in part, it took two.
 """
 
 import math

@@ -16,7 +16,7 @@ from gradstep._kernels.blocks import in_rows, width_of
 from gradstep._kernels.first_call import first_call, interrupts_held
 from gradstep._kernels.looks import look_kernel
 from gradstep._kernels.plain import about_means, fill, statistics, wide_gradient
-from gradstep._kernels.projections import squared_norms
+from gradstep._kernels.projections import SIDE_BY_SIDE, squared_norms
 from gradstep._kernels.simd import padded
 from gradstep._kernels.squares import roundings
 from gradstep._numbers import frozen
@@ -168,10 +168,12 @@ class Dense(Summed):
         self, scale: NDArray[np.float64], minus: NDArray[np.float64], V: NDArray[np.float64], norms: NDArray[np.float64]
     ) -> Callable[[int, int], None]:
         """Return what sets the squared norms of rows from one number to another."""
-        columns = np.ascontiguousarray(V.T).reshape(-1)
+        wide = -(-len(V) // SIDE_BY_SIDE) * SIDE_BY_SIDE
+        columns = np.zeros((self.d, wide))
+        columns[:, : len(V)] = V.T
 
         def project(start: int, stop: int) -> None:
-            squared_norms(self._host.X, self._host.weight, start, stop, scale, minus, columns, len(V), norms)
+            squared_norms(self._host.X, self._host.weight, start, stop, scale, minus, columns.reshape(-1), wide, norms)
 
         self._ready(project, 0, 0, of=squared_norms)
         return project
