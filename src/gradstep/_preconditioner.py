@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,7 +33,7 @@ from gradstep._kernels.rows import EPS
 from gradstep._kernels.squares import roundings
 from gradstep._numbers import stream
 from gradstep._table.table import Table
-from gradstep._table.terms import NO_ORDER, Evidence, Units
+from gradstep._table.terms import NO_ORDER, WAYS, WIDE_SUM, Evidence, Units, Way
 
 SAMPLED_PER_COLUMN = 20  # rows of a sample that tells units, and rank to begin with
 PROJECTIONS = 16
@@ -96,8 +96,8 @@ class Preconditioner:
     rows: int = 0
     """Rows of the sketch or sample; 0 of an exact one."""
     kind: str = "exact"
-    plain: bool = True
-    """Whether gradients in float64 have been good enough so far."""
+    failed: int = 0
+    """How many of `WAYS`, from the first on, have been tried and were too little."""
 
     @cached_property
     def columns(self) -> NDArray[np.float64]:
@@ -122,10 +122,10 @@ class Preconditioner:
         centred = np.asarray(evidence.about_means)
         about_means = float(self.spread @ (root * self.length)) + 1.0
         in_scores = np.where(centred, root * (self.length @ np.abs(w[:-1])), self.in_weights(w)) + size
-        # The sums of columns as they stand are then taken about the means, which rounds once more.
-        of_sums = np.where(
-            np.asarray(evidence.scores) > 0, np.where(centred, about_means, 2 * self.in_gradient), self.in_gradient
-        )
+        # Sums of columns as they stand are then taken about the means, which rounds once more: but not of wide sums, in
+        # double-double arithmetic.
+        plain = (np.asarray(evidence.scores) > 0) & (np.asarray(evidence.sums) > WIDE_SUM)
+        of_sums = np.where(plain, np.where(centred, about_means, 2 * self.in_gradient), self.in_gradient)
         return np.asarray(evidence.sums * of_sums * size + evidence.scores * in_scores)
 
     def in_weights(self, w: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -154,7 +154,7 @@ class Preconditioner:
         standard errors at most.
         """
         where = table, w, tol, probes
-        found, norms = self._plain(*where) if tol > 0 and self.plain else (None, None)
+        found, norms = self._plain(*where) if tol > 0 else (None, None)
         if found is None:
             found, norms = table.wide_gradient(self.units, self.factor.mean, w, intercept=self.intercept, probes=probes)
         if self.ridged:
@@ -164,23 +164,22 @@ class Preconditioner:
     def _plain(
         self, table: Table, w: NDArray[np.float64], tol: float, probes: NDArray[np.float64] | None
     ) -> tuple[Evidence | None, Any]:
-        """Return a gradient taken in float64; None where that is too little, which it then stays."""
-        for centred in (False, True):
-            if self.foreseen(table, w, tol, centred=centred):
-                found, norms = table.plain_gradient(
-                    self.units, self.factor.mean, w, intercept=self.intercept, probes=probes, centred=centred
-                )
-                if self.suffices(found, w, tol, table.present):
+        """Return a gradient taken in float64, but for its sums perhaps; None where that is too little."""
+        for number, way in enumerate(WAYS):
+            if number >= self.failed and self.foreseen(table, w, tol, way):
+                take = table.doubled_gradient if way.doubled else partial(table.plain_gradient, centred=way.centred)
+                found, norms = take(self.units, self.factor.mean, w, intercept=self.intercept, probes=probes)
+                if self.suffices(found, w, tol, table.present) or not np.any(found.scores):
                     return found, norms
-                if np.all(found.about_means):  # it cannot be taken in another way
-                    break
-        self.__dict__["plain"] = False
+                # About the means it cannot be taken in another way, but for the sums.
+                self.__dict__["failed"] = 2 if np.all(found.about_means) and not way.doubled else number + 1
         return None, None
 
-    def foreseen(self, table: Table, w: NDArray[np.float64], tol: float, *, centred: bool) -> bool:
+    def foreseen(self, table: Table, w: NDArray[np.float64], tol: float, way: Way) -> bool:
         """Whether a gradient in float64 will suffice, as far as that can be told before anything is read."""
-        noise = self.factor.noise
-        found = Evidence(np.zeros(0), np.zeros(1), np.square(noise), *roundings(table.d, table.k), centred)
+        noise, (of_sums, of_scores) = self.factor.noise, roundings(table.d, table.k)
+        units = WIDE_SUM if way.doubled else of_sums, of_scores
+        found = Evidence(np.zeros(0), np.zeros(1), np.square(noise), *units, way.centred)
         return bool(noise.all()) and self.suffices(found, w, tol, table.present)
 
     def suffices(self, evidence: Evidence, w: NDArray[np.float64], tol: float, rows: int) -> bool:

@@ -47,7 +47,7 @@ _of_four = _of_vector(four, four_of)
 
 
 @_inlined
-def _of_some(z, first, given):
+def residuals(z, first, given):
     y, weight, level, rest, y_scale = given
     one, two = four_of(0.0), four_of(0.0)
     by_level, squares = 0.0, 0.0
@@ -66,7 +66,7 @@ def _of_some(z, first, given):
     return by_level + sum_of(one), squares + sum_of(two)
 
 
-_RESIDUALS = Middle(_of_some, _of_vector(eight, all_of))
+_RESIDUALS = Middle(residuals, _of_vector(eight, all_of))
 """Make of scores ``v r``, and the sums of ``v r`` and ``v r**2``."""
 
 

@@ -14,7 +14,7 @@ from gradstep._dense_algebra import norms, triangle
 from gradstep._numbers import frozen
 from gradstep._preconditioner import Preconditioner
 from gradstep._table.table import Table
-from gradstep._table.terms import NO_ORDER, Evidence, Units
+from gradstep._table.terms import IN_FLOAT64, NO_ORDER, Evidence, Units
 
 SMALL = 20_000
 """Cells up to which a table is its own sample, and is solved to the last digit."""
@@ -187,7 +187,7 @@ def refined(table: Table, state: State, tol: float) -> State:
     if is_small(table) or preconditioner.ridged:
         tol = 0.0  # what a ridge shrinks is far smaller than its standard error, which a tolerance is in units of
     look = tol
-    if tol > 0 and not preconditioner.foreseen(table, state.scaled, tol, centred=True):
+    if tol > 0 and not preconditioner.foreseen(table, state.scaled, tol, IN_FLOAT64):
         # What would take twice the precision is first looked at without: for a step that is close enough.
         look = max(tol, _LOOK)
     evidence = state.evidence or preconditioner.evidence(table, state.scaled, look)
@@ -217,7 +217,7 @@ def settled(table: Table, state: State, tol: float) -> State:
 
     Its factor is that of Householder, or nearly as good: rough steps have nothing to gain.
     """
-    told = state.preconditioner.foreseen(table, state.scaled, tol, centred=True)
+    told = state.preconditioner.foreseen(table, state.scaled, tol, IN_FLOAT64)
     return refined(table, state, tol if told else 0.0)
 
 

@@ -226,6 +226,12 @@ class Table(abc.ABC):
         """
         return self.wide_gradient(units, mean, w, intercept=intercept, probes=probes)
 
+    def doubled_gradient(
+        self, units: Units, mean: Matrix, w: Matrix, *, intercept: bool, probes: Matrix | None = None
+    ) -> tuple[Evidence, Any]:
+        """Return what `wide_gradient` does, of residuals in float64 where that takes less time."""
+        return self.wide_gradient(units, mean, w, intercept=intercept, probes=probes)
+
     @abc.abstractmethod
     def curvature(self, units: Units, centre: Matrix, p: Matrix) -> Matrix:
         """Return ``sum_i v_i [z_i, 1] (z_i p + level)`` (d + 1, k) in one read, the columns about `centre`.
