@@ -1,6 +1,7 @@
 """The default, minibatch SGD without a step, and conjugate gradients: right on raw tables, and they know how right."""
 
 import dataclasses
+import math
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import threading
 import time
 import warnings
+from fractions import Fraction
 from functools import partial
 from itertools import pairwise
 
@@ -21,6 +23,7 @@ from conftest import JIT_OFF, SIMULATED, needs_jit
 from gradstep import _dense_algebra, _drawn, _driver, _input, _preconditioner, _stretch
 from gradstep._kernels import lanes, outputs, threads
 from gradstep._kernels.blocks import in_rows, width_of
+from gradstep._kernels.doubled import PAIR, doubled_gradient
 from gradstep._kernels.shared_lane import cut, some_coordinates, some_weights
 from gradstep._kernels.simd import padded
 from gradstep._kernels.tasks import given_way
@@ -28,7 +31,8 @@ from gradstep._solvers import certified, cg, sgd
 from gradstep._table import shared_steps
 from gradstep._table.dense import Dense
 from gradstep._table.devices import table_on
-from gradstep._table.terms import Deal, Model, Rows, Units
+from gradstep._table.gradients import Gradients
+from gradstep._table.terms import WIDE_SUM, Deal, Model, Rows, Units
 from hard_tables import HAS_LONG, Truth, ordered_tables, tables
 
 pytestmark = pytest.mark.skipif(SIMULATED, reason="on the CPU alone")
@@ -500,7 +504,7 @@ def test_products_and_gradients_equal_their_slow_twins(n, d, weight, k):
     r = 0.5 * Y - (X * units.scale) @ w[:-1] - w[-1]
     probes = rng.standard_normal((16, d))
     as_they_stand = partial(rows.plain_gradient, centred=False)
-    for gradient in (rows.plain_gradient, as_they_stand, rows.wide_gradient):
+    for gradient in (rows.plain_gradient, as_they_stand, rows.doubled_gradient, rows.wide_gradient):
         evidence, norms = gradient(units, mean, w, intercept=True, probes=probes)
         np.testing.assert_allclose(evidence.slopes, A[:, :d].T @ (v[:, None] * r), rtol=1e-11, atol=1e-11 * n)
         np.testing.assert_allclose(evidence.by_level, v @ r, rtol=1e-11, atol=1e-11 * n)
@@ -510,7 +514,7 @@ def test_products_and_gradients_equal_their_slow_twins(n, d, weight, k):
     A[:, :d] -= far.centre - units.centre
     product = rows.curvature(far, far.centre + mean, w)
     np.testing.assert_allclose(product, A.T @ (v[:, None] * (A @ w)), rtol=1e-9, atol=1e-4)
-    assert rows.passes == 5
+    assert rows.passes == 6
 
 
 def test_a_gradient_in_float64_is_as_good_as_it_says():
@@ -526,6 +530,58 @@ def test_a_gradient_in_float64_is_as_good_as_it_says():
             plain, _ = rows.plain_gradient(*where, intercept=True, centred=centred)
             off = plain._replace(slopes=plain.slopes - wide.slopes, by_level=plain.by_level - wide.by_level)
             assert 0 < p.distance(off)[0] <= p.lost(plain, w)[0]
+        doubled, _ = rows.doubled_gradient(*where, intercept=True)
+        off = doubled._replace(slopes=doubled.slopes - wide.slopes, by_level=doubled.by_level - wide.by_level)
+        assert p.distance(off)[0] <= p.lost(doubled, w)[0] < p.lost(plain, w)[0] / 100
+
+
+@pytest.mark.parametrize("spread", [0, 3, 8])
+@pytest.mark.parametrize("weight", ["one", "many"])
+@pytest.mark.parametrize("d", [1, 8, 17, 100])
+def test_doubled_sums_are_as_good_as_in_twice_the_precision(d, weight, spread):
+    rng = np.random.default_rng(d)
+    n, few = 139, range(0, d, max(1, d // 4))
+    X, y = (rng.standard_normal(shape) * 10.0 ** rng.uniform(-spread, spread, shape) for shape in ((n, d), n))
+    v = np.ones(1) if weight == "one" else 2.0 ** rng.integers(-30, 30, n)  # so that their products are exact
+    if weight == "many":
+        v[::5] = 0.0
+        X[::5], y[::5] = np.inf, np.nan
+    wide = -(-d // PAIR) * PAIR
+    scale, none = np.zeros((2, wide))
+    scale[:d] = 1.0
+    high, low, by_level, squares = np.zeros(wide), np.zeros(wide), np.zeros(PAIR), np.zeros(1)
+    for start, stop in ((0, 3), (3, 100), (100, n)):
+        numbers = 0.0, 0.0, 1.0
+        doubled_gradient(X, y[:, None], v, start, stop, scale, none, none, *numbers, high, low, by_level, squares)
+    present = np.flatnonzero(np.broadcast_to(v, n) > 0)
+    shares = [Fraction(float(v[i if v.size > 1 else 0])) for i in present]
+    of_y = [Fraction(float(y[i])) for i in present]
+    size_of_y = math.sqrt(sum(v_i * y_i * y_i for v_i, y_i in zip(shares, of_y, strict=True)))
+    for column, found in [*((X[:, j], (high[j], low[j])) for j in few), (np.ones(n), by_level)]:
+        of_x = [Fraction(float(column[i])) for i in present]
+        terms = list(zip(shares, of_x, of_y, strict=True))
+        off = sum(map(Fraction, map(float, found))) - sum(v_i * x_i * y_i for v_i, x_i, y_i in terms)
+        size = size_of_y * math.sqrt(sum(v_i * x_i * x_i for v_i, x_i, _ in terms))
+        assert abs(off) <= WIDE_SUM * size
+    assert squares[0] == pytest.approx(size_of_y**2, rel=1e-13)
+
+
+@needs_jit
+def test_dependent_columns_are_proven_closely_without_residuals_in_doubled_precision(monkeypatch):
+    rng = np.random.default_rng(4)
+    n, d = 30_000, 12
+    X = (rng.standard_normal((n, d)) * np.logspace(0, -6, d)) @ np.linalg.qr(rng.standard_normal((d, d)))[0] + 2.0
+    y = X.sum(axis=1) + rng.standard_normal(n)
+    for weight in (None, rng.random(n) * (rng.random(n) < 0.8)):
+        near = gs.fit(X, y, solver="exact", sample_weight=weight, check=False)
+        with monkeypatch.context() as without:
+            without.delattr(Gradients, "wide_gradient")
+            fit = gs.fit(X, y, solver="exact", tol=1e-6, sample_weight=weight, check=False)
+        v = np.ones(n) if weight is None else weight / weight[weight > 0].mean()
+        moved = np.sqrt(v) * (X @ (fit.coef - near.coef) + (fit.intercept - near.intercept))
+        bounds = fit.certificate.bound + near.certificate.bound
+        assert fit.certificate.bound < 1e-6
+        assert np.linalg.norm(moved) / float(near.certificate.residual_sd) <= bounds + 1e-8
 
 
 def test_every_row_is_dealt_once_and_by_shape_alone():
