@@ -1,29 +1,26 @@
-"""Gram matrices of scaled rows, which never leave the cache: about as fast as memory up to some 20 columns.
+"""Gram matrices of scaled rows, which never leave the cache.
 
 Rows are scaled into a block of `ROWS` and eight columns a panel, one after the other, and the panels multiplied by
 tiles of eight by 24 entries of the matrix, which stay in registers: 24 sums, a load of 8 bytes for 3 of the products
 (K. Goto and R. A. van de Geijn, Anatomy of high-performance matrix multiplication, *ACM Transactions on Mathematical
 Software* 34 (2008) 12). Meanwhile they ask for the next block, a few bytes each turn: asked for all at once, while
-rows are scaled, it keeps the tiles waiting. Matrices of up to twelve columns are one tile of vectors of four, from the
-diagonal on; it takes too few turns to ask, and the block after the next is asked for while one is scaled.
+rows are scaled, it keeps the tiles waiting. Up to twelve columns have a kernel of their own, in `few_columns`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
-from numba import types, uint64
-from numba.extending import intrinsic, overload
+from numba import uint64
 
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.formula import compilable
 from gradstep._kernels.prefetch import LINE, prefetch, prefetch_line
-from gradstep._kernels.simd import WIDTH, aligned, all_of, check, eight, entries, fused, put, sum_of
-from gradstep._kernels.tiles import add_products, add_tiles
+from gradstep._kernels.simd import WIDTH, aligned, all_of, eight, entries, fused, put, sum_of
+from gradstep._kernels.tiles import add_tiles
 
 ROWS = 64  # of a block: it stays in the second cache up to 1000 columns, four panels of it in the first
 _AHEAD = 2 * ROWS  # rows between asking for one and reading it
@@ -38,51 +35,6 @@ def in_panels(T: Any) -> Any:
     wide = np.zeros((d, -(-r // WIDTH) * WIDTH))
     wide[:, :r] = T
     return np.ascontiguousarray(wide.reshape(d, -1, WIDTH).transpose(1, 0, 2)).reshape(-1)
-
-
-def _triangle(fours: int) -> Callable[..., None]:
-    """Return what adds ``A' A`` of the first so many fours of columns of a block to C, from the diagonal on.
-
-    C has rows of `size` entries.
-    """
-
-    def triangle(panels, C, size):
-        wide = C.reshape(-1, size)
-        at = [panels[first : first + ROWS * WIDTH].reshape(ROWS, WIDTH) for first in range(0, panels.size, PANEL)]
-        rows = np.hstack(at)[:, : 4 * fours]
-        wide[: 4 * fours, : 4 * fours] += rows.T @ rows
-
-    @intrinsic
-    def compiled(context: Any, panels: Any, C: Any, size: Any) -> Any:  # noqa: ARG001 - Numba's form
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            kinds, size = signature.args, arguments[2]
-            made = [context.make_array(kinds[n])(context, builder, arguments[n]) for n in range(2)]
-            A, to = (array.data for array in made)
-            check(context, builder, kinds[0], made[0], A, size.type((fours - 1) // 2 * PANEL + ROWS * WIDTH))
-            check(context, builder, kinds[1], made[1], to, builder.mul(size, size.type(4 * fours)))
-
-            def entry(turn: Any, column: int) -> Any:
-                first = size.type(column // WIDTH * PANEL + column % WIDTH)
-                return builder.gep(A, [builder.add(first, builder.mul(turn, size.type(WIDTH)))])
-
-            tile = {
-                (row, v): builder.gep(to, [builder.add(builder.mul(size, size.type(row)), size.type(4 * v))])
-                for row in range(4 * fours)
-                for v in range(row // 4, fours)
-            }
-            add_products(builder, size.type(ROWS), entry, lambda turn, v: entry(turn, 4 * v), tile, 4)
-            return context.get_dummy_value()
-
-        return types.void(panels, C, size), generate
-
-    @overload(triangle, jit_options={"forceinline": True, "error_model": "numpy"}, strict=False)
-    def of_triangle(panels, C, size):  # noqa: ARG001
-        return lambda panels, C, size: compiled(panels, C, size)  # type: ignore[call-arg] # noqa: PLW0108
-
-    return triangle
-
-
-_four, _eight, _twelve = _triangle(1), _triangle(2), _triangle(3)
 
 
 @_called
@@ -197,12 +149,12 @@ def add_gram(X, y, weight, start, stop, scale, minus, y_scale, y_centre, T, colu
     used = columns + y.shape[1] + 1
     panels, sums, roots = aligned(vectors * PANEL), aligned(total.size), aligned(ROWS)
     by_T = aligned(ROWS * scale.size if T.size > 0 else 0)  # rows that are to be multiplied by T
-    tiled, row_bytes, turns = used > 12, X.shape[1] * X.itemsize, 0
+    row_bytes, turns = X.shape[1] * X.itemsize, 0
     for a in range(vectors):
         turns += (vectors - a + 2) // 3 * ROWS
     ask, bytes_a_turn = np.zeros(2, dtype=np.int64), ROWS * row_bytes // turns + 1
     # Of X far wider than T the tiles are too few to ask for each line.
-    asks = not tiled or bytes_a_turn > LINE
+    asks = bytes_a_turn > LINE
     for first in range(start, stop, ROWS):
         last = min(first + ROWS, stop)
         if T.size > 0:
@@ -217,14 +169,8 @@ def add_gram(X, y, weight, start, stop, scale, minus, y_scale, y_centre, T, colu
         _fill_rest(y, first, last, y_scale, y_centre, roots, columns, panels)
         if limit < np.inf and _heavy(panels, limit):
             found[0] = _set_apart(panels, first, limit, heavy, found[0])
-        if used <= 4:
-            _four(panels, sums, size)
-        elif used <= 8:
-            _eight(panels, sums, size)
-        elif used <= 12:
-            _twelve(panels, sums, size)
         ask[0], ask[1] = X.ctypes.data + last * row_bytes, 0 if asks or last == stop else bytes_a_turn
-        for a in range(vectors if tiled else 0):
+        for a in range(vectors):
             of, to = uint64(a) * panel, uint64(a) * eights * (size + one)
             places = (of, eights, one, of, eights, panel, to, size, eights, uint64(ROWS))
             add_tiles(panels, panels, sums, places, vectors - a if used - a * WIDTH > 4 else 0, ask)

@@ -102,10 +102,10 @@ def _generate(builder: Any, arrays: list[Any], places: Any, shape: tuple[int, in
         for row in range(height)
         for v in range(width)
     }
-    add_products(builder, count, factor, vector, tile, wide, ask)
+    _add_products(builder, count, factor, vector, tile, wide, ask)
 
 
-def add_products(
+def _add_products(
     builder: Any, count: Any, factor: Callable[[Any, int], Any], vector: Callable[[Any, int], Any],
     tile: dict[tuple[int, int], Any], wide: int, ask: Any = None,
 ) -> None:  # fmt: skip

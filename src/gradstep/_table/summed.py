@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradstep._dense_algebra import exact_sum, gram, product
-from gradstep._kernels import threads
+from gradstep._kernels import few_columns, threads
+from gradstep._kernels.few_columns import add_gram_of_few
 from gradstep._kernels.gram import add_gram, in_panels
 from gradstep._kernels.rows import EPS, deviations, fill, fill_part, scatter
 from gradstep._kernels.simd import WIDTH, padded
@@ -161,8 +162,10 @@ class Summed(Table):
         sums, found = np.zeros((number, 2, wide, wide)), np.zeros((number, 1), dtype=np.int64)
         heavy = np.empty((number, MOST_HEAVY), dtype=np.int64)
 
+        kernel = add_gram_of_few if size <= few_columns.MOST else add_gram
+
         def add(start: int, stop: int, lane: int) -> None:
-            add_gram(
+            kernel(
                 *self._host, start, stop, scale, minus, units.y_scale, units.y_centre, basis, columns, limit,
                 *sums[lane], heavy[lane], found[lane],
             )  # fmt: skip
@@ -172,7 +175,7 @@ class Summed(Table):
                 add(start, stop, lane)
                 yield
 
-        self._ready(add, 0, 0, 0, of=add_gram)
+        self._ready(add, 0, 0, 0, of=kernel)
         threads.each(part, number, alone=self._few)
         self.row_reads += self.n
         order = np.r_[columns + self.k, : columns + self.k]  # the kernel has the ones last
