@@ -526,29 +526,34 @@ def test_a_gradient_in_float64_is_as_good_as_it_says():
     for w in (p.solution(), p.solution() + 1e-3, np.zeros((d + 1, 1))):
         where = p.units, p.factor.mean, w
         wide, _ = rows.wide_gradient(*where, intercept=True)
+        bounds = {}
         for centred in (True, False):
             plain, _ = rows.plain_gradient(*where, intercept=True, centred=centred)
             off = plain._replace(slopes=plain.slopes - wide.slopes, by_level=plain.by_level - wide.by_level)
             assert 0 < p.distance(off)[0] <= p.lost(plain, w)[0]
+            bounds[centred] = p.lost(plain, w)[0]
         doubled, _ = rows.doubled_gradient(*where, intercept=True)
         off = doubled._replace(slopes=doubled.slopes - wide.slopes, by_level=doubled.by_level - wide.by_level)
-        assert p.distance(off)[0] <= p.lost(doubled, w)[0] < p.lost(plain, w)[0] / 100
+        assert p.distance(off)[0] <= p.lost(doubled, w)[0] < min(bounds.values()) / 100
 
 
-@pytest.mark.parametrize("spread", [0, 3, 8])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", ["normal", "wide", "wider", "far", "tiny", "huge"])
 @pytest.mark.parametrize("weight", ["one", "many"])
-@pytest.mark.parametrize("d", [1, 8, 17, 100])
-def test_doubled_sums_are_as_good_as_in_twice_the_precision(d, weight, spread):
+@pytest.mark.parametrize("d", [1, 8, 17, 400])
+def test_doubled_sums_are_as_good_as_in_twice_the_precision(d, weight, kind, dtype):
     rng = np.random.default_rng(d)
-    n, few = 139, range(0, d, max(1, d // 4))
+    n, few = 139, range(0, d, max(1, d // 3))
+    spread = {"wide": 3, "wider": 8}.get(kind, 0)
     X, y = (rng.standard_normal(shape) * 10.0 ** rng.uniform(-spread, spread, shape) for shape in ((n, d), n))
+    X = (X + (1e14 if kind == "far" else 0.0)).astype(dtype)
     v = np.ones(1) if weight == "one" else 2.0 ** rng.integers(-30, 30, n)  # so that their products are exact
     if weight == "many":
         v[::5] = 0.0
         X[::5], y[::5] = np.inf, np.nan
     wide = -(-d // PAIR) * PAIR
     scale, none = np.zeros((2, wide))
-    scale[:d] = 1.0
+    scale[:d] = {"tiny": 2.0**-60, "huge": 2.0**60}.get(kind, 4.0)
     high, low, by_level, squares = np.zeros(wide), np.zeros(wide), np.zeros(PAIR), np.zeros(1)
     for start, stop in ((0, 3), (3, 100), (100, n)):
         numbers = 0.0, 0.0, 1.0
@@ -557,12 +562,12 @@ def test_doubled_sums_are_as_good_as_in_twice_the_precision(d, weight, spread):
     shares = [Fraction(float(v[i if v.size > 1 else 0])) for i in present]
     of_y = [Fraction(float(y[i])) for i in present]
     size_of_y = math.sqrt(sum(v_i * y_i * y_i for v_i, y_i in zip(shares, of_y, strict=True)))
-    for column, found in [*((X[:, j], (high[j], low[j])) for j in few), (np.ones(n), by_level)]:
+    for column, found in [*((X[:, j] * scale[j], (high[j], low[j])) for j in few), (np.ones(n), by_level)]:
         of_x = [Fraction(float(column[i])) for i in present]
         terms = list(zip(shares, of_x, of_y, strict=True))
         off = sum(map(Fraction, map(float, found))) - sum(v_i * x_i * y_i for v_i, x_i, y_i in terms)
         size = size_of_y * math.sqrt(sum(v_i * x_i * x_i for v_i, x_i, _ in terms))
-        assert abs(off) <= WIDE_SUM * size
+        assert abs(off) <= WIDE_SUM / 1000 * size
     assert squares[0] == pytest.approx(size_of_y**2, rel=1e-13)
 
 
@@ -573,7 +578,7 @@ def test_dependent_columns_are_proven_closely_without_residuals_in_doubled_preci
     X = (rng.standard_normal((n, d)) * np.logspace(0, -6, d)) @ np.linalg.qr(rng.standard_normal((d, d)))[0] + 2.0
     y = X.sum(axis=1) + rng.standard_normal(n)
     for weight in (None, rng.random(n) * (rng.random(n) < 0.8)):
-        near = gs.fit(X, y, solver="exact", sample_weight=weight, check=False)
+        near = gs.fit(X, y, solver="exact", tol=1e-14, sample_weight=weight, check=False)
         with monkeypatch.context() as without:
             without.delattr(Gradients, "wide_gradient")
             fit = gs.fit(X, y, solver="exact", tol=1e-6, sample_weight=weight, check=False)
@@ -581,7 +586,7 @@ def test_dependent_columns_are_proven_closely_without_residuals_in_doubled_preci
         moved = np.sqrt(v) * (X @ (fit.coef - near.coef) + (fit.intercept - near.intercept))
         bounds = fit.certificate.bound + near.certificate.bound
         assert fit.certificate.bound < 1e-6
-        assert np.linalg.norm(moved) / float(near.certificate.residual_sd) <= bounds + 1e-8
+        assert 0 < np.linalg.norm(moved) / float(near.certificate.residual_sd) <= bounds + 1e-8
 
 
 def test_every_row_is_dealt_once_and_by_shape_alone():

@@ -97,7 +97,7 @@ class Preconditioner:
     """Rows of the sketch or sample; 0 of an exact one."""
     kind: str = "exact"
     failed: int = 0
-    """How many of `WAYS`, from the first on, have been tried and were too little."""
+    """How many of `WAYS`, from the first on, are too little, as one of them has shown."""
 
     @cached_property
     def columns(self) -> NDArray[np.float64]:
@@ -122,8 +122,8 @@ class Preconditioner:
         centred = np.asarray(evidence.about_means)
         about_means = float(self.spread @ (root * self.length)) + 1.0
         in_scores = np.where(centred, root * (self.length @ np.abs(w[:-1])), self.in_weights(w)) + size
-        # Sums of columns as they stand are then taken about the means, which rounds once more: but not of wide sums, in
-        # double-double arithmetic.
+        # Sums of columns as they stand are then taken about the means, which rounds once more. Wide sums, of whatever
+        # residuals, are of columns as they stand, and taken about the means without a loss.
         plain = (np.asarray(evidence.scores) > 0) & (np.asarray(evidence.sums) > WIDE_SUM)
         of_sums = np.where(plain, np.where(centred, about_means, 2 * self.in_gradient), self.in_gradient)
         return np.asarray(evidence.sums * of_sums * size + evidence.scores * in_scores)
@@ -176,7 +176,7 @@ class Preconditioner:
         return None, None
 
     def foreseen(self, table: Table, w: NDArray[np.float64], tol: float, way: Way) -> bool:
-        """Whether a gradient in float64 will suffice, as far as that can be told before anything is read."""
+        """Whether a gradient taken that way will suffice, as far as that can be told before anything is read."""
         noise, (of_sums, of_scores) = self.factor.noise, roundings(table.d, table.k)
         units = WIDE_SUM if way.doubled else of_sums, of_scores
         found = Evidence(np.zeros(0), np.zeros(1), np.square(noise), *units, way.centred)
@@ -184,7 +184,8 @@ class Preconditioner:
 
     def suffices(self, evidence: Evidence, w: NDArray[np.float64], tol: float, rows: int) -> bool:
         """Whether the rounding of a gradient is an eighth of `tol` standard errors at most."""
-        return bool((self.lost(evidence, w) <= tol * _ROUNDED * np.sqrt(evidence.squares / rows)).all())
+        small = self.lost(evidence, w) <= tol * _ROUNDED * np.sqrt(evidence.squares / rows)
+        return bool(small.all() and np.isfinite(evidence.slopes).all())
 
     def distance(self, evidence: Evidence) -> NDArray[np.float64]:
         """Return ``norm(R^-T g)`` (k,), the distance to the minimum of each output."""

@@ -4,8 +4,9 @@ Rounding of residuals moves an answer by their own size at most, that of the sum
 times more: where columns nearly depend on each other it is the sums that need more digits. Each begins at a number far
 above whatever it may come to, so that it takes no more than a product's leading digits, and takes them exactly; what
 that leaves of a product is summed beside it: S. M. Rump, T. Ogita and S. Oishi, Accurate floating-point summation part
-I, *SIAM Journal on Scientific Computing* 31 (2008) 189-224, with fused multiply-adds. That is four operations a cell,
-where double-double residuals and sums take twenty-two: 0.5 ns a cell of a hundred columns in the cache, in place of 1.
+I, *SIAM Journal on Scientific Computing* 31 (2008) 189-224, with fused multiply-adds. A cell takes
+eleven operations, four of them in the sum, where double-double residuals and sums take twenty-three: of a hundred
+columns 0.5 ns in the cache, in place of 1.
 """
 
 import math
@@ -29,6 +30,7 @@ from gradstep._kernels.simd import (
     inlined,
     put,
     put_four,
+    roots_of,
     sum_of,
     sums_of,
 )
@@ -36,7 +38,7 @@ from gradstep._kernels.squares import residuals
 from gradstep._kernels.wide import errors_of
 
 PAIR = 2 * WIDTH  # columns that are summed at once, of two halves of the rows: four sums, none waiting for another
-_BLOCK = 24576  # bytes of scaled rows: half of the nearest cache, or all but a little
+_BLOCK = 24576  # bytes of scaled rows, about half of the nearest cache; eight rows at least
 _MOST = 64  # rows of a block
 _FURTHER = 4  # times as far ahead rows are asked for as where a row takes less arithmetic
 _inlined = partial(compilable, fastmath=False, forceinline=True, error_model="numpy")
@@ -115,8 +117,8 @@ def _into(high, low, j, part, rest):
 
 
 @_inlined
-def _add(block, z, half, begin, by, sizes, high, low, X, then):
-    """Add the block's products with `z` to `high` and `low`; no sum of them comes to half of ``begin + by sizes``.
+def _add(block, z, half, size, sizes, high, low, X, then):
+    """Add the block's products with `z` to `high` and `low`: z of `size`, the columns of `sizes`, their squares' sums.
 
     Meanwhile of each four rows of X from `then` on the last two are asked for.
     """
@@ -125,7 +127,8 @@ def _add(block, z, half, begin, by, sizes, high, low, X, then):
     for first in range(0, sizes.size, PAIR):
         j = uint64(first)
         k = j + uint64(WIDTH)
-        near, far = fused(all_of(by), eight(sizes, j), all_of(begin)), fused(all_of(by), eight(sizes, k), all_of(begin))
+        # No sum of products is above the product of the sizes (Cauchy-Schwarz): four times that is far above them all.
+        near, far = all_of(4 * size) * roots_of(eight(sizes, j)), all_of(4 * size) * roots_of(eight(sizes, k))
         a, b, c, e = near, near, far, far
         of_a, of_b, of_c, of_e = all_of(0.0), all_of(0.0), all_of(0.0), all_of(0.0)
         at, second = j, j + to_second
@@ -199,10 +202,7 @@ def doubled_gradient(X, y, weight, start, stop, scale, minus, p, level, rest, y_
                     z[i] = _one_row(X, first + i, scale, minus, p, block, to, sizes, v[i]) if v[i] > 0.0 else 0.0
         _, of_squares = residuals(z[:count], first, given)
         squares[0] += of_squares
-        # No sum of products is above the root of sizes times squares, which is at most the mean of the two, however
-        # weighed.
-        by = 2 * math.sqrt(of_squares / total) if total > 0.0 else 0.0
-        begin = 2 * math.sqrt(of_squares * total)
-        _add(block, z, most // 2, begin, by, sizes, high, low, X, uint64(first + ahead))
-        _add_each(z, most, 2 * begin, by_level)
+        size = math.sqrt(of_squares)
+        _add(block, z, most // 2, size, sizes, high, low, X, uint64(first + ahead))
+        _add_each(z, most, 4 * size * math.sqrt(total), by_level)
     keep(held)

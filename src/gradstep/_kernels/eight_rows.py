@@ -108,7 +108,8 @@ def each_of(count: int) -> Any:
     @intrinsic
     def compiled(context: Any, a: Any, j: Any) -> Any:  # noqa: ARG001 - Numba's form
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            place = place_of(context, builder, signature.args[0], arguments[0], [arguments[1]])
+            entries = ir.IntType(64)(count * WIDTH)
+            place = place_of(context, builder, signature.args[0], arguments[0], [arguments[1]], count=entries)
             vectors = [builder.load(builder.gep(place, [INTEGER(number)]), align=8) for number in range(count)]
             return context.make_tuple(builder, signature.return_type, vectors)
 

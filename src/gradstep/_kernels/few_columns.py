@@ -17,6 +17,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
 from gradstep._kernels.borrowed import borrowed, keep
+from gradstep._kernels.bounds import check
 from gradstep._kernels.cache import kernel
 from gradstep._kernels.formula import compilable
 from gradstep._kernels.prefetch import prefetch_line
@@ -27,7 +28,6 @@ from gradstep._kernels.simd import (
     aligned,
     all_of,
     call,
-    check,
     eight,
     entries,
     fused,

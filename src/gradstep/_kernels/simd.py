@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
-from numba.core import cgutils, config
+from numba.core import cgutils
 from numba.core.datamodel.models import PrimitiveModel
 from numba.extending import intrinsic, overload, register_model
 
+from gradstep._kernels.bounds import ADDRESS, check
 from gradstep._kernels.formula import compilable
 
 WIDTH = 8
@@ -25,7 +26,6 @@ VECTOR = ir.VectorType(ir.DoubleType(), WIDTH)
 _FOUR = ir.VectorType(ir.DoubleType(), FOUR)
 INTEGER = ir.IntType(32)
 _INTEGERS = ir.VectorType(INTEGER, WIDTH)
-_ADDRESS = ir.IntType(64)
 
 
 class _Vector(types.Type):
@@ -114,6 +114,11 @@ def one_of(v, i):
     return v[i]
 
 
+def roots_of(v):
+    """Return the square roots of a vector."""
+    return np.sqrt(v)
+
+
 def sum_of(v):
     """Return the sum of a vector."""
     return v.sum()
@@ -149,23 +154,8 @@ def place_of(
     """Return the address of an entry, as that of a vector of such, of which `count` are read or written."""
     made = context.make_array(kind)(context, builder, array)
     place = cgutils.get_item_pointer(context, builder, kind, made, indices, wraparound=False)
-    check(context, builder, kind, made, place, _ADDRESS(width) if count is None else count)
+    check(context, builder, kind, made, place, ADDRESS(width) if count is None else count)
     return builder.bitcast(place, ir.VectorType(context.get_value_type(kind.dtype), width).as_pointer())
-
-
-def check(context: Any, builder: Any, kind: Any, made: Any, place: Any, count: Any) -> None:
-    """Refuse so many entries that are not all of a contiguous array, where Numba checks bounds: it sees no vector."""
-    if not config.BOUNDSCHECK or kind.layout != "C":  # type: ignore[attr-defined] # made of the environment
-        return
-    first, start = builder.ptrtoint(made.data, _ADDRESS), builder.ptrtoint(place, _ADDRESS)
-    size = _ADDRESS(kind.dtype.bitwidth // 8)
-    end = builder.add(first, builder.mul(made.nitems, size))
-    wrong = builder.or_(
-        builder.icmp_unsigned("<", start, first),
-        builder.icmp_unsigned(">", builder.add(start, builder.mul(count, size)), end),
-    )
-    with cgutils.if_unlikely(builder, wrong):
-        context.call_conv.return_user_exc(builder, IndexError, ("a vector is out of bounds",))
 
 
 def spread(builder: Any, number: Any, width: int = WIDTH) -> Any:
@@ -246,6 +236,14 @@ def _all_of(context: Any, x: Any) -> Any:  # noqa: ARG001 - Numba's form
         return spread(builder, arguments[0])
 
     return EIGHT(types.float64), generate
+
+
+@intrinsic
+def _roots_of(context: Any, v: Any) -> Any:  # noqa: ARG001 - Numba's form
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        return call(builder, f"llvm.sqrt.v{v.width}f64", arguments[0].type, list(arguments))
+
+    return v(v), generate
 
 
 @intrinsic
@@ -396,6 +394,11 @@ def _fused_of(a, b, c):  # noqa: ARG001
 @inlined(all_of)
 def _all(x):  # noqa: ARG001
     return lambda x: _all_of(x)  # type: ignore[call-arg] # noqa: PLW0108 - to Numba it is not
+
+
+@inlined(roots_of)
+def _roots(v):  # noqa: ARG001
+    return lambda v: _roots_of(v)  # type: ignore[call-arg] # noqa: PLW0108 - to Numba it is not
 
 
 @inlined(sum_of)

@@ -19,6 +19,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
 from gradstep._kernels import simd
+from gradstep._kernels.bounds import check
 from gradstep._kernels.formula import compilable
 from gradstep._kernels.prefetch import ask_for_byte
 from gradstep._kernels.simd import WIDTH
@@ -52,7 +53,7 @@ def _tile(height: int, width: int, wide: int = WIDTH) -> Callable[..., None]:
             made = [context.make_array(kinds[n])(context, builder, arguments[n]) for n in range(3)]
             places, shape = cgutils.unpack_tuple(builder, arguments[3]), (height, width, wide)
             for n, (place, count) in enumerate(_ends(builder, made, places, shape)):
-                simd.check(context, builder, kinds[n], made[n], place, ir.IntType(64)(count))
+                check(context, builder, kinds[n], made[n], place, count)
             asks = kinds[4] != types.none
             ask = context.make_array(kinds[4])(context, builder, arguments[4]).data if asks else None
             _generate(builder, [array.data for array in made], places, shape, ask)
@@ -67,8 +68,8 @@ def _tile(height: int, width: int, wide: int = WIDTH) -> Callable[..., None]:
     return tile
 
 
-def _ends(builder: Any, arrays: list[Any], places: Any, shape: tuple[int, int, int]) -> list[tuple[Any, int]]:
-    """Return where the last entry of A and the last vectors of B and C lie, and how many numbers they are."""
+def _ends(builder: Any, arrays: list[Any], places: Any, shape: tuple[int, int, int]) -> list[tuple[Any, Any]]:
+    """Return where the last entry of A and the last vectors of B and C lie, and how many numbers of each are used."""
     (height, width, wide), (a, a_step, a_across, b, b_step, b_across, c, c_down, c_across, count) = shape, places
     some = builder.icmp_signed(">", count, count.type(0))
     last = builder.select(some, builder.sub(count, count.type(1)), count.type(0))
@@ -77,10 +78,13 @@ def _ends(builder: Any, arrays: list[Any], places: Any, shape: tuple[int, int, i
         place = builder.add(builder.mul(down, rows), builder.mul(across, across.type(vectors)))
         return builder.gep(array.data, [builder.add(first, place)])
 
+    def used(numbers: int) -> Any:
+        return builder.select(some, count.type(numbers), count.type(0))
+
     return [
-        (end(arrays[0], a, a_step, last, a_across, height - 1), 1),
-        (end(arrays[1], b, b_step, last, b_across, width - 1), wide),
-        (end(arrays[2], c, c_down, count.type(height - 1), c_across, width - 1), wide),
+        (end(arrays[0], a, a_step, last, a_across, height - 1), used(1)),
+        (end(arrays[1], b, b_step, last, b_across, width - 1), used(wide)),
+        (end(arrays[2], c, c_down, count.type(height - 1), c_across, width - 1), count.type(wide)),
     ]
 
 

@@ -1,7 +1,7 @@
 """Gradients of the squared loss over dense rows in memory, and what a read gives beside them."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,10 +108,7 @@ class Gradients(Summed):
         project = None if probes is None else self._projection(scale, minus, probes, norms)
 
         def part(start: int, stop: int, piece: int) -> None:
-            near = max(squares.SHORT, _CELLS_NEAR // (self.d + 1) // squares.SHORT * squares.SHORT)
-            rows = near if project is not None else stop - start
-            for first in range(start, stop, rows):
-                last = min(first + rows, stop)
+            for first, last in self._parts(start, stop, twice=project is not None):
                 of_piece = sums[piece, :, 0] if width == 1 else sums[piece]
                 gradient(*self._host, first, last, scale, minus, coefs, *numbers, highs[piece], lows[piece], of_piece)
                 if project is not None:
@@ -148,19 +145,21 @@ class Gradients(Summed):
         level, rest = exact_dot(centre, w)
         numbers = float(level[0]), float(rest[0]), float(np.ravel(units.y_scale)[0])
         highs, lows = np.zeros((2, len(blocks), wide))
-        by_level, squares_of = np.zeros((len(blocks), doubled.PAIR)), np.zeros((len(blocks), 1))
+        by_level, of_squares = np.zeros((len(blocks), doubled.PAIR)), np.zeros((len(blocks), 1))
         norms = np.empty(self.n if probes is not None else 0)
         project = None if probes is None else self._projection(padded(units.scale), padded(-centre), probes, norms)
 
         def part(start: int, stop: int, piece: int) -> None:
-            doubled.doubled_gradient(
-                *self._host, start, stop, scale, minus, coefs, *numbers,
-                highs[piece], lows[piece], by_level[piece], squares_of[piece],
-            )  # fmt: skip
-            if project is not None:
-                project(start, stop)
+            for first, last in self._parts(start, stop, twice=project is not None):
+                doubled.doubled_gradient(
+                    *self._host, first, last, scale, minus, coefs, *numbers,
+                    highs[piece], lows[piece], by_level[piece], of_squares[piece],
+                )  # fmt: skip
+                if project is not None:
+                    project(first, last)
 
-        self._ready(part, 0, 0, 0, of=doubled.doubled_gradient)
+        self._ready(part, 0, 1, 0, of=doubled.doubled_gradient)
+        highs[0], lows[0], by_level[0], of_squares[0] = 0.0, 0.0, 0.0, 0.0
         threads.each(lambda piece: part(*blocks[piece], piece), len(blocks), alone=self._few)
         high, low = (np.append(of[: self.d], 0.0)[:, np.newaxis] for of in exact_total(highs, lows))
         self.row_reads += self.n
@@ -168,7 +167,14 @@ class Gradients(Summed):
         low[-1] = _sum_of_parts(np.append(by_level, -high[-1]))
         slopes, of_level = np.empty((self.d, 1)), np.empty(1)
         self._run(about_means, high, low, units.centre, mean, intercept, slopes, of_level)
-        return Evidence(slopes, of_level, squares_of.sum(axis=0), WIDE_SUM, roundings(self.d)[1]), norms
+        return Evidence(slopes, of_level, of_squares.sum(axis=0), WIDE_SUM, roundings(self.d)[1]), norms
+
+    def _parts(self, start: int, stop: int, *, twice: bool) -> Iterator[tuple[int, int]]:
+        """Yield the parts of a piece: of rows that are read twice, such as a processor's own cache holds."""
+        near = max(squares.SHORT, _CELLS_NEAR // (self.d + 1) // squares.SHORT * squares.SHORT)
+        rows = near if twice else stop - start
+        for first in range(start, stop, rows):
+            yield first, min(first + rows, stop)
 
     def _pieces_of_sums(self) -> list[tuple[int, int]]:
         """Return the pieces of a gradient or a direction, two sums over the cells of a row."""

@@ -61,7 +61,7 @@ class Units(NamedTuple):
 
 
 WIDE_SUM = 2.0**-66
-"""Unit of rounding that is allowed to double-double sums: theirs is far smaller, but who checks a bound in 80 bits has
+"""Unit of rounding that is allowed to doubled sums: theirs is far smaller, but who checks a bound in 80 bits has
 one of 2**-64 and, as errors fall on both sides, about this one in sums."""
 
 
@@ -92,7 +92,11 @@ class Way(NamedTuple):
 
 
 IN_FLOAT64 = Way(centred=True)
-WAYS = Way(centred=False), IN_FLOAT64, Way(centred=True, doubled=True)  # each slower than the one before
+WAYS = (
+    Way(centred=False),
+    IN_FLOAT64,
+    Way(centred=True, doubled=True),
+)  # each slower than the one before, and nearly always better
 
 
 class Look(NamedTuple):
