@@ -143,10 +143,8 @@ def _add(block, z, half, size, sizes, high, low, X, then):
             row = then + t + t // uint64(2) * uint64(2) + uint64(2)
             prefetch_line(X, row, j)
             prefetch_line(X, row, k)
-        _into(high, low, j, a - near, of_a)
-        _into(high, low, j, b - near, of_b)
-        _into(high, low, k, c - far, of_c)
-        _into(high, low, k, e - far, of_e)
+        _into(high, low, j, (a - near) + (b - near), of_a + of_b)
+        _into(high, low, k, (c - far) + (e - far), of_c + of_e)
 
 
 @_inlined
