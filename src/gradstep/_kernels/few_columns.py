@@ -48,7 +48,7 @@ def _products(*, same: bool) -> Callable[..., None]:
 
     Of the `same` four the sums of a column and one before it are left as they are.
     """
-    pairs = [(a, b) for a in range(FOUR) for b in range(a if same else 0, FOUR)]
+    pairs = tuple((a, b) for a in range(FOUR) for b in range(a if same else 0, FOUR))  # no list: see `cache`
 
     def products(columns, first, second, sums, at):
         of = columns.reshape(-1, _ROWS // WIDTH, WIDTH)
