@@ -183,7 +183,7 @@ class Preconditioner:
         return bool(noise.all()) and self.suffices(found, w, tol, table.present)
 
     def suffices(self, evidence: Evidence, w: NDArray[np.float64], tol: float, rows: int) -> bool:
-        """Whether the rounding of a gradient is an eighth of `tol` standard errors at most."""
+        """Whether a gradient is finite, and its rounding an eighth of `tol` standard errors at most."""
         small = self.lost(evidence, w) <= tol * _ROUNDED * np.sqrt(evidence.squares / rows)
         return bool(small.all() and np.isfinite(evidence.slopes).all())
 

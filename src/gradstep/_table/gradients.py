@@ -46,6 +46,13 @@ class Gradients(Summed):
         self._ready(project, 0, 0, of=squared_norms)
         return project
 
+    def _beside(
+        self, scale: NDArray[np.float64], minus: NDArray[np.float64], probes: NDArray[np.float64] | None
+    ) -> tuple[NDArray[np.float64], Callable[[int, int], None] | None]:
+        """Return the squared norms to come beside a gradient, and what sets them; none without probes."""
+        norms = np.empty(self.n if probes is not None else 0)
+        return norms, None if probes is None else self._projection(scale, minus, probes, norms)
+
     def wide_gradient(
         self,
         units: Units,
@@ -58,26 +65,25 @@ class Gradients(Summed):
         """Return gradient and residual squares at weights (d + 1, k) of scaled, uncentred rows, in one read."""
         blocks = list(self._pieces(self.d * self.k + self.d + ROW_COST))
         highs, lows = np.empty((2, len(blocks), self.d + 1, self.k))
-        squares = np.empty((len(blocks), self.k))
+        of_squares = np.empty((len(blocks), self.k))
         centre = units.centre + mean
-        norms = np.empty(self.n if probes is not None else 0)
-        project = None if probes is None else self._projection(padded(units.scale), padded(-centre), probes, norms)
+        norms, project = self._beside(padded(units.scale), padded(-centre), probes)
 
         def part(piece: int) -> None:
             start, stop = blocks[piece]
             wide_gradient(
-                *self._host, start, stop, units.scale, units.y_scale, w, highs[piece], lows[piece], squares[piece]
+                *self._host, start, stop, units.scale, units.y_scale, w, highs[piece], lows[piece], of_squares[piece]
             )
             if project is not None:
                 project(start, stop)
 
-        self._ready(wide_gradient, *self._host, 0, 0, units.scale, units.y_scale, w, highs[0], lows[0], squares[0])
+        self._ready(wide_gradient, *self._host, 0, 0, units.scale, units.y_scale, w, highs[0], lows[0], of_squares[0])
         threads.each(part, len(blocks), alone=self._few)
         high, low = exact_total(highs, lows)
         self.row_reads += self.n
         slopes, by_level = np.empty((self.d, self.k)), np.empty(self.k)
         self._run(about_means, high, low, units.centre, mean, intercept, slopes, by_level)
-        return Evidence(slopes, by_level, squares.sum(axis=0)), norms
+        return Evidence(slopes, by_level, of_squares.sum(axis=0)), norms
 
     def plain_gradient(
         self,
@@ -104,8 +110,7 @@ class Gradients(Summed):
             coefs, numbers = in_rows(w[:-1]), (padded(level), padded(rest), padded(unit))
         highs, lows = np.zeros((2, len(blocks), scale.size * width))
         sums = np.zeros((len(blocks), 3, width))
-        norms = np.empty(self.n if probes is not None else 0)
-        project = None if probes is None else self._projection(scale, minus, probes, norms)
+        norms, project = self._beside(scale, minus, probes)
 
         def part(start: int, stop: int, piece: int) -> None:
             for first, last in self._parts(start, stop, twice=project is not None):
@@ -146,8 +151,7 @@ class Gradients(Summed):
         numbers = float(level[0]), float(rest[0]), float(np.ravel(units.y_scale)[0])
         highs, lows = np.zeros((2, len(blocks), wide))
         by_level, of_squares = np.zeros((len(blocks), doubled.PAIR)), np.zeros((len(blocks), 1))
-        norms = np.empty(self.n if probes is not None else 0)
-        project = None if probes is None else self._projection(padded(units.scale), padded(-centre), probes, norms)
+        norms, project = self._beside(padded(units.scale), padded(-centre), probes)
 
         def part(start: int, stop: int, piece: int) -> None:
             for first, last in self._parts(start, stop, twice=project is not None):

@@ -229,7 +229,7 @@ class Table(abc.ABC):
     def doubled_gradient(
         self, units: Units, mean: Matrix, w: Matrix, *, intercept: bool, probes: Matrix | None = None
     ) -> tuple[Evidence, Any]:
-        """Return what `wide_gradient` does, of residuals in float64 where that takes less time."""
+        """Return what `wide_gradient` does, its sums as good, of residuals in float64 where that takes less time."""
         return self.wide_gradient(units, mean, w, intercept=intercept, probes=probes)
 
     @abc.abstractmethod

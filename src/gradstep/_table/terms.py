@@ -92,11 +92,8 @@ class Way(NamedTuple):
 
 
 IN_FLOAT64 = Way(centred=True)
-WAYS = (
-    Way(centred=False),
-    IN_FLOAT64,
-    Way(centred=True, doubled=True),
-)  # each slower than the one before, and nearly always better
+WAYS = Way(centred=False), IN_FLOAT64, Way(centred=True, doubled=True)
+"""Each takes longer than the one before, and is nearly always better."""
 
 
 class Look(NamedTuple):
